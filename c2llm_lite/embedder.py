@@ -1,0 +1,199 @@
+"""Texts in, vectors out: the one place that knows the whole way from a string to an embedding."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
+
+from . import bundle as bundles
+from . import machine, pma, text, vectors
+from .engines import Engine, open_engine
+from .errors import BundleError, OutOfMemoryError, TextError
+from .packing import packs
+from .pma import Array
+from .progress import bar
+from .vectors import Precision
+
+log = logging.getLogger(__name__)
+
+
+class Embedder:
+    """A loaded bundle. Made by `load`; a context manager; safe from several threads, which take turns at the engine."""
+
+    def __init__(self, bundle: bundles.Bundle, *, device: str, threads: int, max_tokens: int) -> None:
+        manifest = bundle.manifest
+        self.bundle = bundle
+        self.dim = manifest.width
+        self.max_tokens = max_tokens
+        self.prompts = dict(manifest.prompts)
+        self._head = _read_head(bundle)
+        self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens)
+        self._turn = threading.Lock()
+        self._narrow_warned = False
+        self._engine: Engine | None = open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens)
+
+    def embed(
+        self,
+        texts: str | Iterable[str],
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        dim: int | None = None,
+        normalize: bool = True,
+        precision: Precision = "float32",
+        progress: bool = False,
+    ) -> NDArray[Any]:
+        """The texts' embeddings, in the texts' order: (d,) for one string, (n, d) for a sequence of n.
+
+        prompt_name: "query", "document", or a task's, such as "CosQA-query"; prompt: a literal prefix; neither: the
+        bare text. dim: only the first components, renormalised; the model was not trained for it. normalize: unit
+        length, so that a dot product is the cosine. precision: "float32"; "int8" (n, d), round(127 x / max|x|) per
+        vector; "binary" (n, ceil(d / 8)) uint8, sign bits packed big-endian. progress: a bar with rate and time left.
+
+        Raises TextError, naming the index, for a text that is empty (without a prompt), not a string or not valid
+        Unicode; ValueError for an argument out of range.
+        """
+        if precision not in vectors.PRECISIONS:
+            raise ValueError(f"precision is {precision!r}; it can be {', '.join(vectors.PRECISIONS)}")
+        width = self._width(dim)
+        prefix = text.choose_prompt(self.prompts, prompt_name, prompt)
+        single = isinstance(texts, str)
+        found = self._vectors(_as_list(texts), prefix, progress)[:, :width]
+        if normalize:
+            found = vectors.normalise(found)
+        encoded = vectors.encode(found, precision)
+        return encoded[0] if single else encoded
+
+    def info(self) -> dict[str, Any]:
+        """What is loaded: source, target, widths, prompts, memory, versions, and the engine's own account."""
+        manifest = self.bundle.manifest
+        return {
+            "bundle": str(self.bundle.folder),
+            "sha256": self.bundle.sha256,
+            "source": vars(manifest.source),
+            "target": manifest.target,
+            "dim": self.dim,
+            "max_tokens": self.max_tokens,
+            "prompts": self.prompts,
+            "engine": self._ready().describe(),
+        }
+
+    def states(self, one_text: str, *, prompt: str = "") -> Iterator[Array]:
+        """One text's final hidden states in chunks (tokens, hidden), float32: for checks and calibration."""
+        (ids,) = self._tokeniser.encode([one_text], prompt)
+        with self._turn:
+            yield from self._ready().states(ids)
+
+    def close(self) -> None:
+        """Free the model; the Embedder cannot be used again."""
+        with self._turn:
+            if self._engine is not None:
+                self._engine.close()
+                self._engine = None
+
+    def __enter__(self) -> Embedder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _ready(self) -> Engine:
+        if self._engine is None:
+            raise ValueError("this Embedder was closed: load the bundle again")
+        return self._engine
+
+    def _width(self, dim: int | None) -> int:
+        if dim is None or dim == self.dim:
+            return self.dim
+        if not 1 <= dim < self.dim:
+            raise ValueError(f"dim is {dim}; this model's vectors have {self.dim} components: give 1 to {self.dim}")
+        if not self._narrow_warned:
+            log.warning("dim=%d keeps the first of %d components; the model was not trained for this", dim, self.dim)
+            self._narrow_warned = True
+        return dim
+
+    def _vectors(self, texts: list[str], prefix: str, progress: bool) -> Array:
+        """(n, d), as the head gives them: not normalised."""
+        ids = self._tokeniser.encode(texts, prefix) if texts else []
+        # Identical texts are computed once.
+        unique: dict[tuple[int, ...], int] = {}
+        rows = [unique.setdefault(tuple(tokens), len(unique)) for tokens in ids]
+        batch = list(unique)
+        found = np.empty((len(batch), self.dim), np.float32)
+        lengths = [len(tokens) for tokens in batch]
+        with self._turn, bar("embedding", sum(lengths), "tokens", show=progress) as advance:
+            engine = self._ready()
+            for pack in packs(lengths, tokens=engine.batch_tokens, texts=engine.batch_texts):
+                pooled = engine.pool([batch[i] for i in pack], self._head.queries)
+                found[pack] = self._head.embed(pooled)
+                advance(sum(lengths[i] for i in pack))
+        if not np.isfinite(found).all():
+            raise BundleError(f"{self.bundle.folder}: the backbone gave NaN or infinity: run `c2llm-lite verify` on it")
+        return found[rows]
+
+
+def load(
+    bundle: str | Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    max_tokens: int | None = None,
+    check: bool = False,
+) -> Embedder:
+    """Load a bundle, ready to embed.
+
+    device: "auto", or one that the bundle's engine has. threads: None takes the physical cores that this process is
+    granted. max_tokens: where a longer text is cut; None takes the bundle's own. check: hash every file first.
+
+    Raises BundleError (missing, cut, altered, newer), OutOfMemoryError (would not fit), DeviceError,
+    MissingDependencyError (naming the extra to install), ValueError (an argument out of range).
+    """
+    opened = bundles.open_bundle(bundle, check=check)
+    manifest = opened.manifest
+    tokens = manifest.max_tokens if max_tokens is None else max_tokens
+    if not 1 <= tokens <= manifest.backbone.max_positions:
+        raise ValueError(f"max_tokens is {tokens}; this model takes 1 to {manifest.backbone.max_positions}")
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads is {threads}; give 1 or more, or None for the physical cores")
+    free = machine.free_memory()
+    if free is not None and free < manifest.memory:
+        raise OutOfMemoryError(
+            f"{opened.folder} needs about {manifest.memory >> 20} MiB and {free >> 20} MiB are free: "
+            "free some, or convert the checkpoint to a smaller target"
+        )
+    return Embedder(opened, device=device, threads=threads or machine.cores(), max_tokens=tokens)
+
+
+def _read_head(bundle: bundles.Bundle) -> pma.Head:
+    path = bundle.path(bundles.HEAD)
+    try:
+        tensors = load_file(path)
+        head = pma.Head(tensors, bundle.manifest.head, _states_map(tensors))
+    except (KeyError, OSError, SafetensorError, ValueError) as error:
+        raise BundleError(f"{path} does not hold the head: {error}; convert or copy the bundle again") from error
+    if (head.hidden, head.width) != (bundle.manifest.backbone.hidden, bundle.manifest.width):
+        raise BundleError(f"{path}: a head of {head.hidden} by {head.width}, not the manifest's; convert it again")
+    return head
+
+
+def _states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
+    """The recovery of quantised states, where the converter fitted one."""
+    if "states_map.matrix" not in tensors:
+        return None
+    return pma.AffineMap(tensors["states_map.matrix"], tensors["states_map.bias"])
+
+
+def _as_list(texts: str | Iterable[str]) -> list[str]:
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+        raise TextError(f"texts is a {type(texts).__name__}: give a string, or a sequence of strings")
+    return list(texts)

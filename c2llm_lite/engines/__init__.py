@@ -1,0 +1,59 @@
+"""Engines run a bundle's backbone and pool its states where they are. One file an engine, all with one contract."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from typing import Protocol, cast
+
+from ..bundle import Bundle
+from ..errors import BundleError
+from ..pma import Array
+
+TokenIds = Sequence[int]
+ENGINES = ("llama_cpp", "openvino", "torch")
+
+
+class Engine(Protocol):
+    """What runs a backbone. Not safe from several threads at once: the Embedder takes turns.
+
+    batch_tokens: how many tokens a call of `pool` should hold to be fast; one text may be longer.
+    batch_texts: how many texts a call of `pool` can hold.
+    """
+
+    batch_tokens: int
+    batch_texts: int
+
+    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+        """For each text and head, the softmax-weighted mean of the text's final hidden states.
+
+        batch: texts of at least one token id each, any lengths up to the bundle's maximum. queries: (heads, hidden),
+        the head's absorbed queries. Returns (len(batch), heads, hidden), float32.
+        """
+
+    def states(self, ids: TokenIds) -> Iterator[Array]:
+        """One text's final hidden states (after the final norm), in chunks (tokens, hidden), float32."""
+
+    def describe(self) -> dict[str, str | int]:
+        """Library version, device, threads and what else decides speed, for `info` and results files."""
+
+    def close(self) -> None:
+        """Free the model. The engine is not used again."""
+
+
+class EngineModule(Protocol):
+    """What an engine's file offers."""
+
+    def open_engine(self, bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> Engine:
+        """Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError."""
+
+
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> Engine:
+    """Open the engine that `bundle` was made for; its library is imported here and not before."""
+    name = bundle.manifest.engine
+    if name not in ENGINES:
+        raise BundleError(
+            f"{bundle.folder}: made for the engine {name!r}, which this version does not know: upgrade c2llm-lite"
+        )
+    module = cast(EngineModule, import_module(f"{__name__}.{name}"))
+    return module.open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens)

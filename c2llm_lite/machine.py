@@ -1,0 +1,73 @@
+"""What this process may use: cores and memory, as the operating system and its cgroup grant them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+_CGROUP = Path("/sys/fs/cgroup")
+_CGROUP_V1_MEMORY = _CGROUP / "memory"
+_MEMINFO = Path("/proc/meminfo")
+_CPUS = Path("/sys/devices/system/cpu")
+
+
+def cores() -> int:
+    """Physical cores among the CPUs this process may run on, within the cgroup's CPU quota; at least 1.
+
+    Two threads of one core share its vector units, so a second one adds nothing to matrix products.
+    """
+    try:
+        allowed = os.sched_getaffinity(0)
+    except AttributeError:  # only Linux has it
+        return os.cpu_count() or 1
+    siblings = {_read(_CPUS / f"cpu{cpu}/topology/thread_siblings_list") or str(cpu) for cpu in allowed}
+    return max(1, min(len(siblings), _cpu_quota()))
+
+
+def free_memory() -> int | None:
+    """Bytes that can still be taken, by the system's and the cgroup's account; None where neither can be read."""
+    limits = [free for free in (_system_free(), *_cgroup_free()) if free is not None]
+    return min(limits, default=None)
+
+
+def _cpu_quota() -> int:
+    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
+    if not quota:  # cgroup v1
+        quota, period = _read(_CGROUP / "cpu/cpu.cfs_quota_us"), _read(_CGROUP / "cpu/cpu.cfs_period_us")
+    if quota.isdigit() and period.isdigit() and int(quota) and int(period):
+        return max(1, int(quota) // int(period))
+    return os.cpu_count() or 1
+
+
+def _system_free() -> int | None:
+    for line in _read(_MEMINFO).splitlines():
+        name, _, amount = line.partition(":")
+        if name == "MemAvailable":
+            return int(amount.split()[0]) * 1024
+    return None
+
+
+def _cgroup_free() -> list[int | None]:
+    version2 = _left(_CGROUP / "memory.max", _CGROUP / "memory.current")
+    version1 = _left(_CGROUP_V1_MEMORY / "memory.limit_in_bytes", _CGROUP_V1_MEMORY / "memory.usage_in_bytes")
+    return [version2, version1]
+
+
+def _left(limit: Path, used: Path) -> int | None:
+    limit_text, used_text = _read(limit), _read(used)
+    if not (limit_text.isdigit() and used_text.isdigit()):  # "max" where there is none
+        return None
+    # The page cache counts as used and is given back on demand.
+    cached = 0
+    for line in _read(limit.parent / "memory.stat").splitlines():
+        name, _, amount = line.partition(" ")
+        if name in ("inactive_file", "active_file"):
+            cached += int(amount)
+    return int(limit_text) - int(used_text) + cached
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text().strip()
+    except OSError:
+        return ""

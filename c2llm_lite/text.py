@@ -1,0 +1,110 @@
+"""From texts to token ids: the model's instructions, its tokenizer, and where a long text is cut."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from tokenizers import Tokenizer
+
+from .errors import BundleError, TextError
+
+log = logging.getLogger(__name__)
+
+DOCUMENT_PROMPT = "Retrieved Answer:"
+# The official MTEB loader's query prefixes, by task; documents have one prefix in every task.
+_CODE_TRANSLATION = "Given a Python code snippet, retrieve its semantically equivalent version written in C++."
+QUERY_PROMPTS = {
+    "CodeSearchNetRetrieval": "Retrieve the code that solves the following query:",
+    "CodeEditSearchRetrieval": "Retrieve the diff code that relevant the following query:",
+    "AppsRetrieval": "Given a problem description from a programming contest, retrieve code examples that can assist "
+    "in solving it.",
+    "CodeFeedbackMT": "Given a multi-turn conversation history that includes both text and code, retrieve relevant "
+    "multi-modal answers composed of text and code that address the ongoing discussion.",
+    "CodeFeedbackST": "Given a single-turn question composed of text and code, retrieve suitable answers that also mix "
+    "text and code to provide helpful feedback.",
+    "CodeSearchNetCCRetrieval": "Given an initial code segment, retrieve the subsequent segment that continues the "
+    "code.",
+    "CodeTransOceanContest": _CODE_TRANSLATION,
+    "CodeTransOceanDL": _CODE_TRANSLATION,
+    "COIRCodeSearchNetRetrieval": "Given a code snippet, retrieve its corresponding document string that summarizes "
+    "its functionality.",
+    "CosQA": "Given a query from a web search, retrieve code that is helpful in addressing the query.",
+    "StackOverflowQA": "Given a question combining text and code, retrieve relevant answers that also contain both "
+    "text and code snippets and can address the question.",
+    "SyntheticText2SQL": "Given a natural language question, retrieve SQL queries that serve as appropriate responses.",
+}
+DEFAULT_TASK = "CodeSearchNetRetrieval"
+
+
+def prompts() -> dict[str, str]:
+    """Every prompt of a bundle by name: "query", "document", and each task's "TASK-query" and "TASK-document"."""
+    named = {"query": f"{QUERY_PROMPTS[DEFAULT_TASK]}\n", "document": DOCUMENT_PROMPT}
+    for task, instruction in QUERY_PROMPTS.items():
+        named |= {f"{task}-query": f"{instruction}\n", f"{task}-document": DOCUMENT_PROMPT}
+    return named
+
+
+def choose_prompt(named: Mapping[str, str], prompt_name: str | None, prompt: str | None) -> str:
+    """The prefix that embed()'s arguments ask for, "" for neither. Raises ValueError for both or an unknown name."""
+    if prompt_name is not None and prompt is not None:
+        raise ValueError("give prompt_name (a name) or prompt (a literal prefix), not both")
+    if prompt_name is None:
+        return prompt or ""
+    if prompt_name not in named:
+        raise ValueError(f"no prompt is named {prompt_name!r}; this bundle has: {', '.join(sorted(named))}")
+    return named[prompt_name]
+
+
+class Tokeniser:
+    """Texts to ids, prefix and text as one string: byte-pair merges cross the seam, as in the model's training."""
+
+    def __init__(self, path: Path, max_tokens: int) -> None:
+        """Raises BundleError where the tokenizer's file cannot be read."""
+        try:
+            self._tokenizer = Tokenizer.from_file(str(path))
+        except Exception as error:  # tokenizers raises bare Exception
+            raise BundleError(f"{path} is not a tokenizer: {error}") from error
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()  # done here, to tell of it
+        self.max_tokens = max_tokens
+        self._cut_logged = False
+
+    def encode(self, texts: Sequence[str], prompt: str = "", *, first_index: int = 0) -> list[list[int]]:
+        """Ids of prompt + text for each text, at most max_tokens of them; a longer text is cut from the right.
+
+        Raises TextError, naming the text's index from `first_index`, for what is not a string, is empty, or is not
+        valid Unicode.
+        """
+        whole = [prompt + _checked(text, first_index + i) for i, text in enumerate(texts)]
+        encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+        ids = [encoding.ids for encoding in encoded]
+        for i, tokens in enumerate(ids):
+            if not tokens:
+                raise TextError(f"text {first_index + i} is empty: give it words, or a prompt")
+            if len(tokens) > self.max_tokens:
+                self._tell_of_cut(first_index + i, len(tokens))
+                del tokens[self.max_tokens :]
+        return ids
+
+    def _tell_of_cut(self, index: int, tokens: int) -> None:
+        if not self._cut_logged:
+            log.warning(
+                "text %d has %d tokens and was cut to %d, from the right, as will others be; load() takes max_tokens",
+                *(index, tokens, self.max_tokens),
+            )
+            self._cut_logged = True
+
+
+def _checked(text: object, index: int) -> str:
+    if not isinstance(text, str):
+        raise TextError(f"text {index} is a {type(text).__name__}, not a string")
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise TextError(
+            f"text {index} is not valid Unicode: a lone surrogate at character {error.start}; "
+            "read the file with errors='replace'"
+        ) from None
+    return text

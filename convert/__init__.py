@@ -1,0 +1,103 @@
+"""From a C2LLM checkpoint to a bundle. Heavy libraries live here, and none of them is needed to run what comes out."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from c2llm_lite import bundle as bundles
+from c2llm_lite.text import prompts
+
+from . import probes, targets
+from .checkpoint import Checkpoint, open_checkpoint
+from .targets import Target
+from .token_embeddings import write_token_embeddings
+
+WRITERS = (
+    "c2llm-lite",
+    "numpy",
+    "gguf",
+    "llama-cpp-python",
+    "openvino",
+    "nncf",
+    "optimum-intel",
+    "torch",
+    "bitsandbytes",
+)
+
+
+def convert(
+    source: str | Path,
+    output: str | Path,
+    target: str,
+    *,
+    force: bool = False,
+    target_probes: bool = True,
+) -> bundles.Bundle:
+    """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
+
+    The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
+    record what its probes give here.
+
+    Raises CheckpointError, ValueError (no such target), MissingDependencyError, OutputError (exists, disk full).
+    """
+    wanted = targets.parse(target)
+    checkpoint = open_checkpoint(source)
+    output = Path(output)
+    with bundles.staged(output, force=force) as folder:
+        tensors = wanted.converter.write_backbone(checkpoint, folder, wanted.kind)
+        tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
+        save_file(checkpoint.head(), folder / bundles.HEAD)
+        for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
+            shutil.copyfile(path, folder / path.name)
+        unproved, full = probes.reference_probes(checkpoint, folder / bundles.TOKENIZER)
+        probes.write(folder, full, None)
+        manifest = _manifest(checkpoint, wanted, tensors, unproved)
+        bundles.seal(folder, manifest)
+        if target_probes:
+            ours = probes.target_vectors(folder)
+            probes.write(folder, full, ours)
+            cosines = np.sum(ours * full, axis=1)
+            proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(unproved, cosines, strict=True))
+            bundles.seal(folder, replace(manifest, probes=proved))
+    return bundles.open_bundle(output)
+
+
+def _manifest(
+    checkpoint: Checkpoint, target: Target, tensors: dict[str, str], unproved: tuple[bundles.Probe, ...]
+) -> bundles.Manifest:
+    return bundles.Manifest(
+        source=bundles.Source(checkpoint.name, checkpoint.revision, checkpoint.sha256()),
+        target=str(target),
+        engine=target.engine,
+        backbone=checkpoint.backbone,
+        head=checkpoint.variant,
+        width=checkpoint.shape("mha_pma.S")[-1],
+        max_tokens=checkpoint.max_tokens,
+        prompts=prompts(),
+        tensors=tensors,
+        memory=target.converter.memory(checkpoint, target.kind),
+        versions=_versions(),
+        probes=unproved,
+    )
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for name in WRITERS:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def list_targets(source: str | Path) -> list[tuple[Target, float]]:
+    """Every target that the checkpoint's shapes can hold, with its true bits per backbone weight."""
+    return targets.available(open_checkpoint(source))

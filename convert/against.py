@@ -1,0 +1,44 @@
+"""Full-precision vectors of any texts, from the checkpoint itself: what `verify --against` compares a bundle with."""
+
+from __future__ import annotations
+
+import ast
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from c2llm_lite import bundle as bundles
+from c2llm_lite.pma import Array
+from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
+
+from . import reference
+from .checkpoint import open_checkpoint
+
+DEFAULT_MODULES = ("textwrap", "shutil", "statistics", "heapq", "bisect", "fnmatch", "csv", "calendar")
+DEFAULT_TEXTS = 64
+
+
+def default_texts() -> list[str]:
+    """Functions of the running Python's standard library, as documents: at hand on every machine."""
+    folder = Path(sysconfig.get_path("stdlib"))
+    found = [text for module in DEFAULT_MODULES for text in _functions(folder / f"{module}.py")]
+    return found[:DEFAULT_TEXTS]
+
+
+def reference_vectors(source: str, bundle: bundles.Bundle, texts: Sequence[str]) -> Array:
+    """(n, d) normalised fp32 vectors of `texts` by the checkpoint, tokenised and cut as the bundle does.
+
+    Raises CheckpointError where the source cannot be run, ValueError where the bundle is of another checkpoint's shape.
+    """
+    checkpoint = open_checkpoint(source)
+    if checkpoint.backbone != bundle.manifest.backbone:
+        raise ValueError(f"{bundle.folder} was made from {bundle.manifest.source.name}, not from {checkpoint.name}")
+    ids = Tokeniser(bundle.path(bundles.TOKENIZER), bundle.manifest.max_tokens).encode(texts)
+    return reference.vectors(checkpoint, ids)
+
+
+def _functions(path: Path) -> Iterator[str]:
+    source = path.read_text(encoding="utf-8")
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.FunctionDef):
+            yield f"{DOCUMENT_PROMPT}{ast.get_source_segment(source, node)}"

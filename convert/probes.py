@@ -1,0 +1,71 @@
+"""The texts and vectors by which a bundle proves itself wherever it lands.
+
+Each probe is stored with its full-precision vector and with the vector that the target gave when the bundle was made.
+The latter is computed in a child process: its memory is not the converter's, and a crash there is an error here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save_file
+
+from c2llm_lite import bundle as bundles
+from c2llm_lite.errors import BundleError
+from c2llm_lite.pma import Array
+from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, Tokeniser
+
+from . import reference
+from .checkpoint import Checkpoint
+
+TEXTS = (
+    f"{QUERY_PROMPTS['CodeSearchNetRetrieval']}\nread a file line by line and return those lines that match a regular "
+    "expression, with their numbers, without loading the whole file into memory",
+    f"{QUERY_PROMPTS['SyntheticText2SQL']}\nWhich three customers spent the most in the second quarter of 2024, and in "
+    "which city did each of them place the largest single order?",
+    DOCUMENT_PROMPT + "def matching_lines(path, pattern):\n"
+    "    seen = re.compile(pattern)\n"
+    "    with open(path, encoding='utf-8') as lines:\n"
+    "        for number, line in enumerate(lines, start=1):\n"
+    "            if seen.search(line):\n"
+    "                yield number, line.rstrip('\\n')\n",
+    DOCUMENT_PROMPT + "func (q *Queue[T]) Pop() (item T, ok bool) {\n"
+    "\tq.mu.Lock()\n\tdefer q.mu.Unlock()\n"
+    "\tif len(q.items) == 0 {\n\t\treturn item, false\n\t}\n"
+    "\titem, q.items = q.items[0], q.items[1:]\n\treturn item, true\n}\n",
+    DOCUMENT_PROMPT
+    + "SELECT c.name, SUM(o.total) AS spent\nFROM customers AS c JOIN orders AS o ON o.customer = c.id\n"
+    "WHERE o.placed >= '2024-04-01' AND o.placed < '2024-07-01'\nGROUP BY c.id ORDER BY spent DESC LIMIT 3;\n",
+    DOCUMENT_PROMPT + "/* Größter gemeinsamer Teiler — 最大公约数 */\n"
+    "unsigned long gcd(unsigned long a, unsigned long b)\n"
+    "{\n    while (b != 0) {\n        unsigned long rest = a % b;\n        a = b;\n        b = rest;\n    }\n"
+    "    return a;\n}\n",
+)
+
+
+def reference_probes(checkpoint: Checkpoint, tokenizer: Path) -> tuple[tuple[bundles.Probe, ...], Array]:
+    """The probes without this target's cosines, and their full-precision vectors (n, d), normalised."""
+    ids = Tokeniser(tokenizer, checkpoint.max_tokens).encode(TEXTS)
+    probes = tuple(bundles.Probe(text, len(tokens), None) for text, tokens in zip(TEXTS, ids, strict=True))
+    return probes, reference.vectors(checkpoint, ids)
+
+
+def write(folder: Path, full: Array, target: Array | None) -> None:
+    vectors = {"reference": full} if target is None else {"reference": full, "target": target}
+    save_file(vectors, folder / bundles.PROBES)
+
+
+def target_vectors(folder: Path) -> Array:
+    """The probes' vectors (n, d) as the bundle in `folder` gives them, one at a time, in a child process."""
+    child = subprocess.run([sys.executable, "-m", "c2llm_lite.verify", str(folder)], capture_output=True)
+    if child.returncode != 0:
+        told = child.stderr.decode(errors="replace").strip().splitlines()
+        raise BundleError(
+            f"the bundle was written and could not be run here: {told[-1] if told else f'exit {child.returncode}'}; "
+            "--no-target-probes converts without running it"
+        )
+    manifest = bundles.open_bundle(folder).manifest
+    return np.frombuffer(child.stdout, np.float32).reshape(len(manifest.probes), manifest.width)

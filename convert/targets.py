@@ -1,0 +1,72 @@
+"""The targets a checkpoint can be converted to: a family, whose file in this folder converts, and a kind within it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Protocol, cast
+
+from .checkpoint import Checkpoint
+
+Progress = Callable[[str], None]
+# family: (the file that converts, the engine that runs)
+FAMILIES = {
+    "gguf": ("gguf", "llama_cpp"),
+    "openvino": ("openvino", "openvino"),
+    "torch": ("full", "torch"),
+    "bnb": ("bitsandbytes", "torch"),
+}
+
+
+class Converter(Protocol):
+    """What each converter's file offers."""
+
+    def kinds(self, checkpoint: Checkpoint) -> dict[str, float]:
+        """The kinds that this checkpoint's shapes can hold, each with its true bits per backbone weight."""
+
+    def write_backbone(self, checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str, str]:
+        """Write the backbone's files into `folder`; returns each tensor's type, by canonical name."""
+
+    def memory(self, checkpoint: Checkpoint, kind: str) -> int:
+        """Bytes that a process running the bundle takes, beside what a batch takes."""
+
+
+@dataclass(frozen=True)
+class Target:
+    family: str
+    kind: str
+
+    def __str__(self) -> str:
+        return f"{self.family}:{self.kind}"
+
+    @property
+    def engine(self) -> str:
+        return FAMILIES[self.family][1]
+
+    @property
+    def converter(self) -> Converter:
+        """The family's converter. Raises MissingDependencyError where its libraries are not installed."""
+        return _converter(self.family)
+
+
+def parse(text: str) -> Target:
+    """ "gguf:q8_0" -> Target. Raises ValueError for a family that does not exist; the converter checks the kind."""
+    family, colon, kind = text.partition(":")
+    if family not in FAMILIES or not colon or not kind:
+        raise ValueError(f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`")
+    return Target(family, kind)
+
+
+def available(checkpoint: Checkpoint) -> list[tuple[Target, float]]:
+    """Every target that this checkpoint can be converted to, with its true bits per backbone weight."""
+    return [
+        (Target(family, kind), bits)
+        for family in FAMILIES
+        for kind, bits in _converter(family).kinds(checkpoint).items()
+    ]
+
+
+def _converter(family: str) -> Converter:
+    return cast(Converter, import_module(f"{__package__}.{FAMILIES[family][0]}"))
