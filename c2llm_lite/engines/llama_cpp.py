@@ -1,0 +1,272 @@
+"""Runs a headless GGUF backbone with llama.cpp, by its low-level API: NumPy arrays in, NumPy views of its results out.
+
+`Llama.embed` of llama-cpp-python turns every state into a Python list and needs the model's own vocabulary. Here the
+batch's arrays belong to NumPy, rows of token_embeddings.npy go in where token ids would, and states are pooled where
+llama.cpp leaves them.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import logging
+from collections.abc import Iterator, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import TOKEN_EMBEDDINGS, Bundle
+from ..errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
+from ..pma import Array, PooledSum
+from ..token_embeddings import TokenEmbeddings
+from . import TokenIds
+from .llama_cpp_buffers import avoid_amx
+
+BACKBONE = "backbone.gguf"
+ARCHITECTURE = "qwen2"  # llama.cpp's name for it
+# Tokens of one forward pass. Larger ones are slower: attention is over the square of the pack.
+PACK_TOKENS = 512
+CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
+OUT_OF_MEMORY = -2  # of llama_decode
+
+log = logging.getLogger("c2llm_lite.llama_cpp")
+log.addHandler(logging.NullHandler())  # without one, Python prints warnings that nobody asked for
+
+
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> LlamaCpp:
+    """Load the bundle's backbone.
+
+    Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError where the file is not the
+    manifest's backbone, OutOfMemoryError.
+    """
+    if device not in ("auto", "cpu"):
+        raise DeviceError(f"device is {device!r}, and a gguf bundle runs on the CPU: give 'auto' or 'cpu'")
+    try:
+        llama = import_module("llama_cpp.llama_cpp")
+    except ImportError as error:
+        raise MissingDependencyError("llama-cpp-python", "llama-cpp", "a gguf bundle") from error
+    return LlamaCpp(bundle, llama, threads, max_tokens)
+
+
+class LlamaCpp:
+    """A loaded backbone. A context (keys, values, buffers) is made at first use, and anew where a text is longer."""
+
+    batch_tokens = PACK_TOKENS
+
+    def __init__(self, bundle: Bundle, llama: Any, threads: int, max_tokens: int) -> None:
+        self._llama = llama
+        self._log = _log_lines(llama)
+        self._threads = threads
+        self._max_tokens = max_tokens
+        self._backbone = bundle.manifest.backbone
+        # ggml's flash attention and a half-precision cache err by 4e-4 of the states' scale, a full-precision backbone
+        # without them by 1e-6.
+        self._exact_attention = bundle.manifest.target == "gguf:f32"
+        self.batch_texts: int = llama.llama_max_parallel_sequences()
+        self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
+        self._batch = _Batch(llama, self._backbone.hidden)
+        self._context: Any = None
+        self._cells = 0
+        self._model = self._load(bundle)
+
+    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+        """See Engine. Texts are taken in order, as many to a forward pass as it holds."""
+        sums = [PooledSum(queries) for _ in batch]
+        for pack in self._packs(batch):
+            for text, states in self._run([batch[i] for i in pack]):
+                sums[pack[text]].add(states)
+        return np.stack([total.mean() for total in sums])  # (n, heads, hidden)
+
+    def states(self, ids: TokenIds) -> Iterator[Array]:
+        """See Engine. Take all chunks before the next call: they share the context."""
+        for _, states in self._run([ids]):
+            yield states.copy()
+
+    def describe(self) -> dict[str, str | int]:
+        return {
+            "name": "llama.cpp",
+            "llama-cpp-python": version("llama-cpp-python"),
+            "system": self._llama.llama_print_system_info().decode().strip(),
+            "device": "cpu",
+            "threads": self._threads,
+        }
+
+    def close(self) -> None:
+        self._free_context()
+        if self._model is not None:
+            self._llama.llama_model_free(self._model)
+            self._model = None
+
+    def _packs(self, batch: Sequence[TokenIds]) -> Iterator[range]:
+        """Runs of texts that one forward pass holds; a longer text goes alone."""
+        start = held = 0
+        for i, ids in enumerate(batch):
+            if i > start and (held + len(ids) > PACK_TOKENS or i - start == self.batch_texts):
+                yield range(start, i)
+                start, held = i, 0
+            held += len(ids)
+        if start < len(batch):
+            yield range(start, len(batch))
+
+    def _run(self, texts: Sequence[TokenIds]) -> Iterator[tuple[int, Array]]:
+        """One pass over texts that share the cache: each text's index with its next states, (tokens, hidden).
+
+        The states are a view that the following step overwrites.
+        """
+        lengths = [len(ids) for ids in texts]
+        tokens = [token for ids in texts for token in ids]
+        owners = np.repeat(np.arange(len(texts)), lengths)
+        positions = np.concatenate([np.arange(length) for length in lengths])
+        context = self._context_for(len(tokens))
+        self._llama.llama_memory_clear(self._llama.llama_get_memory(context), False)
+        for start in range(0, len(tokens), PACK_TOKENS):
+            chunk = slice(start, start + PACK_TOKENS)
+            rows = self._embeddings.rows(tokens[chunk])
+            states = self._decode(context, rows, positions[chunk], owners[chunk])  # (tokens, hidden)
+            cuts = np.flatnonzero(np.diff(owners[chunk])) + 1
+            for part, owner in zip(np.split(states, cuts), owners[chunk][np.r_[0, cuts]], strict=True):
+                yield int(owner), part
+
+    def _decode(self, context: Any, rows: Array, positions: Any, owners: Any) -> Array:
+        status = self._llama.llama_decode(context, self._batch.fill(rows, positions, owners))
+        if status == OUT_OF_MEMORY:
+            raise OutOfMemoryError(f"llama.cpp found no memory for {len(rows)} tokens: {self._log.last_error}")
+        if status != 0:
+            raise RuntimeError(f"llama.cpp could not run {len(rows)} tokens (status {status}): {self._log.last_error}")
+        found = self._llama.llama_get_embeddings(context)
+        states: Array = np.ctypeslib.as_array(found, rows.shape)
+        return states
+
+    def _context_for(self, tokens: int) -> Any:
+        """A context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
+        if self._model is None:
+            raise ValueError("this engine was closed")
+        if self._context is None or tokens > self._cells:
+            wanted = max(tokens, min(2 * self._cells, self._max_tokens), PACK_TOKENS)
+            self._free_context()
+            self._cells = -(-wanted // CONTEXT_STEP) * CONTEXT_STEP
+            self._context = self._new_context(self._cells)
+        return self._context
+
+    def _new_context(self, cells: int) -> Any:
+        llama = self._llama
+        params = llama.llama_context_default_params()
+        params.n_ctx = cells
+        params.n_batch = params.n_ubatch = PACK_TOKENS
+        params.n_seq_max = self.batch_texts
+        params.n_threads = params.n_threads_batch = self._threads
+        params.pooling_type = llama.LLAMA_POOLING_TYPE_NONE
+        if self._exact_attention:
+            params.flash_attn_type = llama.LLAMA_FLASH_ATTN_TYPE_DISABLED
+            params.type_k = params.type_v = llama.GGML_TYPE_F32
+        params.embeddings = True
+        params.kv_unified = True
+        context = llama.llama_init_from_model(self._model, params)
+        if not context:
+            raise OutOfMemoryError(
+                f"llama.cpp found no memory for keys and values of {cells} tokens: {self._log.last_error}; "
+                "free some, or lower max_tokens"
+            )
+        return context
+
+    def _free_context(self) -> None:
+        if self._context is not None:
+            self._llama.llama_free(self._context)
+            self._context, self._cells = None, 0
+
+    def _load(self, bundle: Bundle) -> Any:
+        llama = self._llama
+        path = bundle.path(BACKBONE)
+        llama.llama_backend_init()
+        params = llama.llama_model_default_params()
+        no_devices = (ctypes.c_void_p * 1)(None)
+        params.devices = ctypes.addressof(no_devices)  # a GPU build of llama.cpp would take every GPU it sees
+        backbone, kind = self._backbone, bundle.manifest.target.partition(":")[2]
+        rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
+        overrides = avoid_amx(params, kind, rows)
+        model = llama.llama_model_load_from_file(str(path).encode(), params)
+        del overrides
+        if not model:
+            raise BundleError(f"llama.cpp cannot load {path}: {self._log.last_error}; convert or copy the bundle again")
+        found = {
+            "hidden": llama.llama_model_n_embd(model),
+            "layers": llama.llama_model_n_layer(model),
+            "heads": llama.llama_model_n_head(model),
+            "kv_heads": llama.llama_model_n_head_kv(model),
+        }
+        for name, value in found.items():
+            if value != getattr(self._backbone, name):
+                llama.llama_model_free(model)
+                raise BundleError(
+                    f"{path} has {name} {value}, and the manifest {getattr(self._backbone, name)}: it is another "
+                    "bundle's; convert or copy the bundle again"
+                )
+        return model
+
+
+class _Batch:
+    """llama_batch over arrays that NumPy owns, each token in one sequence and each token's state wanted."""
+
+    def __init__(self, llama: Any, hidden: int) -> None:
+        self._rows = np.empty((PACK_TOKENS, hidden), np.float32)
+        self._positions = np.empty(PACK_TOKENS, np.int32)
+        self._counts = np.ones(PACK_TOKENS, np.int32)  # of sequences that hold the token
+        self._owners = np.empty(PACK_TOKENS, np.int32)
+        pointers = self._owners.ctypes.data + self._owners.itemsize * np.arange(PACK_TOKENS)
+        self._owner_pointers = pointers.astype(np.uintp)
+        self._wanted = np.ones(PACK_TOKENS, np.int8)
+        arrays: dict[str, NDArray[Any]] = {
+            "embd": self._rows,
+            "pos": self._positions,
+            "n_seq_id": self._counts,
+            "seq_id": self._owner_pointers,
+            "logits": self._wanted,
+        }
+        types = dict(llama.llama_batch._fields_)
+        pointers_by_name = {name: ctypes.cast(array.ctypes.data, types[name]) for name, array in arrays.items()}
+        self._batch = llama.llama_batch(n_tokens=0, token=None, **pointers_by_name)
+
+    def fill(self, rows: Array, positions: Any, owners: Any) -> Any:
+        """rows: (tokens, hidden); positions and owners (text numbers): (tokens,)."""
+        tokens = len(rows)
+        self._rows[:tokens] = rows
+        self._positions[:tokens] = positions
+        self._owners[:tokens] = owners
+        self._batch.n_tokens = tokens
+        return self._batch
+
+
+class _LogLines:
+    """Takes llama.cpp's log, which comes in pieces of lines, to Python's logging, and keeps the last error line."""
+
+    # enum ggml_log_level of ggml.h (llama_cpp's Python constants are an older one's). A step down each: its warnings are
+    # about settings that this engine chose, and what its errors end in is raised with the last of them.
+    LEVELS: ClassVar = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNING}
+    ERROR = 4
+    CONTINUED = 5
+
+    def __init__(self, llama: Any) -> None:
+        self.last_error = "it gave no reason"
+        self._level = 0
+        self._line = ""
+        self._callback = llama.llama_log_callback(self._take)
+        llama.llama_log_set(self._callback, None)
+
+    def _take(self, level: int, text: bytes, _: object) -> None:
+        if level != self.CONTINUED:
+            self._level = level
+        self._line += text.decode(errors="replace")
+        *lines, self._line = self._line.split("\n")
+        for line in lines:
+            if self._level == self.ERROR:
+                self.last_error = line
+            log.log(self.LEVELS.get(self._level, logging.DEBUG), "%s", line)
+
+
+@functools.cache
+def _log_lines(llama: Any) -> _LogLines:
+    """One for the process: llama.cpp has one log, and its callback must outlive every engine."""
+    return _LogLines(llama)

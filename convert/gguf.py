@@ -1,0 +1,230 @@
+"""Target gguf:TYPE: the backbone as a headless GGUF file for llama.cpp, every matrix in exactly the type asked for.
+
+Headless: in embedding mode llama.cpp computes the vocabulary projection of every token and throws it away (upstream
+issue 24713). So the file has a vocabulary of 64 rows of zeros in place of the real one, and the engine feeds rows of
+token_embeddings.npy instead of token ids.
+
+Tensors are quantised one at a time with ggml's own `ggml_quantize_chunk`, because `llama_model_quantize` substitutes
+types silently. The format is that of ggml/docs/gguf.md: gguf-py writes the header, and the tensors follow one by one.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2llm_lite.bundle import Backbone
+from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
+from c2llm_lite.errors import CheckpointError, MissingDependencyError
+
+from .checkpoint import Checkpoint
+
+# From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
+KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
+VECTOR_TYPE = "f32"  # of gains and biases, whatever the matrices are in
+VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
+FP16_MAX = float(np.finfo(np.float16).max)
+ALIGNMENT = 32  # bytes, the format's default
+
+# The names of a Qwen2 backbone's tensors in a checkpoint (Hugging Face's) and in a GGUF file, without ".weight".
+LAYER_NAMES = {
+    "input_layernorm": "attn_norm",
+    "self_attn.q_proj": "attn_q",
+    "self_attn.k_proj": "attn_k",
+    "self_attn.v_proj": "attn_v",
+    "self_attn.o_proj": "attn_output",
+    "post_attention_layernorm": "ffn_norm",
+    "mlp.gate_proj": "ffn_gate",
+    "mlp.up_proj": "ffn_up",
+    "mlp.down_proj": "ffn_down",
+}
+BIASED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
+
+
+def write_backbone(checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str, str]:
+    """Write the backbone into `folder` with every matrix in `kind`; returns each tensor's type by canonical name.
+
+    Holds one tensor at a time. Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is
+    beyond its range.
+    """
+    _check_kind(checkpoint, kind)
+    gguf = _gguf()
+    path = folder / BACKBONE
+    quantise = _Quantiser()
+    names = dict(tensor_names(checkpoint.backbone))
+    tensor_types = {name: kind if len(checkpoint.shape(name)) == 2 else VECTOR_TYPE for name in names}
+
+    writer = gguf.GGUFWriter(path, ARCHITECTURE)
+    _add_metadata(gguf, writer, checkpoint.backbone)
+    hidden = checkpoint.backbone.hidden
+    table = np.zeros((VOCAB, hidden), np.float32)
+    writer.add_tensor_info("token_embd.weight", table.shape, table.dtype, table.nbytes)
+    for name, gguf_name in names.items():
+        shape, tensor_type = checkpoint.shape(name), tensor_types[name]
+        size = _bytes(shape, tensor_type)
+        writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), size, _ggml_type(gguf, tensor_type))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_ti_data_to_file()
+    writer.close()
+
+    # Not the writer's own way to write data: on a full disk it raises an error without its errno.
+    with path.open("ab") as file:
+        _append(file, table)
+        for name, tensor_type in tensor_types.items():
+            weights = checkpoint.tensor(name)
+            _check_range(name, weights, tensor_type)
+            _append(file, quantise(weights, tensor_type))
+    return tensor_types
+
+
+def kinds(checkpoint: Checkpoint) -> dict[str, float]:
+    """The kinds that every matrix of this backbone can hold, with the bits a weight takes, scales and all."""
+    widths = _row_widths(checkpoint.backbone)
+    shapes = [checkpoint.shape(name) for name, _ in tensor_names(checkpoint.backbone)]
+    weights = sum(int(np.prod(shape)) for shape in shapes)
+    return {
+        kind: 8 * sum(_bytes(shape, kind) for shape in shapes) / weights
+        for kind in KINDS
+        if all(width % _block(kind)[0] == 0 for width in widths)
+    }
+
+
+def memory(checkpoint: Checkpoint, kind: str) -> int:
+    """Bytes that llama.cpp takes to run this backbone in `kind` on packs of PACK_TOKENS tokens, weights included.
+
+    Beside the weights: keys and values of one pack, and the buffers of one forward pass, which hold the feed-forward's
+    gate, up and product and a few states of each token in fp32 (within a tenth of what llama.cpp logs).
+    """
+    backbone = checkpoint.backbone
+    weights = sum(_bytes(checkpoint.shape(name), kind) for name, _ in tensor_names(backbone))
+    cache = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim * (4 if kind == "f32" else 2)
+    buffers = 4 * (2 * backbone.intermediate + 6 * backbone.hidden)
+    return weights + PACK_TOKENS * (cache + buffers)
+
+
+def tensor_names(backbone: Backbone) -> Iterator[tuple[str, str]]:
+    """Each backbone tensor's name in the checkpoint and in the file, the token embeddings apart."""
+    for layer in range(backbone.layers):
+        for name, gguf_name in LAYER_NAMES.items():
+            for part in ("weight", "bias") if name in BIASED else ("weight",):
+                yield f"layers.{layer}.{name}.{part}", f"blk.{layer}.{gguf_name}.{part}"
+    yield "norm.weight", "output_norm.weight"
+
+
+class _Quantiser:
+    """ggml's quantiser, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
+
+    def __init__(self) -> None:
+        try:
+            folder = import_module("llama_cpp._ggml").libggml_base_path
+            load = import_module("llama_cpp._ctypes_extensions").load_shared_library
+        except ImportError as error:
+            raise MissingDependencyError("llama-cpp-python", "llama-cpp", "a gguf target") from error
+        library = load("ggml-base", folder)  # "ggml", which llama_cpp holds, lacks the symbol on Windows
+        self._chunk = library.ggml_quantize_chunk
+        self._chunk.restype = ctypes.c_size_t
+        pointer, count = ctypes.c_void_p, ctypes.c_int64
+        # (type, source, destination, first weight, rows, row width, importance or NULL)
+        self._chunk.argtypes = (ctypes.c_int, pointer, pointer, count, count, count, pointer)
+
+    def __call__(self, weights: NDArray[np.float32], kind: str) -> NDArray[np.uint8]:
+        """weights: (rows, width) or (width,) float32 -> the bytes of the tensor in `kind`."""
+        source = np.ascontiguousarray(weights, np.float32)
+        width = source.shape[-1]
+        rows = source.size // width
+        out = np.empty(_bytes(source.shape, kind), np.uint8)
+        code = int(_ggml_type(_gguf(), kind))
+        threads = os.cpu_count() or 1
+
+        def block(start: int, stop: int) -> int:
+            arguments = (start * width, stop - start, width, None)
+            size: int = self._chunk(code, source.ctypes.data, out.ctypes.data, *arguments)
+            return size
+
+        cuts = [rows * i // threads for i in range(threads + 1)]
+        with ThreadPoolExecutor(threads) as pool:  # ctypes lets other threads run while ggml works
+            written = sum(pool.map(block, cuts[:-1], cuts[1:]))
+        if written != out.nbytes:
+            raise RuntimeError(f"ggml wrote {written} bytes of {kind} where {out.nbytes} were due")
+        return out
+
+
+def _add_metadata(gguf: Any, writer: Any, backbone: Backbone) -> None:
+    writer.add_context_length(backbone.max_positions)
+    writer.add_embedding_length(backbone.hidden)
+    writer.add_block_count(backbone.layers)
+    writer.add_feed_forward_length(backbone.intermediate)
+    writer.add_head_count(backbone.heads)
+    writer.add_head_count_kv(backbone.kv_heads)
+    writer.add_rope_freq_base(backbone.rope_theta)
+    writer.add_layer_norm_rms_eps(backbone.rms_norm_eps)
+    writer.add_pooling_type(gguf.PoolingType.NONE)
+    writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
+    writer.add_tokenizer_model("none")
+    writer.add_vocab_size(VOCAB)
+
+
+def _append(file: Any, data: NDArray[Any]) -> None:
+    file.write(bytes(-file.tell() % ALIGNMENT))
+    file.write(np.ascontiguousarray(data).data)
+    file.write(bytes(-file.tell() % ALIGNMENT))
+
+
+def _check_kind(checkpoint: Checkpoint, kind: str) -> None:
+    """Raise CheckpointError, naming the types that fit, unless every matrix of this backbone can be held in `kind`."""
+    fitting = ", ".join(kinds(checkpoint))
+    if kind not in KINDS:
+        raise CheckpointError(f"gguf:{kind} is not a kind this package writes; this checkpoint can have {fitting}")
+    block, _ = _block(kind)
+    unfit = [width for width in _row_widths(checkpoint.backbone) if width % block]
+    if unfit:
+        raise CheckpointError(
+            f"gguf:{kind} takes rows of a multiple of {block} weights and this backbone has rows of {unfit[0]}: "
+            f"choose one of {fitting}"
+        )
+
+
+def _check_range(name: str, weights: NDArray[np.float32], kind: str) -> None:
+    """Every type but f32 and bf16 holds its weights or their scales in fp16."""
+    if kind in ("f32", "bf16"):
+        return
+    largest = float(max(weights.max(), -weights.min()))
+    if largest > FP16_MAX:
+        raise CheckpointError(f"{name} holds {largest:.6g}, beyond fp16's {FP16_MAX:.0f}: convert to gguf:bf16 instead")
+
+
+def _row_widths(backbone: Backbone) -> tuple[int, int]:
+    return backbone.hidden, backbone.intermediate
+
+
+def _bytes(shape: tuple[int, ...], kind: str) -> int:
+    """Of a tensor of `shape`; vectors are in VECTOR_TYPE whatever the matrices are in."""
+    block, size = _block(kind if len(shape) == 2 else VECTOR_TYPE)
+    return int(np.prod(shape, dtype=np.int64)) // block * size
+
+
+def _block(kind: str) -> tuple[int, int]:
+    """Weights and bytes of one of the type's blocks."""
+    gguf = _gguf()
+    weights, size = gguf.GGML_QUANT_SIZES[_ggml_type(gguf, kind)]
+    return weights, size
+
+
+def _ggml_type(gguf: Any, kind: str) -> Any:
+    return gguf.GGMLQuantizationType[kind.upper()]
+
+
+def _gguf() -> Any:
+    try:
+        return import_module("gguf")
+    except ImportError as error:
+        raise MissingDependencyError("gguf", "convert", "a gguf target") from error

@@ -1,0 +1,148 @@
+"""The full-precision forward pass in NumPy: the vectors that every target is held against, on any machine.
+
+Qwen2's decoder in fp32, one layer's weights in memory at a time for all texts together, so that the 7B runs where it
+would not fit. The arithmetic follows transformers' modeling_qwen2.py, from:
+
+    RMSNorm   arXiv 1910.07467        RoPE     arXiv 2104.09864, in the half-rotated form of GPT-NeoX
+    SwiGLU    arXiv 2002.05202        grouped queries  arXiv 2305.13245
+
+Attention is causal, so a text's states depend neither on its company nor on padding.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+
+import numpy as np
+
+from c2llm_lite import pma
+from c2llm_lite.bundle import Backbone
+from c2llm_lite.errors import TextError
+from c2llm_lite.pma import Array
+from c2llm_lite.vectors import normalise
+
+from .checkpoint import Checkpoint
+from .safetensors_file import widen
+
+Progress = Callable[[int, int], None]  # layers done, layers in all
+
+_GROUP = 4096  # tokens through a layer at once: bounds what the feed-forward's activations take
+_QUERIES = 256  # queries scored at once: bounds a text's scores to heads × 256 × its length
+
+
+def states(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Progress | None = None) -> list[Array]:
+    """Each text's final hidden states, after the final norm: (tokens, hidden) float32.
+
+    Raises TextError for a text without tokens or with one outside the vocabulary, CheckpointError for NaN or infinity
+    in a weight.
+    """
+    shape = checkpoint.backbone
+    for index, text in enumerate(texts):
+        if not text or not all(0 <= token < shape.vocab for token in text):
+            raise TextError(f"text {index} has no token, or one outside the vocabulary of {shape.vocab}")
+    table, dtype = checkpoint.stored("embed_tokens.weight")
+    groups = list(_groups([len(text) for text in texts]))
+    hidden = [widen(table[np.concatenate([texts[i] for i in group])], dtype) for group in groups]  # (tokens, hidden)
+    lengths = [[len(texts[i]) for i in group] for group in groups]
+    for number in range(shape.layers):
+        layer = _Layer(checkpoint, number)
+        hidden = [layer(x, cut) for x, cut in zip(hidden, lengths, strict=True)]
+        del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
+        if progress:
+            progress(number + 1, shape.layers)
+    norm = checkpoint.tensor("norm.weight")
+    found: list[Array] = []
+    for x, cut in zip(hidden, lengths, strict=True):
+        found += np.split(_rms_norm(x, norm, shape.rms_norm_eps), np.cumsum(cut)[:-1])
+    return found
+
+
+def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Progress | None = None) -> Array:
+    """The texts' embeddings (n, d), float32, of unit length. Raises as `states` does."""
+    head = pma.Head(checkpoint.head(), checkpoint.variant)
+    means = [pma.pool(text, head.queries) for text in states(checkpoint, texts, progress)]
+    return normalise(head.embed(np.stack(means)))
+
+
+def _groups(lengths: list[int]) -> Iterator[list[int]]:
+    """Neighbouring texts' indices, in groups of at most _GROUP tokens; a longer text stands alone."""
+    group: list[int] = []
+    for index, length in enumerate(lengths):
+        if group and sum(lengths[i] for i in group) + length > _GROUP:
+            yield group
+            group = []
+        group.append(index)
+    if group:
+        yield group
+
+
+class _Layer:
+    """One decoder layer, its weights read when it is made."""
+
+    def __init__(self, checkpoint: Checkpoint, number: int) -> None:
+        def read(name: str) -> Array:
+            return checkpoint.tensor(f"layers.{number}.{name}")
+
+        self.shape = checkpoint.backbone
+        self.norm1, self.norm2 = read("input_layernorm.weight"), read("post_attention_layernorm.weight")
+        self.q, self.k, self.v = ((read(f"self_attn.{x}_proj.weight"), read(f"self_attn.{x}_proj.bias")) for x in "qkv")
+        self.out = read("self_attn.o_proj.weight")
+        self.gate, self.up, self.down = (read(f"mlp.{part}_proj.weight") for part in ("gate", "up", "down"))
+
+    def __call__(self, x: Array, lengths: list[int]) -> Array:
+        """x: several texts' states one after the other; lengths: how many tokens each has."""
+        h = _rms_norm(x, self.norm1, self.shape.rms_norm_eps)  # (tokens, hidden)
+        q, k, v = (h @ weight.T + bias for weight, bias in (self.q, self.k, self.v))  # (tokens, heads × dim)
+        ends = np.cumsum(lengths)[:-1]
+        parts = zip(np.split(q, ends), np.split(k, ends), np.split(v, ends), strict=True)
+        mixed: Array = np.concatenate([_attention(*part, self.shape) for part in parts]) @ self.out.T
+        x = x + mixed  # (tokens, hidden)
+        h = _rms_norm(x, self.norm2, self.shape.rms_norm_eps)
+        gated = _silu(h @ self.gate.T) * (h @ self.up.T)  # (tokens, intermediate)
+        fed: Array = gated @ self.down.T
+        return x + fed  # (tokens, hidden)
+
+
+def _attention(q: Array, k: Array, v: Array, shape: Backbone) -> Array:
+    """One text's causal attention: q (tokens, heads × dim), k and v (tokens, kv_heads × dim) -> as q."""
+    tokens, dim = len(q), shape.head_dim
+    sharing = shape.heads // shape.kv_heads  # query heads that share one key and value head
+    cos, sin = _rotations(tokens, dim, shape.rope_theta)
+    queries = _rotate(q.reshape(tokens, shape.heads, dim), cos, sin) / np.float32(dim**0.5)
+    keys = _rotate(k.reshape(tokens, shape.kv_heads, dim), cos, sin).transpose(1, 2, 0)  # (kv_heads, dim, tokens)
+    values = v.reshape(tokens, shape.kv_heads, dim).transpose(1, 0, 2)  # (kv_heads, tokens, dim)
+    out = np.empty_like(queries)  # (tokens, heads, dim)
+    for first in range(0, tokens, _QUERIES):
+        end = min(first + _QUERIES, tokens)
+        block = queries[first:end].reshape(end - first, shape.kv_heads, sharing, dim).transpose(1, 2, 0, 3)
+        scores = block @ keys[:, None, :, :end]  # (kv_heads, sharing, block, keys)
+        scores[..., np.arange(end) > np.arange(first, end)[:, None]] = -np.inf
+        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        mixed = weights @ values[:, None, :end] / weights.sum(axis=-1, keepdims=True)  # (kv_heads, sharing, block, dim)
+        out[first:end] = mixed.transpose(2, 0, 1, 3).reshape(end - first, shape.heads, dim)
+    return out.reshape(tokens, shape.hidden)
+
+
+def _rotations(tokens: int, dim: int, theta: float) -> tuple[Array, Array]:
+    """RoPE's cosines and sines (tokens, 1, dim), the second half the first again; angles in fp32, as transformers'."""
+    frequencies = np.float32(1) / np.float32(theta) ** (np.arange(0, dim, 2, dtype=np.float32) / np.float32(dim))
+    angles = np.arange(tokens, dtype=np.float32)[:, None] * frequencies  # (tokens, dim / 2)
+    doubled = np.concatenate([angles, angles], axis=1)[:, None]
+    return np.cos(doubled), np.sin(doubled)
+
+
+def _rotate(x: Array, cos: Array, sin: Array) -> Array:
+    low, high = np.split(x, 2, axis=-1)  # (tokens, heads, dim / 2)
+    turned: Array = np.concatenate([-high, low], axis=-1)
+    return x * cos + turned * sin
+
+
+def _rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    scale: Array = np.sqrt(np.square(x).mean(axis=-1, keepdims=True, dtype=np.float32) + np.float32(eps))
+    return x / scale * weight
+
+
+def _silu(x: Array) -> Array:
+    with np.errstate(over="ignore"):  # exp(-x) may overflow to infinity, and x / infinity is the right answer, 0
+        found: Array = x / (1 + np.exp(-x))
+    return found

@@ -1,0 +1,26 @@
+"""The token embeddings as a .npy of the checkpoint's own values, exact, copied in slices through a memory map."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .checkpoint import Checkpoint
+
+NAME = "embed_tokens.weight"
+SLICE_ROWS = 4096
+
+
+def write_token_embeddings(checkpoint: Checkpoint, path: Path) -> dict[str, str]:
+    """Write (vocab, hidden) to `path`: fp16 and fp32 as they are, bf16 as its bits in uint16. Returns the tensor's type
+    by its name.
+
+    Raises OSError where the disk is full: written through a map, it would end the process instead.
+    """
+    stored, dtype = checkpoint.stored(NAME)
+    with path.open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(stored))
+        for start in range(0, len(stored), SLICE_ROWS):
+            file.write(np.ascontiguousarray(stored[start : start + SLICE_ROWS]).data)
+    return {NAME: dtype.lower()}

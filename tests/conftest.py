@@ -1,0 +1,33 @@
+"""What many tests share: a small random checkpoint and its bundles, and the stand-in where it was built."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+
+from c2llm_lite.convert import convert
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network for anything
+
+
+@pytest.fixture(scope="session")
+def checkpoint_folder(tmp_path_factory) -> Path:
+    """bf16, tied, 64 wide, two layers."""
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoints") / "small")
+
+
+@pytest.fixture(scope="session")
+def f32_bundle(checkpoint_folder, tmp_path_factory) -> Path:
+    return convert(checkpoint_folder, tmp_path_factory.mktemp("bundles") / "f32", "gguf:f32").folder
+
+
+@pytest.fixture(scope="session")
+def standin() -> Path:
+    """The stand-in checkpoint, which `make test` writes."""
+    folder = Path(__file__).parents[1] / "build" / "standin"
+    if not folder.is_dir():
+        pytest.skip("no stand-in checkpoint: make build/standin writes it")
+    return folder
