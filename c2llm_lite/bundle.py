@@ -184,7 +184,7 @@ def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
         yield folder
         folder.chmod(0o777 & ~_umask())
         for path in (*folder.iterdir(), folder):
-            _sync(path)
+            sync(path)
         if output.exists():
             old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old-", dir=output.parent))
             output.rename(old / output.name)
@@ -192,7 +192,7 @@ def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
             shutil.rmtree(old)
         else:
             folder.rename(output)
-        _sync(output.parent)
+        sync(output.parent)
     except OSError as error:
         if isinstance(error, OutputError) or error.errno is None:
             raise
@@ -261,7 +261,8 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     raise BundleError(f"{where} is {value!r}, which is not {getattr(hint, '__name__', hint)}")
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Return when a file's bytes, or a folder's names, are on the disk."""
     if os.name == "nt" and path.is_dir():
         return  # Windows cannot open a folder to sync it
     descriptor = os.open(path, os.O_RDONLY)

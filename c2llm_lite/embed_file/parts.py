@@ -1,0 +1,179 @@
+"""The finished parts of an output: each is whole or absent, so that a run killed at any moment can go on.
+
+OUT.partial/ holds run.json, the run's settings; and for each part its vectors, 00000000.npy, then its record,
+00000000.json. A part counts from its record on. run.json is written first and removed first: a folder without it is
+what a kill left of one that was not begun, or is no longer needed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import json
+import logging
+import os
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import file_sha256
+from ..bundle import sync
+from ..errors import OutputError
+from .texts import Id
+
+log = logging.getLogger(__name__)
+
+RUN = "run.json"
+_OURS = re.compile(r"run\.json|\d{8}\.(npy|json)|.*\.tmp")
+
+
+@dataclass(frozen=True)
+class Record:
+    """What tells a finished part from a damaged one, and the input it was made from from another."""
+
+    first_row: int
+    rows: int
+    sha256: str  # of the vectors' file
+    consumed: int  # bytes of the input, from its beginning to the part's end
+    input_sha256: str  # of those bytes
+    has_ids: bool
+
+
+class Parts:
+    """The parts in a folder, in the rows' order. Memory holds a record a part, never its vectors or ids."""
+
+    def __init__(self, folder: Path) -> None:
+        """Raises OutputError where `folder` is there and is none of ours: it is never emptied then."""
+        self.folder = folder
+        self.records: list[Record] = []
+        if folder.exists() and not (folder.is_dir() and all(_OURS.fullmatch(p.name) for p in folder.iterdir())):
+            raise OutputError(f"{folder} holds other files than parts: move it away, or choose another output")
+
+    @property
+    def rows(self) -> int:
+        return self.records[-1].first_row + self.records[-1].rows if self.records else 0
+
+    @property
+    def begun(self) -> bool:
+        return (self.folder / RUN).is_file()
+
+    def begin(self, settings: dict[str, Any]) -> None:
+        with _told(self.folder):
+            self.folder.mkdir(parents=True)
+        with durable(self.folder / RUN) as file:
+            file.write(to_json(settings))
+
+    def settings(self) -> dict[str, Any]:
+        """What `begin` was given."""
+        return read_json(self.folder / RUN) or {}
+
+    def load(self) -> None:
+        """Take up the parts that are whole, in order up to the first that is not; what follows is removed."""
+        while (part := self._whole(len(self.records))) is not None:
+            self.records.append(part)
+        if self._path(".json").exists():
+            log.warning("%s: part %d is damaged; it and what follows are made again", self.folder, len(self.records))
+        kept = {RUN, *(self._path(suffix, i).name for i in range(len(self.records)) for suffix in (".npy", ".json"))}
+        for path in self.folder.iterdir():
+            if path.name not in kept:
+                path.unlink()
+
+    def append(self, vectors: NDArray[Any], ids: Sequence[Id], consumed: int, input_sha256: str) -> None:
+        """vectors: (rows, d). The part is on the disk when this returns."""
+        buffer = io.BytesIO()
+        np.save(buffer, vectors, allow_pickle=False)
+        content = buffer.getbuffer()
+        has_ids = any(id_ is not None for id_ in ids)
+        digest = hashlib.sha256(content).hexdigest()
+        record = Record(self.rows, len(vectors), digest, consumed, input_sha256, has_ids)
+        with durable(self._path(".npy")) as file:
+            file.write(content)
+        with durable(self._path(".json")) as file:
+            file.write(to_json({"record": asdict(record), "ids": list(ids) if has_ids else None}))
+        self.records.append(record)
+
+    def vectors(self) -> Iterator[NDArray[Any]]:
+        """Each part's (rows, d)."""
+        for i in range(len(self.records)):
+            yield np.load(self._path(".npy", i), allow_pickle=False)
+
+    def ids(self) -> Iterator[list[Id]]:
+        """Each part's ids, one a row, None for a row without."""
+        for i, record in enumerate(self.records):
+            found = json.loads(self._path(".json", i).read_bytes())["ids"] if record.has_ids else None
+            yield found or [None] * record.rows
+
+    def remove(self) -> None:
+        """Remove the folder, run.json first; without it nothing here is taken for a run's."""
+        if self.folder.exists():
+            (self.folder / RUN).unlink(missing_ok=True)
+            for path in self.folder.iterdir():
+                path.unlink()
+            self.folder.rmdir()
+        self.records.clear()
+
+    def _path(self, suffix: str, index: int | None = None) -> Path:
+        """A part's file; the next part's where no index is given."""
+        return self.folder / f"{len(self.records) if index is None else index:08d}{suffix}"
+
+    def _whole(self, index: int) -> Record | None:
+        data = read_json(self._path(".json", index))
+        try:
+            record = Record(**data["record"]) if data else None
+            if record and record.first_row == self.rows and file_sha256(self._path(".npy", index)) == record.sha256:
+                return record
+        except (FileNotFoundError, KeyError, TypeError):
+            pass
+        return None
+
+
+@contextlib.contextmanager
+def durable(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
+    """A file that takes the name `path` when the block ends well; its bytes are on the disk by then.
+
+    through: the folder where it is written until then, on the same disk; by default `path`'s own. Raises OutputError
+    where it cannot be written; its temporary file is gone then, and gives its room back.
+    """
+    temporary = (through or path.parent) / f"{path.name}.{os.getpid()}.tmp"
+    with _told(path):
+        try:
+            with temporary.open("wb") as file:
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+            temporary.replace(path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        sync(path.parent)
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    """An OSError as an OutputError that says how to go on."""
+    try:
+        yield
+    except OSError as error:
+        raise OutputError(
+            f"could not write {path}: {error.strerror or error}; mend that, or free some space, and go on with "
+            "--resume: finished parts were kept"
+        ) from error
+
+
+def to_json(data: dict[str, Any]) -> bytes:
+    return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """An object, or None where the file is missing or holds none."""
+    try:
+        data = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return data if isinstance(data, dict) else None
