@@ -52,6 +52,12 @@ def convert(
     target_probes: Annotated[
         bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
     ] = True,
+    check_with_checkpoint_code: Annotated[
+        bool,
+        typer.Option(
+            "--check-with-checkpoint-code", help="Run the checkpoint's own Python to find the head's variant."
+        ),
+    ] = False,
     force: Force = False,
 ) -> None:
     """Make a bundle from a C2LLM checkpoint.
@@ -69,8 +75,19 @@ def convert(
         return
     if output is None:
         raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
+    if check_with_checkpoint_code:
+        from .convert.checkpoint_code import NOTICE
+
+        err.print(NOTICE)
     with err.status(f"converting {source} to {to}"):
-        made = run(source, output, to, force=force, target_probes=target_probes)
+        made = run(
+            source,
+            output,
+            to,
+            force=force,
+            target_probes=target_probes,
+            check_with_checkpoint_code=check_with_checkpoint_code,
+        )
     size = sum(record.size for record in made.manifest.files.values())
     out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]

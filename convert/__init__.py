@@ -39,18 +39,23 @@ def convert(
     *,
     force: bool = False,
     target_probes: bool = True,
+    check_with_checkpoint_code: bool = False,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
     The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
-    record what its probes give here.
+    record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
+    code, to find and record the head's variant that reproduces it.
 
     Raises CheckpointError, ValueError (no such target), MissingDependencyError, OutputError (exists, disk full).
     """
     wanted = targets.parse(target)
     checkpoint = open_checkpoint(source)
-    output = Path(output)
-    with bundles.staged(output, force=force) as folder:
+    if check_with_checkpoint_code:
+        from .checkpoint_code import find_variant
+
+        checkpoint.variant = find_variant(checkpoint)
+    with bundles.staged(Path(output), force=force) as folder:
         tensors = wanted.converter.write_backbone(checkpoint, folder, wanted.kind)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         save_file(checkpoint.head(), folder / bundles.HEAD)

@@ -101,8 +101,8 @@ def kinds(checkpoint: Checkpoint) -> dict[str, float]:
 def memory(checkpoint: Checkpoint, kind: str) -> int:
     """Bytes that llama.cpp takes to run this backbone in `kind` on packs of PACK_TOKENS tokens, weights included.
 
-    Beside the weights: keys and values of one pack, and the buffers of one forward pass, which hold the feed-forward's
-    gate, up and product and a few states of each token in fp32 (within a tenth of what llama.cpp logs).
+    Beside the weights: keys and values of one pack, and the buffers of one forward pass, which hold two rows of the
+    feed-forward and a few states of each token in fp32 (within a tenth of what llama.cpp logs for the stand-in).
     """
     backbone = checkpoint.backbone
     weights = sum(_bytes(checkpoint.shape(name), kind) for name, _ in tensor_names(backbone))

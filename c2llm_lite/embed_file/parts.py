@@ -22,8 +22,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import file_sha256
-from ..bundle import sync
+from ..bundle import file_sha256, sync
 from ..errors import OutputError
 from .texts import Id
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import ctypes
 import functools
 import logging
+from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
@@ -133,9 +134,9 @@ class LlamaCpp:
     def _decode(self, context: Any, rows: Array, positions: Any, owners: Any) -> Array:
         status = self._llama.llama_decode(context, self._batch.fill(rows, positions, owners))
         if status == OUT_OF_MEMORY:
-            raise OutOfMemoryError(f"llama.cpp found no memory for {len(rows)} tokens: {self._log.last_error}")
+            raise OutOfMemoryError(f"llama.cpp found no memory for {len(rows)} tokens: {self._log.errors()}")
         if status != 0:
-            raise RuntimeError(f"llama.cpp could not run {len(rows)} tokens (status {status}): {self._log.last_error}")
+            raise RuntimeError(f"llama.cpp could not run {len(rows)} tokens (status {status}): {self._log.errors()}")
         found = self._llama.llama_get_embeddings(context)
         states: Array = np.ctypeslib.as_array(found, rows.shape)
         return states
@@ -167,7 +168,7 @@ class LlamaCpp:
         context = llama.llama_init_from_model(self._model, params)
         if not context:
             raise OutOfMemoryError(
-                f"llama.cpp found no memory for keys and values of {cells} tokens: {self._log.last_error}; "
+                f"llama.cpp found no memory for keys and values of {cells} tokens: {self._log.errors()}; "
                 "free some, or lower max_tokens"
             )
         return context
@@ -190,7 +191,7 @@ class LlamaCpp:
         model = llama.llama_model_load_from_file(str(path).encode(), params)
         del overrides
         if not model:
-            raise BundleError(f"llama.cpp cannot load {path}: {self._log.last_error}; convert or copy the bundle again")
+            raise BundleError(f"llama.cpp cannot load {path}: {self._log.errors()}; convert or copy the bundle again")
         found = {
             "hidden": llama.llama_model_n_embd(model),
             "layers": llama.llama_model_n_layer(model),
@@ -240,30 +241,34 @@ class _Batch:
 
 
 class _LogLines:
-    """Takes llama.cpp's log, which comes in pieces of lines, to Python's logging, and keeps the last error line."""
+    """Takes llama.cpp's log, which comes in pieces of lines, to Python's logging, and keeps the last errors."""
 
-    # enum ggml_log_level of ggml.h (llama_cpp's Python constants are an older one's). A step down each: its warnings are
-    # about settings that this engine chose, and what its errors end in is raised with the last of them.
-    LEVELS: ClassVar = {1: logging.DEBUG, 2: logging.DEBUG, 3: logging.INFO, 4: logging.WARNING}
-    ERROR = 4
+    # enum ggml_log_level of ggml.h (llama-cpp-python's own table is of an older release); 5 continues the line before.
+    LEVELS: ClassVar = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
     CONTINUED = 5
 
     def __init__(self, llama: Any) -> None:
-        self.last_error = "it gave no reason"
-        self._level = 0
+        self._errors: deque[str] = deque(maxlen=4)  # one failure takes up to three lines, the reason first
+        self._level = logging.DEBUG
         self._line = ""
         self._callback = llama.llama_log_callback(self._take)
         llama.llama_log_set(self._callback, None)
 
+    def errors(self) -> str:
+        """What llama.cpp said of the failure that was just met."""
+        told = "; ".join(self._errors) or "it gave no reason"
+        self._errors.clear()
+        return told
+
     def _take(self, level: int, text: bytes, _: object) -> None:
         if level != self.CONTINUED:
-            self._level = level
+            self._level = self.LEVELS.get(level, logging.DEBUG)
         self._line += text.decode(errors="replace")
         *lines, self._line = self._line.split("\n")
         for line in lines:
-            if self._level == self.ERROR:
-                self.last_error = line
-            log.log(self.LEVELS.get(self._level, logging.DEBUG), "%s", line)
+            if self._level == logging.ERROR:
+                self._errors.append(line)
+            log.log(self._level, "%s", line)
 
 
 @functools.cache

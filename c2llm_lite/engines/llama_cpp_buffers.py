@@ -1,9 +1,9 @@
 """Keeps llama.cpp's weights out of its AMX buffers, whose kernels kill the process in common builds.
 
-GCC 12's `_tile_loadconfig` declares that it reads 8 bytes of the 64 that a tile configuration has, so the compiler drops
-the stores to the rest and the CPU refuses the instruction (upstream issue 20824). A library does not tell which compiler
-built it, so AMX is left out on every CPU that has it. The other special buffers, with weights repacked for AVX, stay:
-without them 4-bit weights run at half the speed.
+GCC 12's `_tile_loadconfig` declares that it reads 8 bytes of the 64 that a tile configuration has, so the compiler
+drops the stores to the rest and the CPU refuses the instruction (upstream issue 20824). A library does not tell which
+compiler built it, so AMX is left out on every CPU that has it. The other special buffers, with weights repacked for
+AVX, stay: without them 4-bit weights run at half the speed.
 """
 
 from __future__ import annotations

@@ -1,0 +1,111 @@
+"""The command line, as a user meets it: what it prints, what it writes, how it exits."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from c2llm_lite import bundle as bundles
+
+
+def run(*arguments, **options):
+    command = [sys.executable, "-m", "c2llm_lite", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=None, **options)
+
+
+@pytest.fixture(scope="module")
+def bundle(checkpoint_folder, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "bundle"
+    done = run("convert", checkpoint_folder, "-o", folder, "--to", "gguf:q8_0")
+    assert done.returncode == 0, done.stderr
+    assert "gguf:q8_0" in done.stdout
+    assert "cosine to full precision on 6 probes" in done.stdout
+    return folder
+
+
+def test_list_targets(checkpoint_folder):
+    done = run("convert", checkpoint_folder, "--list-targets")
+    assert done.returncode == 0
+    assert "gguf:q8_0" in done.stdout
+    assert "gguf:q6_k" not in done.stdout
+
+
+def test_embed_writes_rows_in_order_and_what_they_are(bundle, tmp_path):
+    (tmp_path / "texts.txt").write_text("how to read a file\ndef f(): pass\n")
+    done = run("embed", bundle, tmp_path / "texts.txt", "-o", tmp_path / "out.npy", "--prompt-name", "query")
+    assert done.returncode == 0, done.stderr
+    assert np.load(tmp_path / "out.npy").shape == (2, 64)
+    meta = json.loads((tmp_path / "out.npy.meta.json").read_text())
+    assert meta["rows"] == 2
+    assert bundles.open_bundle(bundle).sha256 in json.dumps(meta)
+    assert "llama" not in done.stderr  # the engine's own log stays off the terminal
+
+
+def test_embed_reads_standard_input(bundle, tmp_path):
+    done = run("embed", bundle, "-", "-o", tmp_path / "out.jsonl", input="one\ntwo\nthree\n")
+    assert done.returncode == 0, done.stderr
+    assert len((tmp_path / "out.jsonl").read_text().splitlines()) == 3
+
+
+def test_info(bundle):
+    assert "small" in run("info", bundle).stdout
+    data = json.loads(run("info", bundle, "--json").stdout)
+    assert data["target"] == "gguf:q8_0"
+    assert data["sha256"] == bundles.open_bundle(bundle).sha256
+
+
+def test_verify(bundle):
+    done = run("verify", bundle, "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["passed"]
+
+
+def test_verify_against_the_checkpoint(bundle, checkpoint_folder):
+    done = run("verify", bundle, "--against", checkpoint_folder, "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    assert figures["texts"] == 64
+    assert figures["worst"] >= 0.99
+    failed = run("verify", bundle, "--against", checkpoint_folder, "--min-cosine", "0.9999999")
+    assert failed.returncode == 1
+    assert "under --min-cosine" in failed.stderr
+
+
+def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": "def f(): pass"}\n{"text": "read a file"}\n')
+    run("embed", bundle, tmp_path / "t.jsonl", "-o", tmp_path / "ref.npy")
+    done = run("verify", bundle, "--vectors", tmp_path / "ref.npy", "--texts", tmp_path / "t.jsonl", "--json")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["worst"] > 0.99999
+    np.save(tmp_path / "ref.npy", np.load(tmp_path / "ref.npy")[::-1])
+    swapped = run("verify", bundle, "--vectors", tmp_path / "ref.npy", "--texts", tmp_path / "t.jsonl")
+    assert swapped.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["convert", "nowhere", "-o", "out"], 1, "neither a folder nor a hub name"),
+        (["convert", "{checkpoint}"], 2, "say where to write the bundle: -o BUNDLE"),
+        (["convert", "{checkpoint}", "-o", "{bundle}"], 1, "--force"),
+        (["convert", "{checkpoint}", "-o", "out", "--to", "gguf:q9"], 1, "is not a kind"),
+        (["info", "{checkpoint}"], 1, "has no manifest.json: not a bundle"),
+        (["embed", "{bundle}", "-"], 2, "say where to write the vectors: -o OUT.npy"),
+        (["embed", "{bundle}", "nowhere.txt", "-o", "out.npy"], 1, "nowhere.txt"),
+        (["embed", "{bundle}", "-", "-o", "out.csv"], 1, ".npy"),
+        (["embed", "{bundle}", "-", "-o", "out.npy", "--device", "cuda"], 1, "runs on the CPU"),
+        (["verify", "{bundle}", "--vectors", "ref.npy"], 2, "--vectors goes with --texts"),
+        (["demo", "{checkpoint}"], 1, "--force"),
+    ],
+)
+def test_wrong_use_is_told_in_a_line(bundle, checkpoint_folder, tmp_path, arguments, code, message):
+    named = [a.format(bundle=bundle, checkpoint=checkpoint_folder) for a in arguments]
+    done = run(*named, cwd=tmp_path, input="text\n")
+    assert done.returncode == code
+    assert message in " ".join(done.stderr.replace("│", " ").split())
+    assert "Traceback" not in done.stderr
+    assert list(tmp_path.iterdir()) == []
