@@ -1,0 +1,203 @@
+"""C2LLM through PyTorch, on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
+
+The texts of a batch lie end to end in one row of tokens, so that nothing is padded: all layers but attention take
+tokens one by one, and attention is called text by text. Token embeddings are looked up on the host, where a memory map
+holds them. The head's reduction runs in fp32 where the states are; only its means leave the device.
+"""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import logging
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from .. import bundle as bundles
+from ..bundle import Bundle
+from ..errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
+from ..packing import packs
+from ..pma import Array
+from ..token_embeddings import TokenEmbeddings
+from . import TokenIds
+
+try:
+    import torch
+    import transformers
+
+    from .torch_backbone import DTYPES, load_backbone
+except ModuleNotFoundError as error:
+    if error.name not in ("torch", "transformers"):
+        raise
+    raise MissingDependencyError(error.name, "torch", "this bundle") from error
+
+log = logging.getLogger(__name__)
+
+# Chosen, not measured: nothing is padded, so a small batch wastes nothing on a CPU; a GPU needs more to be busy.
+CPU_BATCH_TOKENS = 1024
+GPU_BATCH_TOKENS = 16384
+BATCH_TEXTS = 256
+
+
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> TorchEngine:
+    """Load the backbone onto `device`: "auto", "cpu", "cuda", "cuda:N" or "mps".
+
+    `threads` is set for the whole process, which is all that PyTorch offers; nothing is set aside for `max_tokens`.
+
+    Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError.
+    """
+    if bundle.manifest.target not in DTYPES:
+        raise BundleError(f"{bundle.folder}: this version runs no {bundle.manifest.target}: upgrade c2llm-lite")
+    place = _device(device)
+    torch.set_num_threads(threads)
+    try:
+        model = load_backbone(bundle, place)
+    except torch.OutOfMemoryError as error:
+        raise OutOfMemoryError(
+            f"{bundle.folder} does not fit in the free memory of {place}: close what else uses it, load it with "
+            "device='cpu', or convert the checkpoint to a smaller target"
+        ) from error
+    return TorchEngine(bundle, model, place, threads)
+
+
+class TorchEngine:
+    """A loaded backbone; see Engine."""
+
+    def __init__(self, bundle: Bundle, model: torch.nn.Module, device: torch.device, threads: int) -> None:
+        shape = bundle.manifest.backbone
+        self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
+        self.batch_texts = BATCH_TEXTS
+        self._target = bundle.manifest.target
+        self._dtype = DTYPES[self._target]
+        self._embeddings = TokenEmbeddings(bundle.path(bundles.TOKEN_EMBEDDINGS), shape.vocab, shape.hidden)
+        self._model: torch.nn.Module | None = model
+        self._device = device
+        self._threads = threads
+        self._warned = False
+
+    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+        """See Engine.pool. Where the device runs out of memory, the batch is halved, now and for later calls.
+
+        Raises OutOfMemoryError where a single text does not fit.
+        """
+        found = np.empty((len(batch), *queries.shape), np.float32)
+        on_device = torch.from_numpy(queries).to(self._device)
+        waiting = self._cut(batch, range(len(batch)))
+        while waiting:
+            pack = waiting.pop(0)
+            pooled = self._pool([batch[i] for i in pack], on_device)
+            if pooled is not None:
+                found[pack] = pooled
+                continue
+            tokens = sum(len(batch[i]) for i in pack)
+            if len(pack) == 1:
+                raise OutOfMemoryError(
+                    f"a text of {tokens} tokens does not fit in the free memory of {self._device}: close what else "
+                    "uses it, load the bundle with a smaller max_tokens, or with device='cpu'"
+                )
+            self._halve(tokens)
+            waiting = self._cut(batch, [*pack, *itertools.chain.from_iterable(waiting)])
+        return found
+
+    def states(self, ids: TokenIds) -> Iterator[Array]:
+        """See Engine.states; one chunk."""
+        with torch.inference_mode():
+            yield self._forward([ids]).cpu().numpy()
+
+    def describe(self) -> dict[str, str | int]:
+        name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else str(self._device)
+        return {
+            "engine": "torch",
+            "torch": torch.__version__,
+            "transformers": transformers.__version__,
+            "device": name,
+            "threads": self._threads,
+            "activations": str(self._dtype).removeprefix("torch."),
+            "batch_tokens": self.batch_tokens,
+        }
+
+    def close(self) -> None:
+        self._model = None
+        _empty_cache(self._device)
+
+    def _cut(self, batch: Sequence[TokenIds], indices: Sequence[int]) -> list[list[int]]:
+        """The texts of `batch` at `indices`, in packs of what the device is known to hold."""
+        cuts = packs([len(batch[i]) for i in indices], tokens=self.batch_tokens, texts=self.batch_texts)
+        return [[indices[i] for i in cut] for cut in cuts]
+
+    def _pool(self, batch: Sequence[TokenIds], queries: torch.Tensor) -> Array | None:
+        """(texts, heads, hidden), or None where the device ran out of memory."""
+        try:
+            with torch.inference_mode():
+                states = self._forward(batch)
+                lengths = [len(ids) for ids in batch]
+                scores = states @ queries.T  # (tokens, heads)
+                # pma.pool's arithmetic; a text's scores are softmaxed alone
+                means = [
+                    torch.softmax(score, dim=0).T @ part  # (heads, hidden)
+                    for score, part in zip(torch.split(scores, lengths), torch.split(states, lengths), strict=True)
+                ]
+                pooled: Array = torch.stack(means).cpu().numpy()
+                return pooled
+        except RuntimeError as error:
+            # CUDA raises torch.OutOfMemoryError; MPS a plain RuntimeError that says so.
+            if not isinstance(error, torch.OutOfMemoryError) and "out of memory" not in str(error):
+                raise
+            return None
+
+    def _forward(self, batch: Sequence[TokenIds]) -> torch.Tensor:
+        """Final hidden states (tokens, hidden) in fp32 on the device, text after text."""
+        if self._model is None:
+            raise ValueError("this engine was closed")
+        lengths = [len(ids) for ids in batch]
+        rows = torch.from_numpy(self._embeddings.rows(list(itertools.chain.from_iterable(batch))))
+        positions = torch.cat([torch.arange(length) for length in lengths])
+        output = self._model(
+            inputs_embeds=rows.to(self._device, self._dtype)[None],  # (1, tokens, hidden)
+            position_ids=positions.to(self._device)[None],
+            # A mask by layer type is taken as it is: none is made, and none is needed.
+            attention_mask={"full_attention": None},
+            use_cache=False,
+            text_lengths=lengths,
+        )
+        states: torch.Tensor = output.last_hidden_state[0].float()
+        return states
+
+    def _halve(self, tokens: int) -> None:
+        """A batch of `tokens` did not fit: take half from now on."""
+        self.batch_tokens = max(1, tokens // 2)
+        _empty_cache(self._device)
+        if not self._warned:
+            log.warning("%s ran out of memory on %d tokens: batches are smaller from here on", self._device, tokens)
+            self._warned = True
+
+
+def _device(name: str) -> torch.device:
+    """Raises DeviceError, saying what to do, for a device that is not here."""
+    kind, _, index = name.partition(":")
+    if kind == "auto" and not index:
+        kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+        raise DeviceError(f"device is {name!r}; this bundle's engine has auto, cpu, cuda, cuda:N and mps")
+    if kind == "cuda" and not torch.cuda.is_available():
+        reason = (
+            "no GPU is visible to it (see nvidia-smi and CUDA_VISIBLE_DEVICES)"
+            if torch.version.cuda or torch.version.hip
+            else "it was built without CUDA: install a CUDA build from pytorch.org"
+        )
+        raise DeviceError(f"torch {torch.__version__} has no {name!r}: {reason}; or use device='cpu'")
+    if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
+        raise DeviceError(f"there is no {name!r}: this machine shows {torch.cuda.device_count()}, counted from 0")
+    if kind == "mps" and not torch.backends.mps.is_available():
+        raise DeviceError(f"torch {torch.__version__} has no {name!r} on this machine: use device='cpu'")
+    return torch.device(f"{kind}:{index}" if index else kind)
+
+
+def _empty_cache(device: torch.device) -> None:
+    """Give freed memory back to the device."""
+    gc.collect()
+    if device.type == "cuda":
+        torch.cuda.empty_cache()
+    elif device.type == "mps":
+        torch.mps.empty_cache()

@@ -1,0 +1,167 @@
+"""The backbone that engines/torch.py runs: transformers' own Qwen2Model, filled from the bundle's safetensors file.
+
+No code of a checkpoint is run. The model is built without memory and each tensor goes from the file to the device, so
+that loading takes what the stored weights take: quantised matrices were stored quantised and are never widened here.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError, safe_open
+from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2RotaryEmbedding
+
+from ..bundle import Bundle
+from ..errors import BundleError, MissingDependencyError
+
+FILE = "model.safetensors"
+ATTENTION = "c2llm_lite_text_by_text"
+# The type of the states between layers, by target.
+DTYPES = {
+    "torch:fp32": torch.float32,
+    "torch:bf16": torch.bfloat16,
+    "bnb:int8": torch.bfloat16,
+    "bnb:nf4": torch.bfloat16,
+}
+
+
+def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
+    """Qwen2Model without token embeddings, on `device`, ready to take `inputs_embeds` and `text_lengths`.
+
+    Raises BundleError where the file does not hold this backbone, MissingDependencyError without bitsandbytes,
+    torch.OutOfMemoryError where it does not fit.
+    """
+    target = bundle.manifest.target
+    model = _empty_model(bundle, device)
+    bitsandbytes = _bitsandbytes(target) if target.startswith("bnb:") else None
+    path = bundle.path(FILE)
+    try:
+        with safe_open(path, framework="pt", device=str(device)) as file:
+            for name, parameter in list(model.named_parameters()):
+                owner, _, leaf = name.rpartition(".")
+                module = model.get_submodule(owner)
+                if bitsandbytes is not None and isinstance(module, torch.nn.Linear) and leaf == "weight":
+                    read = _read_int8 if target == "bnb:int8" else _read_nf4
+                    model.set_submodule(owner, read(bitsandbytes, file, name, module, device))
+                    continue
+                tensor = file.get_tensor(name)
+                _check(name, tensor.shape, parameter.shape, tensor.dtype, DTYPES[target])
+                setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
+    except (AssertionError, KeyError, OSError, SafetensorError, ValueError) as error:
+        raise BundleError(f"{path} does not hold the backbone: {error}; convert or copy the bundle again") from error
+    ready: torch.nn.Module = model.eval()
+    return ready
+
+
+def attend_text_by_text(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: None,
+    *,
+    scaling: float,
+    text_lengths: list[int],
+    **_: object,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each text of a row, as a function of transformers' AttentionInterface.
+
+    query (1, heads, tokens, dim), key and value (1, kv_heads, tokens, dim) -> (1, tokens, heads, dim). Neighbouring
+    texts of one length share a call. No mask is made, so memory grows with a text's length and not with its square.
+    """
+    sharing = query.shape[1] // key.shape[1]
+    # Keys and values are repeated for the query heads that share them: on a GPU, PyTorch's only kernel that would do
+    # without in fp32 makes the whole square of scores.
+    whole = query[0], key[0].repeat_interleave(sharing, dim=0), value[0].repeat_interleave(sharing, dim=0)
+    parts = []
+    start = 0
+    for length, run in itertools.groupby(text_lengths):
+        texts = len(list(run))
+        end = start + texts * length
+        # each (texts, heads, length, dim)
+        q, k, v = (x[:, start:end].reshape(len(x), texts, length, -1).transpose(0, 1) for x in whole)
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
+        parts.append(out.transpose(1, 2).flatten(0, 1))  # (texts × length, heads, dim)
+        start = end
+    return torch.cat(parts)[None], None
+
+
+transformers.AttentionInterface.register(ATTENTION, attend_text_by_text)
+
+
+def _empty_model(bundle: Bundle, device: torch.device) -> Any:
+    """Parameters without memory; the rotary embedding's frequencies, which no file holds, on the device."""
+    shape = bundle.manifest.backbone
+    configure: Any = transformers.Qwen2Config  # its fields are made at run time, which type checkers do not see
+    config = configure(
+        vocab_size=1,
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.max_positions,
+        rms_norm_eps=shape.rms_norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        attn_implementation=ATTENTION,
+    )
+    with torch.device("meta"):
+        model: Any = Qwen2Model(config)
+    model.embed_tokens = torch.nn.Identity()
+    model.rotary_emb = Qwen2RotaryEmbedding(config, device)
+    return model
+
+
+def _read_int8(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: torch.device) -> torch.nn.Module:
+    """bitsandbytes' int8 layer in place of `linear`, its bias still to be read."""
+    weight, scales = file.get_tensor(name), file.get_tensor(name.removesuffix("weight") + "SCB")
+    _check(name, weight.shape, linear.weight.shape, weight.dtype, torch.int8)
+    # Threshold 0: no columns are kept in 16 bits, so that one text's outliers do not change another's vector.
+    module: torch.nn.Module = bnb.nn.Linear8bitLt(
+        linear.in_features, linear.out_features, linear.bias is not None, False, threshold=0.0, device="meta"
+    )
+    module.weight = bnb.nn.Int8Params(weight, requires_grad=False, has_fp16_weights=False, CB=weight, SCB=scales)
+    return module
+
+
+def _read_nf4(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: torch.device) -> torch.nn.Module:
+    """bitsandbytes' 4-bit layer in place of `linear`, its bias still to be read."""
+    module: Any = bnb.nn.Linear4bit(
+        linear.in_features,
+        linear.out_features,
+        linear.bias is not None,
+        compute_dtype=torch.bfloat16,
+        quant_type="nf4",
+        device="meta",
+    )
+    parts = [part for part in file.keys() if part.startswith(f"{name}.")]  # noqa: SIM118 - it cannot be iterated
+    state = {part.removeprefix(f"{name}."): file.get_tensor(part) for part in parts}
+    module.weight = bnb.nn.Params4bit.from_prequantized(file.get_tensor(name), state, device=device, module=module)
+    quantised = module.weight.quant_state
+    _check(name, quantised.shape, linear.weight.shape, module.weight.dtype, torch.uint8)
+    if module.weight.numel() * 2 != linear.weight.numel():
+        raise ValueError(f"{name} has {module.weight.numel()} bytes for {linear.weight.numel()} weights of 4 bits")
+    return module
+
+
+def _bitsandbytes(target: str) -> Any:
+    # bitsandbytes warns while it is imported that an optional CPU kernel is missing, and with every call of an int8
+    # layer that states are cast to fp16: neither is for the user to act on.
+    for name in ("bitsandbytes.backends.cpu.ops", "bitsandbytes.autograd._functions"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        import bitsandbytes
+    except ModuleNotFoundError as error:
+        if error.name != "bitsandbytes":
+            raise
+        raise MissingDependencyError("bitsandbytes", "bitsandbytes", f"a bundle of {target}") from error
+    return bitsandbytes
+
+
+def _check(name: str, shape: torch.Size, wanted: torch.Size, dtype: torch.dtype, wanted_dtype: torch.dtype) -> None:
+    if shape != wanted or dtype != wanted_dtype:
+        raise ValueError(f"{name} is {dtype} {tuple(shape)}, not {wanted_dtype} {tuple(wanted)}")

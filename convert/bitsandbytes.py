@@ -1,0 +1,156 @@
+"""bitsandbytes bundles (`bnb:int8`, `bnb:nf4`): every matrix quantised once, here, and stored quantised.
+
+int8: a scale a row, LLM.int8() (arXiv 2208.07339) without its outlier threshold, under which one text's outliers would
+change another text's vector. nf4: QLoRA's 4-bit normal floats (arXiv 2305.14314) in blocks of 64, whose scales are
+quantised again to 8 bits in blocks of 256. Gains and biases stay in bf16. Quantising runs on a CPU.
+
+Names in the file are bitsandbytes' own: NAME.weight and MODULE.SCB for int8; NAME.weight, NAME.weight.absmax and the
+rest of its quantisation state for nf4.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from c2llm_lite.bundle import Backbone
+from c2llm_lite.errors import CheckpointError, MissingDependencyError
+
+from .full import FILE, LIBRARIES, backbone_names, bf16_tensor
+from .safetensors_writer import Dtype, Tensor, write_safetensors
+
+if TYPE_CHECKING:
+    from .checkpoint import Checkpoint
+
+NF4_BLOCK = 64  # weights that share a scale
+NF4_NESTED_BLOCK = 256  # scales that share a scale
+NF4_ROWS = 32  # bitsandbytes' CPU kernel takes rows in groups of 32
+NF4_TENSORS = 6  # in the file for each matrix
+# Of each matrix beside weights and scales: the 16 and 256 fp32 levels, and 192 bytes of JSON (shape, types, offset).
+NF4_TABLES = 4 * (16 + 256) + 192
+BNB_LIBRARY = 50 << 20  # bitsandbytes imported, measured
+
+
+def kinds(checkpoint: Checkpoint) -> dict[str, float]:
+    """The kinds that these shapes can hold, each with its bits a backbone weight, scales and vectors included."""
+    backbone = checkpoint.backbone
+    fitting = ["int8"] if nf4_misfit(backbone) else ["int8", "nf4"]
+    weights = sum(rows * width for rows, width in matrices(backbone)) + vectors(backbone)
+    return {kind: 8 * stored_bytes(backbone, kind) / weights for kind in fitting}
+
+
+def write_backbone(checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str, str]:
+    """Write the backbone with every matrix in `kind` to model.safetensors; returns each tensor's type by name.
+
+    Holds one matrix at a time. Raises CheckpointError for a kind that does not exist or that these shapes cannot hold,
+    MissingDependencyError without torch or bitsandbytes.
+    """
+    if kind not in ("int8", "nf4"):
+        raise CheckpointError(f"bnb:{kind} is not a type this package writes: choose int8 or nf4")
+    if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
+        raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
+    quantise = _Quantiser(kind)
+    names = backbone_names(checkpoint)
+    types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
+
+    def tensors() -> Iterator[Tensor]:
+        for name, dtype in types.items():
+            if dtype == "bf16":
+                yield bf16_tensor(checkpoint, name)
+            else:
+                yield from quantise(name, checkpoint.tensor(name))
+
+    write_safetensors(folder / FILE, tensors(), NF4_TENSORS * len(names))
+    return types
+
+
+def memory(checkpoint: Checkpoint, kind: str) -> int:
+    """Bytes that a process running the bundle takes, beside what a batch takes."""
+    return stored_bytes(checkpoint.backbone, kind) + LIBRARIES + BNB_LIBRARY
+
+
+def stored_bytes(backbone: Backbone, kind: str) -> int:
+    """Bytes of the backbone in `kind`, from its shapes alone: the file's size less its header, and what it takes to
+    hold it."""
+    total = 2 * vectors(backbone)
+    for rows, width in matrices(backbone):
+        if kind == "int8":
+            total += rows * width + 4 * rows
+        else:
+            scales = rows * width // NF4_BLOCK
+            total += rows * width // 2 + scales + 4 * -(-scales // NF4_NESTED_BLOCK) + NF4_TABLES
+    return total
+
+
+def matrices(backbone: Backbone) -> list[tuple[int, int]]:
+    """(rows, width) of every matrix that is quantised."""
+    hidden, kv, wide = backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate
+    layer = [(hidden, hidden), (kv, hidden), (kv, hidden), (hidden, hidden)]
+    layer += [(wide, hidden), (wide, hidden), (hidden, wide)]
+    return layer * backbone.layers
+
+
+def vectors(backbone: Backbone) -> int:
+    """Gains and biases, which are not quantised."""
+    kv = backbone.kv_heads * backbone.head_dim
+    return backbone.layers * (3 * backbone.hidden + 2 * kv) + backbone.hidden
+
+
+def nf4_misfit(backbone: Backbone) -> str | None:
+    """Why this backbone cannot be held in nf4; None where it can."""
+    for rows, width in matrices(backbone):
+        if width % NF4_BLOCK or rows % NF4_ROWS:
+            return (
+                f"takes rows of {NF4_BLOCK}s of weights in groups of {NF4_ROWS}, and a matrix here is {rows} x {width}"
+            )
+    return None
+
+
+class _Quantiser:
+    """bitsandbytes' quantisers, on the CPU."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+        try:
+            import torch
+        except ImportError as error:
+            raise MissingDependencyError("torch", "bitsandbytes", f"bnb:{kind}") from error
+        # It warns while it is imported that an optional kernel of the hub is missing, which nothing here needs.
+        logging.getLogger("bitsandbytes.backends.cpu.ops").setLevel(logging.ERROR)
+        try:
+            from bitsandbytes import functional
+        except ImportError as error:
+            raise MissingDependencyError("bitsandbytes", "bitsandbytes", f"bnb:{kind}") from error
+        self._torch = torch
+        self._functional: Any = functional
+
+    def __call__(self, name: str, weights: np.ndarray[Any, np.dtype[np.float32]]) -> Iterator[Tensor]:
+        """The tensors that hold the matrix `name`, (rows, width) float32."""
+        matrix = self._torch.from_numpy(np.array(weights))  # a copy: the checkpoint's own is read-only
+        if self._kind == "int8":
+            # The type that bitsandbytes quantises from; its step is finer than int8's.
+            values, scales, _ = self._functional.int8_vectorwise_quant(matrix.to(self._torch.float16))
+            if not scales.isfinite().all():
+                raise CheckpointError(f"{name} holds a weight beyond fp16's 65504: convert to bnb:nf4 instead")
+            yield Tensor(name, "I8", values.numpy())
+            yield Tensor(name.removesuffix("weight") + "SCB", "F32", scales.numpy())
+            return
+        # The type of what it is dequantised to.
+        packed, state = self._functional.quantize_4bit(
+            matrix.to(self._torch.bfloat16), blocksize=NF4_BLOCK, compress_statistics=True, quant_type="nf4"
+        )
+        yield Tensor(name, "U8", packed.numpy())
+        for part, tensor in state.as_dict(packed=True).items():
+            yield _state_tensor(f"{name}.{part}", tensor.numpy())
+
+
+def _state_tensor(name: str, values: np.ndarray[Any, Any]) -> Tensor:
+    dtypes: dict[str, Dtype] = {"float32": "F32", "uint8": "U8"}
+    if ".quant_state." in name:
+        # JSON as bytes: padded with spaces, so that what follows in the file stays aligned.
+        values = np.frombuffer(values.tobytes().ljust(-(-len(values) // 64) * 64), np.uint8)
+    return Tensor(name, dtypes[str(values.dtype)], values)

@@ -1,0 +1,99 @@
+"""Full-precision bundles: what is written is what the checkpoint holds."""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import bfloat16_bits, write_checkpoint
+from safetensors import safe_open
+
+from c2llm_lite.convert import full
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.safetensors_file import read_header, widen
+from c2llm_lite.convert.safetensors_writer import ALIGNMENT, Tensor, write_safetensors
+from c2llm_lite.errors import CheckpointError
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Checkpoint:
+    return open_checkpoint(write_checkpoint(tmp_path / "checkpoint", tied=False, shards=2))
+
+
+def read(path: Path) -> dict[str, np.ndarray]:
+    return {tensor.name: widen(tensor.read(), tensor.dtype) for tensor in read_header(path)}
+
+
+@pytest.mark.parametrize("dtype", ["BF16", "F16", "F32"])
+def test_fp32_is_exact(tmp_path: Path, dtype: str) -> None:
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype=dtype))
+    types = full.write_backbone(checkpoint, tmp_path, "fp32")
+    written = read(tmp_path / full.FILE)
+    assert types == dict.fromkeys(written, "fp32")
+    for name, values in written.items():
+        np.testing.assert_array_equal(values, checkpoint.tensor(name))
+
+
+def test_bf16_of_bf16_is_exact(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    full.write_backbone(checkpoint, tmp_path, "bf16")
+    for name, values in read(tmp_path / full.FILE).items():
+        np.testing.assert_array_equal(values, checkpoint.tensor(name))
+
+
+@pytest.mark.parametrize("dtype", ["F16", "F32"])
+def test_bf16_of_wider_is_rounded_to_nearest(tmp_path: Path, dtype: str) -> None:
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype=dtype))
+    full.write_backbone(checkpoint, tmp_path, "bf16")
+    for tensor in read_header(tmp_path / full.FILE):
+        np.testing.assert_array_equal(tensor.read(), bfloat16_bits(checkpoint.tensor(tensor.name)))
+
+
+def test_bf16_bits_ties_go_to_even() -> None:
+    torch = pytest.importorskip("torch")
+    values = np.array([1 + 2**-8, 1 + 3 * 2**-8, -1 - 2**-8, 3e38, 1e-40, 0.1, -0.0], np.float32)
+    theirs = torch.from_numpy(values).bfloat16().view(torch.int16).numpy().view(np.uint16)
+    np.testing.assert_array_equal(full.bf16_bits(values), theirs)
+
+
+def test_only_the_backbone_is_written(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    full.write_backbone(checkpoint, tmp_path, "bf16")
+    names = set(read(tmp_path / full.FILE))
+    left_out = {name for name in checkpoint.names() if name not in names}
+    assert {name.partition(".")[0] for name in left_out} == {"embed_tokens", "lm_head", "mha_pma"}
+
+
+@pytest.mark.parametrize("kind", ["fp32", "bf16"])
+def test_memory_and_bits_are_the_file_s(checkpoint: Checkpoint, tmp_path: Path, kind: str) -> None:
+    full.write_backbone(checkpoint, tmp_path, kind)
+    weights = sum(values.size for values in read(tmp_path / full.FILE).values())
+    assert full.memory(checkpoint, kind) - full.LIBRARIES == weights * full.kinds(checkpoint)[kind] / 8
+
+
+def test_a_kind_that_does_not_exist(checkpoint: Checkpoint, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"torch:fp8 is not a type.*fp32, bf16"):
+        full.write_backbone(checkpoint, tmp_path, "fp8")
+
+
+def test_one_tensor_in_memory_at_a_time(tmp_path: Path) -> None:
+    """The file grows as tensors are drawn."""
+    path = tmp_path / "file.safetensors"
+    sizes = []
+
+    def tensors():
+        for i in range(4):
+            sizes.append(path.stat().st_size)
+            yield Tensor(f"t{i}", "F32", np.full(100_000, i, np.float32))
+
+    write_safetensors(path, tensors(), 4)
+    assert all(later - earlier >= 390_000 for earlier, later in itertools.pairwise(sizes[1:]))
+    with safe_open(path, framework="np") as file:
+        assert [float(file.get_tensor(f"t{i}").mean()) for i in range(4)] == [0, 1, 2, 3]
+    assert (8 + int.from_bytes(path.read_bytes()[:8], "little")) % ALIGNMENT == 0
+
+
+def test_more_tensors_than_room(tmp_path: Path) -> None:
+    tensors = [Tensor(f"a long name of a tensor {i}" * 3, "F32", np.zeros(1, np.float32)) for i in range(20)]
+    with pytest.raises(ValueError, match="20 tensors do not fit"):
+        write_safetensors(tmp_path / "file", tensors, 2)
