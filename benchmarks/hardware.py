@@ -1,0 +1,66 @@
+"""What a result was measured on: CPU, memory, versions and date stand in every results file."""
+
+from __future__ import annotations
+
+import datetime
+import platform
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from c2llm_lite import machine
+
+LIBRARIES = (
+    "c2llm-lite",
+    "numpy",
+    "tokenizers",
+    "llama-cpp-python",
+    "openvino",
+    "optimum-intel",
+    "nncf",
+    "torch",
+    "transformers",
+    "bitsandbytes",
+)
+# What decides which kernels a library chooses.
+SPEED_FLAGS = (
+    "avx2",
+    "fma",
+    "avx_vnni",
+    "avx512f",
+    "avx512_vnni",
+    "avx512_bf16",
+    "amx_int8",
+    "amx_bf16",
+    "asimddp",
+    "i8mm",
+)
+
+
+def stamp() -> dict[str, Any]:
+    """CPU model and the flags that decide speed, cores granted, memory (bytes), system, library versions, date."""
+    return {
+        "date": datetime.date.today().isoformat(),
+        "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
+        "flags": [flag for flag in SPEED_FLAGS if flag in _cpu_field("flags").split()],
+        "cores": machine.cores(),
+        "free_memory": machine.free_memory(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "versions": {name: version for name in LIBRARIES if (version := _version(name))},
+    }
+
+
+def _cpu_field(name: str) -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        return ""
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""

@@ -1,0 +1,55 @@
+"""What `make demo` ends with: questions in plain words, and the standard-library functions that a bundle finds."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from rich.console import Console
+from rich.syntax import Syntax
+from rich.table import Table
+
+import c2llm_lite
+
+from .data import stdlib_pairs
+
+QUESTIONS = (
+    "remove a directory and everything in it",
+    "parse a date out of a string",
+    "send an email message over smtp",
+    "the greatest common divisor of two numbers",
+    "how similar are two sequences",
+)
+BEST = 3
+SHOWN_LINES = 3
+
+
+def main(bundle: str) -> None:
+    console = Console()
+    pairs = stdlib_pairs()
+    with c2llm_lite.load(bundle) as model:
+        started = time.perf_counter()
+        documents = model.embed([pair.code for pair in pairs], prompt_name="document", progress=True)
+        seconds = time.perf_counter() - started
+        queries = model.embed(QUESTIONS, prompt_name="query")
+    table = Table("question", "score", "function", "its first lines", show_lines=True)
+    for question, scores in zip(QUESTIONS, queries @ documents.T, strict=True):
+        for place, row in enumerate(scores.argsort()[::-1][:BEST]):
+            pair = pairs[row]
+            code = "\n".join(pair.code.splitlines()[:SHOWN_LINES])
+            table.add_row(
+                "" if place else f"[bold]{question}",
+                f"{scores[row]:.3f}",
+                f"{pair.module}.{pair.name}",
+                Syntax(code, "python", background_color="default"),
+            )
+    console.print(table)
+    console.print(
+        f"{len(pairs):,} functions of the standard library embedded in {seconds:.0f} s by {Path(bundle).name}, "
+        "from their source without documentation; the model had not seen them."
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,129 @@
+"""What each target loses and wins on the stand-in checkpoint: `make bench` writes results/standin_FAMILY.json.
+
+The 1,000 held-out pairs; full precision is the checkpoint's own fp32 forward in NumPy (convert/reference.py).
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+import c2llm_lite
+from c2llm_lite import bundle as bundles
+from c2llm_lite import verify
+from c2llm_lite.convert import convert
+from c2llm_lite.convert import reference as full_precision
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.pma import Array
+from c2llm_lite.progress import bar
+from c2llm_lite.text import Tokeniser, prompts
+from c2llm_lite.vectors import normalise
+
+from .data import HELDOUT, Pair, list_sha256, stdlib_pairs
+from .hardware import stamp
+from .retrieval import paired_difference, per_query
+
+TARGETS = {
+    "gguf": ("gguf:f16", "gguf:q8_0", "gguf:iq4_nl", "gguf:q4_0"),
+    "openvino": ("openvino:int8", "openvino:int4"),
+    "torch": ("torch:fp32", "torch:bf16", "bnb:int8", "bnb:nf4"),
+}
+RESULTS = Path(__file__).with_name("results")
+BUILD = Path("build/bench")
+# What every bundle of a checkpoint has, whatever its target.
+COMMON = ("LICENSE", "NOTICE", bundles.HEAD, bundles.PROBES, bundles.TOKENIZER, bundles.TOKEN_EMBEDDINGS)
+
+
+def main(source: str, family: str) -> None:
+    """Score every target of `family` on the held-out pairs and write the results file."""
+    checkpoint = open_checkpoint(source)
+    pairs = stdlib_pairs()
+    console = Console()
+    queries, documents = _reference(checkpoint, pairs)
+    relevant = list(range(len(pairs)))
+    reference = per_query(queries, documents, relevant)
+    rows: list[dict[str, Any]] = [_row("full precision (fp32, NumPy)", reference, reference)]
+    for target in TARGETS[family]:
+        bundle = convert(source, BUILD / target.replace(":", "-"), target, force=True)
+        with c2llm_lite.load(bundle.folder) as model:
+            ours_queries = model.embed([p.query for p in pairs], prompt_name="query")
+            model.embed([p.code for p in pairs[:32]], prompt_name="document")  # warm
+            started = time.perf_counter()
+            ours_documents = model.embed([p.code for p in pairs], prompt_name="document", progress=True)
+            seconds = time.perf_counter() - started
+        fidelity = verify.fidelity(np.concatenate([ours_queries, ours_documents]), np.concatenate([queries, documents]))
+        rows.append(
+            _row(target, per_query(ours_queries, ours_documents, relevant), reference)
+            | {
+                "cosine_mean": fidelity.mean,
+                "cosine_percentile_1": fidelity.percentile_1,
+                "cosine_worst": fidelity.worst,
+                "bytes": sum(f.size for f in bundle.manifest.files.values()),
+                "backbone_bytes": sum(f.size for name, f in bundle.manifest.files.items() if name not in COMMON),
+                "documents_per_second": len(pairs) / seconds,
+            }
+        )
+    result = {
+        "command": f"make bench FAMILIES={family}",
+        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
+        "pairs": {"list": HELDOUT.name, "sha256": list_sha256(HELDOUT), "used": len(pairs)},
+        "on": stamp(),
+        "rows": rows,
+    }
+    (RESULTS / f"standin_{family}.json").write_text(json.dumps(result, indent=1) + "\n")
+    _show(console, rows)
+
+
+def _reference(checkpoint: Checkpoint, pairs: list[Pair]) -> tuple[Array, Array]:
+    """Full-precision vectors of queries and documents, kept under BUILD by the checkpoint's and the list's hashes."""
+    kept = BUILD / f"reference-{checkpoint.sha256()[:12]}-{list_sha256(HELDOUT)[:12]}-{len(pairs)}.npz"
+    if kept.exists():
+        with np.load(kept, allow_pickle=False) as arrays:
+            return arrays["queries"], arrays["documents"]
+    tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
+    found = []
+    for texts, prompt in (([p.query for p in pairs], "query"), ([p.code for p in pairs], "document")):
+        ids = tokeniser.encode(texts, prompts()[prompt])
+        parts = []
+        with bar(f"full precision, {prompt}s", len(ids), "texts") as advance:
+            for start in range(0, len(ids), 100):
+                parts.append(full_precision.vectors(checkpoint, ids[start : start + 100]))
+                advance(len(parts[-1]))
+        found.append(normalise(np.concatenate(parts)))
+    BUILD.mkdir(parents=True, exist_ok=True)
+    np.savez(kept, queries=found[0], documents=found[1])
+    return found[0], found[1]
+
+
+def _row(name: str, scores: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
+    loss = paired_difference(reference["ndcg@10"], scores["ndcg@10"])
+    return {
+        "target": name,
+        **{measure: round(100 * float(values.mean()), 2) for measure, values in scores.items()},
+        "ndcg@10_loss": [round(100 * x, 2) for x in (loss.mean, loss.low, loss.high)],
+    }
+
+
+def _show(console: Console, rows: list[dict[str, Any]]) -> None:
+    table = Table("target", "NDCG@10", "lost (95% interval)", "MRR", "R@10", "cosine", "1st pct", "MB", "docs/s")
+    for row in rows:
+        mean, low, high = row["ndcg@10_loss"]
+        scores = (row["target"], f"{row['ndcg@10']:.1f}", f"{mean:.2f} ({low:.2f} to {high:.2f})")
+        more = (f"{row['mrr']:.1f}", f"{row['recall@10']:.1f}")
+        costs = ("1", "1", "", "")
+        if "bytes" in row:
+            size, rate = f"{row['bytes'] / 1e6:.0f}", f"{row['documents_per_second']:.1f}"
+            costs = (f"{row['cosine_mean']:.4f}", f"{row['cosine_percentile_1']:.4f}", size, rate)
+        table.add_row(*scores, *more, *costs)
+    console.print(table)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

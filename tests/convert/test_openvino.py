@@ -1,0 +1,91 @@
+"""The OpenVINO converter: what type each tensor is in, and what it refuses."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from c2llm_lite.convert import openvino as target
+from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.errors import CheckpointError, MissingDependencyError
+
+MATRICES = 7  # of a layer
+LAYERS = 2
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_checkpoint(tmp_path_factory.mktemp("checkpoint"), layers=LAYERS)
+
+
+def test_every_matrix_is_in_the_type_asked_for(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.exporters.openvino")
+    checkpoint = open_checkpoint(source)
+    sizes = {}
+    for kind, name in {"int8": "i8", "int4": "i4", "fp32": "bf16"}.items():  # fp32 holds the checkpoint's bf16, exact
+        folder = tmp_path / kind
+        folder.mkdir()
+        types = target.write_backbone(checkpoint, folder, kind)
+        matrices = [types[n] for n in types if len(checkpoint.shape(n)) == 2]
+        assert matrices == [name] * MATRICES * LAYERS
+        assert set(types) == {n for n in checkpoint.names() if n.startswith(("layers.", "norm."))}
+        assert sorted(path.name for path in folder.iterdir()) == ["openvino_model.bin", "openvino_model.xml"]
+        sizes[kind] = (folder / "openvino_model.bin").stat().st_size
+    assert sizes["int4"] < sizes["int8"] < sizes["fp32"]
+
+
+def test_int4_is_calibrated_on_texts(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.exporters.openvino")
+    checkpoint = open_checkpoint(source)
+    random = np.random.default_rng(0)
+    texts = [random.integers(0, checkpoint.backbone.vocab, 24).tolist() for _ in range(4)]
+    for name, calibrate in (("plain", None), ("calibrated", texts)):
+        (tmp_path / name).mkdir()
+        types = target.write_backbone(checkpoint, tmp_path / name, "int4", calibrate=calibrate)
+        assert types["layers.0.mlp.down_proj.weight"] == "i4"
+    plain, calibrated = ((tmp_path / n / "openvino_model.bin").read_bytes() for n in ("plain", "calibrated"))
+    assert plain != calibrated
+
+
+def test_bits_count_scales_and_vectors(source: Path) -> None:
+    bits = target.kinds(open_checkpoint(source))
+    assert bits["fp32"] == 32
+    assert 8 < bits["int8"] < 9
+    assert 4.5 < bits["int4"] < 5
+
+
+def test_int4_refuses_a_width_that_its_groups_do_not_divide(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", hidden=80, pma_heads=4))
+    assert "int4" not in target.kinds(checkpoint)
+    with pytest.raises(CheckpointError, match="rows of 80"):
+        target.write_backbone(checkpoint, tmp_path, "int4")
+
+
+def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="choose one of int8, int4, fp32"):
+        target.write_backbone(open_checkpoint(source), tmp_path, "int3")
+
+
+def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="int8 does not take any"):
+        target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibrate=[[1, 2]])
+
+
+def test_missing_libraries_name_the_extra(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    with pytest.raises(MissingDependencyError, match=r"c2llm-lite\[convert-openvino\]"):
+        target.write_backbone(open_checkpoint(source), tmp_path, "int8")
+
+
+def test_torchvision_that_does_not_fit_is_named_with_its_fix(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "torchvision.py").write_text("raise RuntimeError('operator torchvision::nms does not exist')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torchvision", raising=False)
+    with pytest.raises(MissingDependencyError, match=r"nms does not exist.*pip uninstall torchvision"):
+        target.write_backbone(open_checkpoint(source), tmp_path, "int8")

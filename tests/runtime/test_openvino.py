@@ -1,0 +1,149 @@
+"""The OpenVINO engine: its states against the NumPy reference, whatever a text's length and company."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from c2llm_lite import load, pma
+from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.convert import convert, reference
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.engines import openvino as engines
+from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError
+
+pytest.importorskip("optimum.exporters.openvino")
+
+MAX_TOKENS = 2048
+Open = Callable[[str], engines.OpenVino]
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
+    return open_checkpoint(write_checkpoint(tmp_path_factory.mktemp("checkpoint")))
+
+
+@pytest.fixture(scope="module")
+def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
+    folder = tmp_path_factory.mktemp("bundles")
+    return {
+        kind: convert(checkpoint.folder, folder / kind, f"openvino:{kind}", target_probes=False)
+        for kind in ("fp32", "int8", "int4")
+    }
+
+
+@pytest.fixture
+def open_kind(bundles: dict[str, Bundle]) -> Iterator[Open]:
+    opened: list[engines.OpenVino] = []
+
+    def open_one(kind: str) -> engines.OpenVino:
+        opened.append(engines.open_engine(bundles[kind], device="auto", threads=1, max_tokens=MAX_TOKENS))
+        return opened[-1]
+
+    yield open_one
+    for engine in opened:
+        engine.close()
+
+
+def texts(*lengths: int) -> list[list[int]]:
+    random = np.random.default_rng(7)
+    return [random.integers(0, 400, length).tolist() for length in lengths]
+
+
+def relative(found: pma.Array, wanted: pma.Array) -> float:
+    return float(np.abs(found - wanted).max() / np.abs(wanted).max())
+
+
+def test_states_are_the_reference_s(checkpoint: Checkpoint, open_kind: Open) -> None:
+    several = texts(1, 33, 300, 700)  # one block, two, several, and more than a pass
+    engine = open_kind("fp32")
+    for ids, wanted in zip(several, reference.states(checkpoint, several), strict=True):
+        assert relative(np.concatenate(list(engine.states(ids))), wanted) < 1e-3
+
+
+def test_pooling_is_that_of_the_reference_s_states(checkpoint: Checkpoint, open_kind: Open) -> None:
+    several = texts(5, 64, 530)
+    queries = pma.Head(checkpoint.head(), checkpoint.variant).queries
+    found = open_kind("fp32").pool(several, queries)
+    wanted = np.stack([pma.pool(states, queries) for states in reference.states(checkpoint, several)])
+    assert found.dtype == np.float32
+    assert relative(found, wanted) < 1e-3
+
+
+def test_a_text_does_not_depend_on_its_company(checkpoint: Checkpoint, open_kind: Open) -> None:
+    several = texts(3, 40, 600, 17, 256)
+    queries = pma.Head(checkpoint.head(), checkpoint.variant).queries
+    for kind, tolerance in (("fp32", 1e-5), ("int8", 1e-2), ("int4", 1e-2)):
+        engine = open_kind(kind)
+        together = engine.pool(several, queries)
+        alone = np.concatenate([engine.pool([ids], queries) for ids in several])
+        assert relative(together, alone) < tolerance
+
+
+def test_quantised_states_are_near_full_precision(checkpoint: Checkpoint, open_kind: Open) -> None:
+    (ids,) = texts(64)
+    (wanted,) = reference.states(checkpoint, [ids])
+    for kind, least in (("int8", 0.995), ("int4", 0.95)):
+        found = np.concatenate(list(open_kind(kind).states(ids)))
+        cosines = np.sum(found * wanted, axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
+        assert cosines.mean() > least
+
+
+def test_no_length_gives_nan(open_kind: Open) -> None:
+    engine = open_kind("int8")
+    queries = np.random.default_rng(0).standard_normal((4, 64), dtype=np.float32)
+    for length in (*range(1, 70), 127, 128, 129, 511, 512, 513, 1024, MAX_TOKENS):
+        assert np.isfinite(engine.pool(texts(length, 1), queries)).all(), length
+
+
+def test_a_long_text_leaves_the_next_one_unchanged(open_kind: Open) -> None:
+    engine = open_kind("fp32")
+    short, long = texts(20, MAX_TOKENS)
+    before = np.concatenate(list(engine.states(short)))
+    list(engine.states(long))
+    assert np.array_equal(np.concatenate(list(engine.states(short))), before)
+
+
+def test_embedder_runs_it(bundles: dict[str, Bundle]) -> None:
+    with load(bundles["int8"].folder) as model:
+        vectors = model.embed(["def read(path):", "class Stack:"], prompt_name="document")
+        assert vectors.shape == (2, model.dim)
+        assert model.info()["engine"]["device"] == "CPU"
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are(bundles: dict[str, Bundle]) -> None:
+    with pytest.raises(DeviceError, match="OpenVINO finds 'cpu'"):
+        engines.open_engine(bundles["int8"], device="gpu.7", threads=1, max_tokens=MAX_TOKENS)
+
+
+def test_openvino_missing_names_the_extra(bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "openvino", None)
+    with pytest.raises(MissingDependencyError, match=r"c2llm-lite\[openvino\]"):
+        engines.open_engine(bundles["int8"], device="auto", threads=1, max_tokens=MAX_TOKENS)
+
+
+def test_a_graph_that_cannot_be_read_is_a_bundle_error(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    source = bundles["int8"]
+    (tmp_path / engines.GRAPH).write_text("<net/>")
+    broken = Bundle(tmp_path, source.manifest, source.sha256)
+    with pytest.raises(BundleError, match="OpenVINO cannot read"):
+        engines.open_engine(broken, device="auto", threads=1, max_tokens=MAX_TOKENS)
+
+
+def test_another_backbone_s_graph_is_refused(bundles: dict[str, Bundle], tmp_path: Path) -> None:
+    other = convert(write_checkpoint(tmp_path / "c", layers=1), tmp_path / "b", "openvino:fp32", target_probes=False)
+    mixed = Bundle(other.folder, open_bundle(bundles["fp32"].folder).manifest, other.sha256)
+    with pytest.raises(BundleError, match="not the manifest's backbone"):
+        engines.open_engine(mixed, device="auto", threads=1, max_tokens=MAX_TOKENS)
+
+
+def test_a_closed_engine_says_so(bundles: dict[str, Bundle]) -> None:
+    engine = engines.open_engine(bundles["fp32"], device="cpu", threads=1, max_tokens=MAX_TOKENS)
+    engine.close()
+    with pytest.raises(ValueError, match="closed"):
+        list(engine.states([1]))
