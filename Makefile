@@ -6,7 +6,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench bench-memory head clean
+.PHONY: setup demo test lint bench bench-engines bench-memory head clean
 
 setup: $(READY)
 
@@ -40,6 +40,11 @@ lint: setup
 FAMILIES ?= gguf openvino torch
 bench: setup $(STANDIN)
 	for family in $(FAMILIES); do $(PY) -m c2llm_lite.benchmarks.standin $(STANDIN) $$family || exit; done
+
+# Speed alone: C2LLM-0.5B's shape with random weights.
+bench-engines: setup
+	$(PY) -m c2llm_lite.benchmarks.engines_side_by_side
+	$(PY) -m c2llm_lite.benchmarks.openvino_batching build/bench/side_by_side/openvino-int8
 
 # 24 GB of disk: a 7B-shaped checkpoint of random weights, converted under watch of its memory.
 bench-memory: setup

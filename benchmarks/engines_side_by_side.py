@@ -1,9 +1,7 @@
-"""Every engine on one checkpoint in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them.
+"""Every engine in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them; `make bench-engines`.
 
-    python -m c2llm_lite.benchmarks.engines_side_by_side CHECKPOINT
-
-Speed does not depend on the weights' values: a random checkpoint of C2LLM-0.5B's shape serves. Interleaved rounds;
-medians. The bundles are kept under build/bench, so that a second run is quick.
+C2LLM-0.5B's shape with random weights, on whose values speed does not depend. Interleaved rounds; medians. Checkpoint
+and bundles are kept under build/bench, so that a second run is quick.
 """
 
 from __future__ import annotations
@@ -11,7 +9,6 @@ from __future__ import annotations
 import json
 import os
 import statistics
-import sys
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -20,11 +17,12 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import machine
-from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.bundle import Bundle, open_bundle, staged
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import Engine, open_engine
 
 from .hardware import stamp
+from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 TARGETS = ("torch:fp32", "torch:bf16", "gguf:q8_0", "openvino:int8", "openvino:int4", "openvino:fp32")
 OURS = "openvino:int8"
@@ -35,7 +33,11 @@ RESULTS = Path(__file__).with_name("results") / "engines_side_by_side.json"
 BUILD = Path("build/bench/side_by_side")
 
 
-def main(checkpoint: str) -> None:
+def main() -> None:
+    checkpoint = BUILD / "checkpoint"
+    if not checkpoint.exists():
+        with staged(checkpoint) as folder:
+            write_checkpoint(folder, C2LLM_05B)
     texts: list[list[int]] = []
     seconds: dict[str, list[float]] = {target: [] for target in TARGETS}
     opening: dict[str, float] = {}
@@ -71,7 +73,7 @@ def main(checkpoint: str) -> None:
     print(json.dumps({"tokens_per_second": rates, "ratios": ratios}, indent=1))
 
 
-def _bundle(checkpoint: str, target: str) -> Bundle:
+def _bundle(checkpoint: Path, target: str) -> Bundle:
     folder = BUILD / target.replace(":", "-")
     if folder.exists():
         return open_bundle(folder)
@@ -80,4 +82,4 @@ def _bundle(checkpoint: str, target: str) -> Bundle:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

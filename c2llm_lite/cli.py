@@ -46,7 +46,10 @@ def convert(
         Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write.")
     ] = None,
     to: Annotated[
-        str, typer.Option("--to", metavar="TARGET", help="What to convert to; see --list-targets.")
+        str,
+        typer.Option(
+            "--to", metavar="TARGET", help="What to convert to: see --list-targets; auto tries what is installed."
+        ),
     ] = "gguf:q8_0",
     list_targets: Annotated[bool, typer.Option("--list-targets", help="List what SOURCE can be converted to.")] = False,
     target_probes: Annotated[
@@ -88,6 +91,8 @@ def convert(
             target_probes=target_probes,
             check_with_checkpoint_code=check_with_checkpoint_code,
         )
+    for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
+        out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")
     size = sum(record.size for record in made.manifest.files.values())
     out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]

@@ -7,6 +7,7 @@ import shutil
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors.numpy import save_file
@@ -15,10 +16,13 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.text import prompts
 
 from . import probes, targets
+from .auto import LAYERS as TRIAL_LAYERS
+from .auto import choose
 from .checkpoint import Checkpoint, open_checkpoint
 from .targets import Target
 from .token_embeddings import write_token_embeddings
 
+AUTO = "auto"
 WRITERS = (
     "c2llm-lite",
     "numpy",
@@ -43,14 +47,19 @@ def convert(
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
+    "auto" takes the fastest of what is installed, by a short trial on this CPU, and keeps its figures in the notes.
     The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
     record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
     code, to find and record the head's variant that reproduces it.
 
     Raises CheckpointError, ValueError (no such target), MissingDependencyError, OutputError (exists, disk full).
     """
-    wanted = targets.parse(target)
     checkpoint = open_checkpoint(source)
+    notes: dict[str, Any] = {}
+    if target == AUTO:
+        target, rates = choose(checkpoint)
+        notes["trial"] = {"tokens_per_second": rates, "layers": TRIAL_LAYERS}
+    wanted = targets.parse(target)
     if check_with_checkpoint_code:
         from .checkpoint_code import find_variant
 
@@ -63,7 +72,7 @@ def convert(
             shutil.copyfile(path, folder / path.name)
         unproved, full = probes.reference_probes(checkpoint, folder / bundles.TOKENIZER)
         probes.write(folder, full, None)
-        manifest = _manifest(checkpoint, wanted, tensors, unproved)
+        manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         bundles.seal(folder, manifest)
         if target_probes:
             ours = probes.target_vectors(folder)
@@ -75,7 +84,11 @@ def convert(
 
 
 def _manifest(
-    checkpoint: Checkpoint, target: Target, tensors: dict[str, str], unproved: tuple[bundles.Probe, ...]
+    checkpoint: Checkpoint,
+    target: Target,
+    tensors: dict[str, str],
+    unproved: tuple[bundles.Probe, ...],
+    notes: dict[str, Any],
 ) -> bundles.Manifest:
     return bundles.Manifest(
         source=bundles.Source(checkpoint.name, checkpoint.revision, checkpoint.sha256()),
@@ -90,6 +103,7 @@ def _manifest(
         memory=target.converter.memory(checkpoint, target.kind),
         versions=_versions(),
         probes=unproved,
+        notes=notes,
     )
 
 
