@@ -8,7 +8,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench bench-engines bench-memory head clean
+.PHONY: setup demo test lint bench tables bench-engines bench-memory head clean
 
 setup: $(READY)
 
@@ -42,6 +42,9 @@ lint: setup
 FAMILIES ?= gguf openvino torch
 bench: setup $(STANDIN)
 	for family in $(FAMILIES); do $(PY) -m c2llm_lite.benchmarks.standin $(STANDIN) $$family || exit; done
+
+tables: setup
+	$(PY) -m c2llm_lite.benchmarks.tables
 
 # Speed alone: C2LLM-0.5B's shape with random weights.
 bench-engines: setup

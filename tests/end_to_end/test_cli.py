@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.convert.against import default_texts
 
 
 def run(*arguments, **options):
@@ -64,15 +65,23 @@ def test_verify(bundle):
     assert json.loads(done.stdout)["passed"]
 
 
-def test_verify_against_the_checkpoint(bundle, checkpoint_folder):
-    done = run("verify", bundle, "--against", checkpoint_folder, "--json")
+def test_verify_against_the_checkpoint(bundle, checkpoint_folder, tmp_path):
+    (tmp_path / "t.jsonl").write_text('{"text": "def f(): pass"}\n{"text": "read a file"}\n')
+    against = ("verify", bundle, "--against", checkpoint_folder, "--texts", tmp_path / "t.jsonl")
+    done = run(*against, "--json")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    assert figures["texts"] == 64
+    assert figures["texts"] == 2
     assert figures["worst"] >= 0.99
-    failed = run("verify", bundle, "--against", checkpoint_folder, "--min-cosine", "0.9999999")
+    failed = run(*against, "--min-cosine", "0.9999999")
     assert failed.returncode == 1
     assert "under --min-cosine" in failed.stderr
+
+
+def test_functions_of_the_standard_library_are_what_is_compared_unless_told_otherwise():
+    texts = default_texts()
+    assert len(texts) == 64
+    assert all(text.startswith("Retrieved Answer:def ") for text in texts)
 
 
 def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
