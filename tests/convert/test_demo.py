@@ -17,7 +17,8 @@ from tokenizers import Tokenizer
 from c2llm_lite import pma
 from c2llm_lite.convert import demo
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.demo import HEAD, Array, move_off_grid, write_demo
+from c2llm_lite.convert.demo import HEAD, write_demo
+from c2llm_lite.convert.off_grid import Array, move_off_grid
 from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
 
 LAYERS, HIDDEN, HEADS, KV_HEADS, INTERMEDIATE = 2, 64, 4, 2, 96
@@ -107,10 +108,10 @@ def test_nothing_is_overwritten_or_left_behind(tmp_path: Path, monkeypatch: pyte
     (folder / "chapter.txt").write_text("years of work")
     with pytest.raises(OutputError, match="--force"):
         write_demo(folder)
-    with pytest.raises(OutputError, match="not a checkpoint"):
+    with pytest.raises(OutputError, match="--force does not delete"):
         write_demo(folder, force=True)
 
-    def fail_half_way(source: Path, temporary: Path, progress: object) -> None:
+    def fail_half_way(source: Path, temporary: Path) -> None:
         (temporary / "model.safetensors").write_bytes(b"half")
         raise OSError("No space left on device")
 
@@ -149,16 +150,18 @@ def test_what_is_written_is_a_checkpoint(standin: Path) -> None:
 
 @needs_wheel
 def test_the_backbone_still_knows_its_language(standin: Path) -> None:
-    """A wrong layout of q and k, or a wrong tensor, would leave noise: the likeliest next word would not be Paris."""
+    """With q and k in llama.cpp's layout it would still know Paris, but could not copy from where a word stood before."""
     torch = pytest.importorskip("torch")
     from c2llm_lite.benchmarks.states import Backbone
 
     tokenizer = Tokenizer.from_file(str(standin / "tokenizer.json"))
-    ids = torch.tensor([tokenizer.encode("The capital of France is").ids])
-    state = Backbone(standin).states(ids)[0, -1].float()
+    backbone = Backbone(standin)
     with safe_open(standin / "model.safetensors", "pt") as file:
         words = file.get_tensor("plm_model.model.embed_tokens.weight").float()  # tied to the output
-    assert tokenizer.decode([int((words @ state).argmax())]) == " Paris"
+    colours = "red blue green yellow black white seven nine "
+    for text, next_word in (("The capital of France is", " Paris"), (colours * 3 + "red blue green yellow", " black")):
+        state = backbone.states(torch.tensor([tokenizer.encode(text).ids]))[0, -1].float()
+        assert tokenizer.decode([int((words @ state).argmax())]) == next_word
 
 
 @needs_wheel

@@ -130,9 +130,17 @@ def test_an_existing_output_is_kept_without_force_and_replaced_whole_with_it(fol
 
 def test_a_file_in_the_way_is_never_replaced(tmp_path):
     (tmp_path / "precious").write_text("data")
-    with pytest.raises(OutputError, match="will not be replaced"), bundles.staged(tmp_path / "precious", force=True):
+    with pytest.raises(OutputError, match="--force does not delete"), bundles.staged(tmp_path / "precious", force=True):
         pass
     assert (tmp_path / "precious").read_text() == "data"
+
+
+def test_force_deletes_no_folder_that_is_not_a_bundle(tmp_path):
+    (tmp_path / "home").mkdir()
+    (tmp_path / "home/letters.txt").write_text("dear")
+    with pytest.raises(OutputError, match="--force does not delete"), bundles.staged(tmp_path / "home", force=True):
+        pass
+    assert (tmp_path / "home/letters.txt").exists()
 
 
 def test_a_failure_leaves_the_old_bundle_and_nothing_else(folder):

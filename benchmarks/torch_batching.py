@@ -1,0 +1,98 @@
+"""Two ways for texts of mixed length to share PyTorch's passes, on one bundle: which the engine took, and why.
+
+    flat     texts end to end, attention called text by text: no padding (what engines/torch.py does)
+    padded   batches of texts near in length, each filled up to its longest, under transformers' own mask
+
+    python -m c2llm_lite.benchmarks.torch_batching BUNDLE
+
+Texts are functions of the standard library. Interleaved rounds; medians.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from c2llm_lite import bundle as bundles
+from c2llm_lite import machine
+from c2llm_lite.engines.torch import TorchEngine, open_engine
+from c2llm_lite.engines.torch_backbone import ATTENTION
+from c2llm_lite.packing import packs
+from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
+
+from .data import stdlib_pairs
+from .hardware import stamp
+
+RESULTS = Path(__file__).with_name("results") / "torch_batching.json"
+TEXTS = 64
+BATCH_TOKENS = (256, 512, 1024, 2048, 4096)
+ROUNDS = 3
+
+
+def main(folder: str) -> None:
+    bundle = bundles.open_bundle(folder)
+    manifest = bundle.manifest
+    texts = [pair.code for pair in stdlib_pairs()[:TEXTS]]
+    ids = Tokeniser(bundle.path(bundles.TOKENIZER), manifest.max_tokens).encode(texts, DOCUMENT_PROMPT)
+    lengths = [len(tokens) for tokens in ids]
+    queries = np.zeros((manifest.head.heads, manifest.backbone.hidden), np.float32)
+    engine = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=manifest.max_tokens)
+    seconds: dict[str, dict[int, list[float]]] = {
+        way: {size: [] for size in BATCH_TOKENS} for way in ("flat", "padded")
+    }
+    padding: dict[int, float] = {}
+    for repeat in range(ROUNDS + 1):  # the first warms up
+        for size in BATCH_TOKENS:
+            batches = list(packs(lengths, tokens=size, texts=engine.batch_texts))
+            slots = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+            padding[size] = round(1 - sum(lengths) / slots, 4)
+            for way, taken in seconds.items():
+                started = time.perf_counter()
+                for batch in batches:
+                    if way == "flat":
+                        engine.batch_tokens = size
+                        engine.pool([ids[i] for i in batch], queries)
+                    else:
+                        _padded(engine, [lengths[i] for i in batch], manifest.backbone.hidden)
+                if repeat:
+                    taken[size].append(round(time.perf_counter() - started, 3))
+    rates = {
+        way: {size: round(sum(lengths) / statistics.median(runs), 1) for size, runs in taken.items()}
+        for way, taken in seconds.items()
+    }
+    result = {
+        "target": manifest.target,
+        "texts": TEXTS,
+        "tokens": sum(lengths),
+        "tokens_per_second_by_batch_tokens": rates,
+        "padding_by_batch_tokens": padding,
+        "seconds": seconds,
+        "on": stamp(),
+    }
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    RESULTS.write_text(json.dumps(found | {manifest.target: result}, indent=1) + "\n")
+    print(json.dumps({"tokens_per_second": rates, "padding": padding}))
+
+
+def _padded(engine: TorchEngine, lengths: list[int], hidden: int) -> None:
+    """One pass of random states under a padding mask, as transformers runs it."""
+    model = engine._model
+    assert model is not None
+    mask = torch.arange(max(lengths)) < torch.tensor(lengths)[:, None]
+    rows = torch.randn(*mask.shape, hidden).to(engine._dtype)
+    model.config._attn_implementation = "sdpa"
+    try:
+        with torch.inference_mode():
+            model(inputs_embeds=rows, attention_mask=mask, use_cache=False)
+    finally:
+        model.config._attn_implementation = ATTENTION
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
