@@ -1,6 +1,6 @@
 """What each target loses and wins on the stand-in checkpoint: `make bench` writes results/standin_FAMILY.json.
 
-The 1,000 held-out pairs; full precision is the checkpoint's own fp32 forward in NumPy (convert/reference.py).
+The 1,000 held-out pairs. Full precision is torch:fp32, which the tests hold equal to the checkpoint's own forward.
 """
 
 from __future__ import annotations
@@ -19,12 +19,8 @@ import c2llm_lite
 from c2llm_lite import bundle as bundles
 from c2llm_lite import verify
 from c2llm_lite.convert import convert
-from c2llm_lite.convert import reference as full_precision
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.pma import Array
-from c2llm_lite.progress import bar
-from c2llm_lite.text import Tokeniser, prompts
-from c2llm_lite.vectors import normalise
 
 from .data import HELDOUT, Pair, list_sha256, stdlib_pairs
 from .hardware import stamp
@@ -33,7 +29,7 @@ from .retrieval import paired_difference, per_query
 TARGETS = {
     "gguf": ("gguf:f16", "gguf:q8_0", "gguf:iq4_nl", "gguf:q4_0"),
     "openvino": ("openvino:int8", "openvino:int4"),
-    "torch": ("torch:fp32", "torch:bf16", "bnb:int8", "bnb:nf4"),
+    "torch": ("bnb:int8", "bnb:nf4", "torch:bf16"),
 }
 RESULTS = Path(__file__).with_name("results")
 BUILD = Path("build/bench")
@@ -46,10 +42,10 @@ def main(source: str, family: str) -> None:
     checkpoint = open_checkpoint(source)
     pairs = stdlib_pairs()
     console = Console()
-    queries, documents = _reference(checkpoint, pairs)
+    queries, documents = _reference(source, checkpoint.sha256(), pairs)
     relevant = list(range(len(pairs)))
     reference = per_query(queries, documents, relevant)
-    rows: list[dict[str, Any]] = [_row("full precision (fp32, NumPy)", reference, reference)]
+    rows: list[dict[str, Any]] = [_row("full precision (torch:fp32)", reference, reference)]
     for target in TARGETS[family]:
         bundle = convert(source, BUILD / target.replace(":", "-"), target, force=True)
         with c2llm_lite.load(bundle.folder) as model:
@@ -81,25 +77,17 @@ def main(source: str, family: str) -> None:
     _show(console, rows)
 
 
-def _reference(checkpoint: Checkpoint, pairs: list[Pair]) -> tuple[Array, Array]:
+def _reference(source: str, checkpoint_sha256: str, pairs: list[Pair]) -> tuple[Array, Array]:
     """Full-precision vectors of queries and documents, kept under BUILD by the checkpoint's and the list's hashes."""
-    kept = BUILD / f"reference-{checkpoint.sha256()[:12]}-{list_sha256(HELDOUT)[:12]}-{len(pairs)}.npz"
-    if kept.exists():
-        with np.load(kept, allow_pickle=False) as arrays:
-            return arrays["queries"], arrays["documents"]
-    tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
-    found = []
-    for texts, prompt in (([p.query for p in pairs], "query"), ([p.code for p in pairs], "document")):
-        ids = tokeniser.encode(texts, prompts()[prompt])
-        parts = []
-        with bar(f"full precision, {prompt}s", len(ids), "texts") as advance:
-            for start in range(0, len(ids), 100):
-                parts.append(full_precision.vectors(checkpoint, ids[start : start + 100]))
-                advance(len(parts[-1]))
-        found.append(normalise(np.concatenate(parts)))
-    BUILD.mkdir(parents=True, exist_ok=True)
-    np.savez(kept, queries=found[0], documents=found[1])
-    return found[0], found[1]
+    kept = BUILD / f"reference-{checkpoint_sha256[:12]}-{list_sha256(HELDOUT)[:12]}-{len(pairs)}.npz"
+    if not kept.exists():
+        bundle = convert(source, BUILD / "torch-fp32", "torch:fp32", force=True, target_probes=False)
+        with c2llm_lite.load(bundle.folder) as model:
+            queries = model.embed([p.query for p in pairs], prompt_name="query", progress=True)
+            documents = model.embed([p.code for p in pairs], prompt_name="document", progress=True)
+        np.savez(kept, queries=queries, documents=documents)
+    with np.load(kept, allow_pickle=False) as arrays:
+        return arrays["queries"], arrays["documents"]
 
 
 def _row(name: str, scores: dict[str, Any], reference: dict[str, Any]) -> dict[str, Any]:
