@@ -1,8 +1,8 @@
 """Final hidden states of many texts on a CPU, computed once and kept on disk: a frozen backbone need not run twice.
 
 The forward is written out for speed, since the states are nearly all of a training's cost: bf16, queries, keys and
-values in one product, gate and up in another, texts batched by length, one process a core. On two cores it runs several
-times faster than transformers' eager Qwen2Model, whose time goes into unfused elementwise steps; a test holds the two
+values in one product, gate and up in another, texts batched by length, one process a core. On two cores it was about
+twice as fast as transformers' eager Qwen2Model, whose time goes into unfused elementwise steps; a test holds the two
 equal.
 """
 
