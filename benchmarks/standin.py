@@ -27,7 +27,7 @@ from .hardware import stamp
 from .retrieval import paired_difference, per_query
 
 TARGETS = {
-    "gguf": ("gguf:f16", "gguf:q8_0", "gguf:iq4_nl", "gguf:q4_0"),
+    "gguf": ("gguf:q8_0", "gguf:iq4_nl", "gguf:q4_0", "gguf:f16"),
     "openvino": ("openvino:int8", "openvino:int4"),
     "torch": ("bnb:int8", "bnb:nf4", "torch:bf16"),
 }
@@ -46,6 +46,13 @@ def main(source: str, family: str) -> None:
     relevant = list(range(len(pairs)))
     reference = per_query(queries, documents, relevant)
     rows: list[dict[str, Any]] = [_row("full precision (torch:fp32)", reference, reference)]
+    result = {
+        "command": f"make bench FAMILIES={family}",
+        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
+        "pairs": {"list": HELDOUT.name, "sha256": list_sha256(HELDOUT), "used": len(pairs)},
+        "on": stamp(),
+        "rows": rows,
+    }
     for target in TARGETS[family]:
         bundle = convert(source, BUILD / target.replace(":", "-"), target, force=True)
         with c2llm_lite.load(bundle.folder) as model:
@@ -66,14 +73,8 @@ def main(source: str, family: str) -> None:
                 "documents_per_second": len(pairs) / seconds,
             }
         )
-    result = {
-        "command": f"make bench FAMILIES={family}",
-        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
-        "pairs": {"list": HELDOUT.name, "sha256": list_sha256(HELDOUT), "used": len(pairs)},
-        "on": stamp(),
-        "rows": rows,
-    }
-    (RESULTS / f"standin_{family}.json").write_text(json.dumps(result, indent=1) + "\n")
+        # After each target, so that a run that is stopped keeps what it measured.
+        (RESULTS / f"standin_{family}.json").write_text(json.dumps(result, indent=1) + "\n")
     _show(console, rows)
 
 

@@ -104,7 +104,9 @@ def convert(
 def embed(
     bundle: BundleArgument,
     source: Annotated[str, typer.Argument(metavar="[FILE|-]", help="Texts, one a line; - is standard input.")] = "-",
-    output: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help=".npy, .jsonl or .parquet.")] = Path(),
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT", help=".npy, .jsonl or .parquet.")
+    ] = None,
     field: Annotated[str | None, typer.Option(help="FILE is JSONL, and this field holds the text.")] = None,
     prompt_name: Annotated[str | None, typer.Option(help="query, document, or a task's, such as CosQA-query.")] = None,
     prompt: Annotated[str | None, typer.Option(help="A literal prefix, in place of --prompt-name.")] = None,
@@ -124,7 +126,7 @@ def embed(
     from .embed_file import embed_file
     from .embedder import load
 
-    if output == Path():
+    if output is None:
         raise typer.BadParameter("say where to write the vectors: -o OUT.npy")
     with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
         written = embed_file(

@@ -14,17 +14,18 @@ from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
 from c2llm_lite.verify import fidelity, verify
 
 PAIRS = 100
+LONGEST = 500  # characters of a function, so that a slow CPU is done in a minute
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    return stdlib_pairs()[:PAIRS]
+    return [pair for pair in stdlib_pairs() if len(pair.code) <= LONGEST][:PAIRS]
 
 
 @pytest.fixture(scope="module")
 def bundles(standin, tmp_path_factory):
     folder = tmp_path_factory.mktemp("standin")
-    return {kind: convert(standin, folder / kind, f"gguf:{kind}").folder for kind in ("f16", "q8_0", "iq4_nl")}
+    return {kind: convert(standin, folder / kind, f"gguf:{kind}").folder for kind in ("f16", "q8_0", "q4_0")}
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_f16_vectors_are_the_reference_s_whatever_their_company(standin, vectors
 
 
 def test_quantised_vectors_stay_near(vectors):
-    for kind, mean, worst in (("q8_0", 0.997, 0.98), ("iq4_nl", 0.8, 0.5)):
+    for kind, mean, worst in (("q8_0", 0.997, 0.98), ("q4_0", 0.7, 0.3)):
         for ours, full in zip(vectors[kind], vectors["f16"], strict=True):
             found = fidelity(ours, full)
             assert found.mean >= mean
@@ -74,7 +75,7 @@ def test_questions_find_their_functions(vectors):
     }
     assert scores["f16"] >= 0.6  # chance is 0.05
     assert scores["q8_0"] >= scores["f16"] - 0.02
-    assert scores["iq4_nl"] >= scores["f16"] - 0.15
+    assert scores["q4_0"] >= scores["f16"] - 0.2
 
 
 def test_every_bundle_proves_itself(bundles):
