@@ -15,15 +15,15 @@ import c2llm_lite
 from .data import stdlib_pairs
 
 QUESTIONS = (
-    "remove a directory and everything in it",
-    "parse a date out of a string",
-    "send an email message over smtp",
-    "the greatest common divisor of two numbers",
-    "how similar are two sequences",
+    "which files differ between two folders",
+    "turn an old-style comparison function into a sort key",
+    "take the smallest item off a priority queue and put in another",
+    "compile every module on the import path to bytecode",
+    "read saved cookies from disk",
 )
 BEST = 3
-FUNCTIONS = 400  # a minute's work on two cores
-LONGEST = 1000  # characters
+FUNCTIONS = 300  # a minute's work on two cores
+LONGEST = 600  # characters
 SHOWN_LINES = 3
 
 
@@ -35,7 +35,9 @@ def main(bundle: str) -> None:
         documents = model.embed([pair.code for pair in pairs], prompt_name="document", progress=True)
         seconds = time.perf_counter() - started
         queries = model.embed(QUESTIONS, prompt_name="query")
-    table = Table("question", "score", "function", "its first lines", show_lines=True)
+    table = Table("question", "score", show_lines=True)
+    table.add_column("function", overflow="fold")
+    table.add_column("its first lines")
     for question, scores in zip(QUESTIONS, queries @ documents.T, strict=True):
         for place, row in enumerate(scores.argsort()[::-1][:BEST]):
             pair = pairs[row]
