@@ -11,7 +11,7 @@ from __future__ import annotations
 import importlib.util
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,13 +59,12 @@ def write_backbone(
     kind: str,
     *,
     calibrate: Sequence[Sequence[int]] | None = None,
-    progress: Callable[[str], None] | None = None,
 ) -> dict[str, str]:
     """Write openvino_model.xml and .bin into `folder`; returns each backbone tensor's type by its checkpoint's name.
 
     int8: one symmetric scale a row. int4: one symmetric scale for each 32 weights of a row. Vectors stay fp32.
     calibrate: texts' token ids, for int4 only: scales are then chosen on their activations (nncf's AWQ and scale
-    estimation) in place of each group's largest weight. progress: called with what is being done.
+    estimation) in place of each group's largest weight.
 
     Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
     MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
@@ -76,16 +75,12 @@ def write_backbone(
     _check_libraries()
     import openvino
 
-    tell = progress or (lambda step: None)
     with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
-        tell("exporting the backbone")
         exported = Path(temporary) / GRAPH
         _export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
         if kind != "fp32":
-            tell(f"compressing weights to {kind}")
             graph = _compress(graph, kind, None if calibrate is None else _calibration(checkpoint, calibrate))
-        tell("writing")
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
         types = _tensor_types(checkpoint, graph)
         del graph  # it maps the temporary file

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -10,7 +9,6 @@ from typing import Protocol, cast
 
 from .checkpoint import Checkpoint
 
-Progress = Callable[[str], None]
 # family: (the file that converts, the engine that runs)
 FAMILIES = {
     "gguf": ("gguf", "llama_cpp"),

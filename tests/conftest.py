@@ -29,5 +29,5 @@ def standin() -> Path:
     """The stand-in checkpoint, which `make test` writes."""
     folder = Path(__file__).parents[1] / "build" / "standin"
     if not folder.is_dir():
-        pytest.skip("no stand-in checkpoint: make build/standin writes it")
+        pytest.skip("no stand-in checkpoint: make build/standin/config.json writes it")
     return folder
