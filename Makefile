@@ -42,6 +42,7 @@ lint: setup
 FAMILIES ?= gguf openvino torch
 bench: setup $(STANDIN)/config.json
 	for family in $(FAMILIES); do $(PY) -m c2llm_lite.benchmarks.standin $(STANDIN) $$family || exit; done
+	$(PY) -m c2llm_lite.benchmarks.standin_speed
 
 tables: setup
 	$(PY) -m c2llm_lite.benchmarks.tables

@@ -1,7 +1,8 @@
 """Every engine in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them; `make bench-engines`.
 
-C2LLM-0.5B's shape with random weights, on whose values speed does not depend. Interleaved rounds; medians. Checkpoint
-and bundles are kept under build/bench, so that a second run is quick.
+C2LLM-0.5B's shape with random weights, on whose values speed does not depend. Interleaved rounds; medians. Then each
+alone, in its own process: seconds to open (compile), and peak memory with one text of 2,048 tokens. Checkpoint and
+bundles are kept under build/bench, so that a second run is quick.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from c2llm_lite.bundle import Bundle, open_bundle, staged
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import Engine, open_engine
 
+from .alone import measure
 from .hardware import stamp
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
@@ -29,6 +31,7 @@ OURS = "openvino:int8"
 LEAST = {"gguf:q8_0": 3.0, "torch:fp32": 4.0}  # how many times as fast OURS is to be
 TEXTS, TOKENS = 4, 128
 ROUNDS = 7
+LONG_TEXT = 2048
 RESULTS = Path(__file__).with_name("results") / "engines_side_by_side.json"
 BUILD = Path("build/bench/side_by_side")
 
@@ -40,7 +43,6 @@ def main() -> None:
             write_checkpoint(folder, C2LLM_05B)
     texts: list[list[int]] = []
     seconds: dict[str, list[float]] = {target: [] for target in TARGETS}
-    opening: dict[str, float] = {}
     engines: dict[str, Engine] = {}
     queries = np.empty(0, np.float32)
     with ExitStack() as opened:
@@ -49,9 +51,7 @@ def main() -> None:
             backbone, head = bundle.manifest.backbone, bundle.manifest.head
             texts = np.random.default_rng(0).integers(0, backbone.vocab, (TEXTS, TOKENS)).tolist()
             queries = np.random.default_rng(0).standard_normal((head.heads, backbone.hidden), dtype=np.float32)
-            started = time.perf_counter()
             engines[target] = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=TOKENS)
-            opening[target] = round(time.perf_counter() - started, 2)
             opened.callback(engines[target].close)
         for repeat in range(ROUNDS + 1):  # the first warms up
             for target, engine in engines.items():
@@ -61,20 +61,25 @@ def main() -> None:
                     seconds[target].append(round(time.perf_counter() - started, 4))
     rates = {target: round(TEXTS * TOKENS / statistics.median(taken), 1) for target, taken in seconds.items()}
     ratios = {peer: round(rates[OURS] / rates[peer], 2) for peer in LEAST}
+    alone = {target: measure(_folder(target), LONG_TEXT) for target in TARGETS}
     result: dict[str, Any] = {
         "tokens_per_second": rates,
         "ratios": {peer: {"found": ratios[peer], "least": least} for peer, least in LEAST.items()},
         "seconds": seconds,
-        "seconds_to_open": opening,
+        "alone": alone,
         "load": os.getloadavg()[0],
         "machine": stamp(),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
-    print(json.dumps({"tokens_per_second": rates, "ratios": ratios}, indent=1))
+    print(json.dumps({"tokens_per_second": rates, "ratios": ratios, "alone": alone}, indent=1))
+
+
+def _folder(target: str) -> Path:
+    return BUILD / target.replace(":", "-")
 
 
 def _bundle(checkpoint: Path, target: str) -> Bundle:
-    folder = BUILD / target.replace(":", "-")
+    folder = _folder(target)
     if folder.exists():
         return open_bundle(folder)
     made: Bundle = convert(checkpoint, folder, target, target_probes=False)

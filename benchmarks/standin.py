@@ -1,13 +1,13 @@
-"""What each target loses and wins on the stand-in checkpoint: `make bench` writes results/standin_FAMILY.json.
+"""What each target loses on the stand-in checkpoint: `make bench` writes results/standin_FAMILY.json.
 
-The 1,000 held-out pairs. Full precision is torch:fp32, which the tests hold equal to the checkpoint's own forward.
+The 1,000 held-out pairs. Full precision is torch:fp32, which the tests hold equal to the checkpoint's own forward. How
+fast the targets are is measured apart, side by side (standin_speed.py).
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from .data import HELDOUT, Pair, list_sha256, stdlib_pairs
 from .hardware import stamp
 from .retrieval import paired_difference, per_query
 
+FULL_PRECISION = "torch:fp32"
 TARGETS = {
     "gguf": ("gguf:q8_0", "gguf:iq4_nl", "gguf:q4_0", "gguf:f16"),
     "openvino": ("openvino:int8", "openvino:int4"),
@@ -45,7 +46,7 @@ def main(source: str, family: str) -> None:
     queries, documents = _reference(source, checkpoint.sha256(), pairs)
     relevant = list(range(len(pairs)))
     reference = per_query(queries, documents, relevant)
-    rows: list[dict[str, Any]] = [_row("full precision (torch:fp32)", reference, reference)]
+    rows: list[dict[str, Any]] = [_row(FULL_PRECISION, reference, reference)]
     result = {
         "command": f"make bench FAMILIES={family}",
         "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
@@ -54,13 +55,10 @@ def main(source: str, family: str) -> None:
         "rows": rows,
     }
     for target in TARGETS[family]:
-        bundle = convert(source, BUILD / target.replace(":", "-"), target, force=True)
+        bundle = convert(source, bundle_folder(target), target, force=True)
         with c2llm_lite.load(bundle.folder) as model:
             ours_queries = model.embed([p.query for p in pairs], prompt_name="query")
-            model.embed([p.code for p in pairs[:32]], prompt_name="document")  # warm
-            started = time.perf_counter()
             ours_documents = model.embed([p.code for p in pairs], prompt_name="document", progress=True)
-            seconds = time.perf_counter() - started
         fidelity = verify.fidelity(np.concatenate([ours_queries, ours_documents]), np.concatenate([queries, documents]))
         rows.append(
             _row(target, per_query(ours_queries, ours_documents, relevant), reference)
@@ -70,7 +68,6 @@ def main(source: str, family: str) -> None:
                 "cosine_worst": fidelity.worst,
                 "bytes": sum(f.size for f in bundle.manifest.files.values()),
                 "backbone_bytes": sum(f.size for name, f in bundle.manifest.files.items() if name not in COMMON),
-                "documents_per_second": len(pairs) / seconds,
             }
         )
         # After each target, so that a run that is stopped keeps what it measured.
@@ -78,11 +75,17 @@ def main(source: str, family: str) -> None:
     _show(console, rows)
 
 
+def bundle_folder(target: str) -> Path:
+    """Where the benchmark keeps its bundle for `target`."""
+    return BUILD / target.replace(":", "-")
+
+
 def _reference(source: str, checkpoint_sha256: str, pairs: list[Pair]) -> tuple[Array, Array]:
     """Full-precision vectors of queries and documents, kept under BUILD by the checkpoint's and the list's hashes."""
     kept = BUILD / f"reference-{checkpoint_sha256[:12]}-{list_sha256(HELDOUT)[:12]}-{len(pairs)}.npz"
     if not kept.exists():
-        bundle = convert(source, BUILD / "torch-fp32", "torch:fp32", force=True, target_probes=False)
+        folder = bundle_folder(FULL_PRECISION)
+        bundle = convert(source, folder, FULL_PRECISION, force=True, target_probes=False)
         with c2llm_lite.load(bundle.folder) as model:
             queries = model.embed([p.query for p in pairs], prompt_name="query", progress=True)
             documents = model.embed([p.code for p in pairs], prompt_name="document", progress=True)
@@ -101,15 +104,14 @@ def _row(name: str, scores: dict[str, Any], reference: dict[str, Any]) -> dict[s
 
 
 def _show(console: Console, rows: list[dict[str, Any]]) -> None:
-    table = Table("target", "NDCG@10", "lost (95% interval)", "MRR", "R@10", "cosine", "1st pct", "MB", "docs/s")
+    table = Table("target", "NDCG@10", "lost (95% interval)", "MRR", "R@10", "cosine", "1st pct", "MB")
     for row in rows:
         mean, low, high = row["ndcg@10_loss"]
         scores = (row["target"], f"{row['ndcg@10']:.1f}", f"{mean:.2f} ({low:.2f} to {high:.2f})")
         more = (f"{row['mrr']:.1f}", f"{row['recall@10']:.1f}")
-        costs = ("1", "1", "", "")
+        costs = ("1", "1", "")
         if "bytes" in row:
-            size, rate = f"{row['bytes'] / 1e6:.0f}", f"{row['documents_per_second']:.1f}"
-            costs = (f"{row['cosine_mean']:.4f}", f"{row['cosine_percentile_1']:.4f}", size, rate)
+            costs = (f"{row['cosine_mean']:.4f}", f"{row['cosine_percentile_1']:.4f}", f"{row['bytes'] / 1e6:.0f}")
         table.add_row(*scores, *more, *costs)
     console.print(table)
 

@@ -11,8 +11,9 @@ README = Path("README.md")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 FAMILIES = ("gguf", "openvino", "torch")
 HEADER = (
-    "| target | NDCG@10 | lost (95% interval) | cosine: mean, 1st percentile | bundle, MB | documents a second |\n"
-    "|---|---|---|---|---|---|"
+    "| target | NDCG@10 | lost (95% interval) | cosine: mean, 1st percentile | bundle, MB | documents a second "
+    "| a query, ms |\n"
+    "|---|---|---|---|---|---|---|"
 )
 
 
@@ -21,16 +22,18 @@ def main() -> None:
         json.loads(path.read_text()) for family in FAMILIES if (path := RESULTS / f"standin_{family}.json").exists()
     ]
     text = README.read_text()
+    speed = RESULTS / "standin_speed.json"
+    rates = json.loads(speed.read_text())["rows"] if speed.exists() else {}
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{_table(found)}\n{END}{after}")
+    README.write_text(f"{before}{BEGIN}\n{_table(found, rates)}\n{END}{after}")
 
 
-def _table(results: list[dict[str, Any]]) -> str:
+def _table(results: list[dict[str, Any]], rates: dict[str, Any]) -> str:
     first = results[0]
     full = first["rows"][0]
-    rows = [f"| {full['target']} | {full['ndcg@10']:.1f} | | 1 | | |"]
-    rows += [_row(row) for result in results for row in result["rows"][1:]]
+    rows = [f"| {full['target']}, full precision | {full['ndcg@10']:.1f} | | 1 | | {_rate(full, rates)} |"]
+    rows += [_row(row, rates) for result in results for row in result["rows"][1:]]
     on = first["on"]
     note = (
         f"{first['pairs']['used']:,} held-out pairs of a docstring and its function from Python's standard library, on "
@@ -40,12 +43,19 @@ def _table(results: list[dict[str, Any]]) -> str:
     return "\n".join(["## What it costs and wins", "", HEADER, *rows, "", note])
 
 
-def _row(row: dict[str, Any]) -> str:
+def _row(row: dict[str, Any], rates: dict[str, Any]) -> str:
     lost, low, high = row["ndcg@10_loss"]
     return (
         f"| {row['target']} | {row['ndcg@10']:.1f} | {lost:.2f} ({low:.2f} to {high:.2f}) | {row['cosine_mean']:.4f}, "
-        f"{row['cosine_percentile_1']:.4f} | {row['bytes'] / 1e6:.0f} | {row['documents_per_second']:.1f} |"
+        f"{row['cosine_percentile_1']:.4f} | {row['bytes'] / 1e6:.0f} | {_rate(row, rates)} |"
     )
+
+
+def _rate(row: dict[str, Any], rates: dict[str, Any]) -> str:
+    found = rates.get(row["target"])
+    if found is None:
+        return " | "
+    return f"{found['documents_per_second']:.1f} | {found['query_milliseconds']['p50']:.0f}"
 
 
 if __name__ == "__main__":

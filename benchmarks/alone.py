@@ -1,0 +1,52 @@
+"""One bundle in a process of its own: seconds to open it, and the most memory it held for one long text.
+
+python -m c2llm_lite.benchmarks.alone BUNDLE TOKENS
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2llm_lite import machine
+from c2llm_lite.bundle import open_bundle
+from c2llm_lite.engines import open_engine
+
+
+def measure(bundle: Path, tokens: int) -> dict[str, Any]:
+    """What `main` prints, from a fresh process."""
+    command = [sys.executable, "-m", "c2llm_lite.benchmarks.alone", str(bundle), str(tokens)]
+    found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
+    return found
+
+
+def main(folder: str, tokens: int) -> None:
+    bundle = open_bundle(folder)
+    backbone, heads = bundle.manifest.backbone, bundle.manifest.head.heads
+    text = np.random.default_rng(0).integers(0, backbone.vocab, tokens).tolist()
+    queries = np.random.default_rng(0).standard_normal((heads, backbone.hidden), dtype=np.float32)
+    started = time.perf_counter()
+    engine = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=tokens)
+    opened = time.perf_counter()
+    pooled = engine.pool([text], queries)
+    ended = time.perf_counter()
+    if not np.isfinite(pooled).all():
+        raise ValueError(f"{folder} gave NaN or infinity for a text of {tokens} tokens")
+    result = {
+        "seconds_to_open": round(opened - started, 2),
+        "tokens": tokens,
+        "seconds_for_one_text": round(ended - opened, 2),
+        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # bytes; Linux gives KiB
+    }
+    print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]))
