@@ -132,11 +132,15 @@ class Embedder:
         rows = [unique.setdefault(tuple(tokens), len(unique)) for tokens in ids]
         batch = list(unique)
         found = np.empty((len(batch), self.dim), np.float32)
-        lengths = [len(tokens) for tokens in batch]
+        (prompt,) = self._tokeniser.encode([""], prefix) if prefix else ([],)
+        shared = text.shared_tokens(prompt, batch)
+        lengths = [len(tokens) - shared for tokens in batch]  # what each text adds
         with self._turn, self._blas.limit(limits=1), bar("embedding", sum(lengths), "tokens", show=progress) as advance:
             engine = self._ready()
-            for pack in packs(lengths, tokens=engine.batch_tokens, texts=engine.batch_texts):
-                pooled = engine.pool([batch[i] for i in pack], self._head.queries)
+            # The shared tokens stand in every pack's attention, but a long prompt must not leave packs of a text each.
+            room = max(engine.batch_tokens - shared, engine.batch_tokens // 2)
+            for pack in packs(lengths, tokens=room, texts=engine.batch_texts):
+                pooled = engine.pool([batch[i] for i in pack], self._head.queries, shared)
                 found[pack] = self._head.embed(pooled)
                 advance(sum(lengths[i] for i in pack))
         if not np.isfinite(found).all():

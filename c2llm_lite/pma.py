@@ -19,6 +19,7 @@ numbers a text.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -176,6 +177,19 @@ def pool(states: Array, queries: Array) -> Array:
     total = PooledSum(queries)
     total.add(states)
     return total.mean()
+
+
+def pool_parts(
+    parts: Iterable[tuple[int, Array]], texts: int, queries: Array, prefix: PooledSum | None = None
+) -> Array:
+    """Means (texts, heads, hidden) of texts whose states come in parts: a text's index with its next (tokens, hidden).
+
+    queries: (heads, hidden). prefix: the sum over leading tokens that all the texts share, which `parts` leaves out.
+    """
+    sums = [PooledSum(queries) if prefix is None else prefix.copy() for _ in range(texts)]
+    for text, states in parts:
+        sums[text].add(states)
+    return np.stack([total.mean() for total in sums])
 
 
 def _layer_norm(x: Array, weight: Array, bias: Array) -> Array:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from tokenizers import Tokenizer
@@ -95,6 +95,18 @@ class Tokeniser:
                 *(index, tokens, self.max_tokens),
             )
             self._cut_logged = True
+
+
+def shared_tokens(prompt: Sequence[int], texts: Iterable[Sequence[int]]) -> int:
+    """How many of the prompt's leading tokens every text begins with, leaving each text one token of its own.
+
+    Merges cross the seam of prompt and text, so that a text may hold fewer of them than the prompt alone has.
+    """
+    count = len(prompt)
+    for text in texts:
+        count = min(count, len(text) - 1)
+        count = next((i for i in range(count) if text[i] != prompt[i]), count)
+    return count
 
 
 def _checked(text: object, index: int) -> str:

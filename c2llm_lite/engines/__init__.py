@@ -24,11 +24,13 @@ class Engine(Protocol):
     batch_tokens: int
     batch_texts: int
 
-    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+    def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """For each text and head, the softmax-weighted mean of the text's final hidden states.
 
         batch: texts of at least one token id each, any lengths up to the bundle's maximum. queries: (heads, hidden),
-        the head's absorbed queries. Returns (len(batch), heads, hidden), float32.
+        the head's absorbed queries. shared: how many leading tokens all these texts have in common, fewer than any
+        text has; attention is causal, so an engine may compute them once, now or for the next batch too. Returns
+        (len(batch), heads, hidden), float32.
         """
 
     def states(self, ids: TokenIds) -> Iterator[Array]:

@@ -14,14 +14,14 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import TOKEN_EMBEDDINGS, Bundle
 from ..errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
-from ..pma import Array, PooledSum
+from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
 from . import TokenIds
 from .llama_cpp_buffers import avoid_amx
@@ -32,6 +32,7 @@ ARCHITECTURE = "qwen2"  # llama.cpp's name for it
 PACK_TOKENS = 512
 CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
 OUT_OF_MEMORY = -2  # of llama_decode
+PREFIX = 0  # the sequence that holds what texts share; theirs are 1 and up
 
 log = logging.getLogger("c2llm_lite.llama_cpp")
 log.addHandler(logging.NullHandler())  # without one, Python prints warnings that nobody asked for
@@ -66,24 +67,33 @@ class LlamaCpp:
         # ggml's flash attention and a half-precision cache err by 4e-4 of the states' scale, a full-precision backbone
         # without them by 1e-6.
         self._exact_attention = bundle.manifest.target == "gguf:f32"
-        self.batch_texts: int = llama.llama_max_parallel_sequences()
+        self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
         self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
         self._batch = _Batch(llama, self._backbone.hidden)
         self._context: Any = None
         self._cells = 0
+        self._prefix: Prefix | None = None
+        self._used = 0  # sequences up to this one may hold tokens
         self._model = self._load(bundle)
 
-    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+    def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """See Engine. Texts are taken in order, as many to a forward pass as it holds."""
-        sums = [PooledSum(queries) for _ in batch]
-        for pack in self._packs(batch):
-            for text, states in self._run([batch[i] for i in pack]):
-                sums[pack[text]].add(states)
-        return np.stack([total.mean() for total in sums])  # (n, heads, hidden)
+        texts = [ids[shared:] for ids in batch]
+        packs = list(self._packs(texts))
+        self._make_room(shared + max(sum(len(texts[i]) for i in pack) for pack in packs))
+        prefix = self._shared(tuple(batch[0][:shared]), queries)
+        parts = (
+            (pack[text], states)
+            for pack in packs
+            for text, states in self._run([texts[i] for i in pack], past=shared, first=PREFIX + 1)
+        )
+        return pool_parts(parts, len(batch), queries, prefix)
 
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """See Engine. Take all chunks before the next call: they share the context."""
-        for _, states in self._run([ids]):
+        self._make_room(len(ids))
+        self._forget()
+        for _, states in self._run([ids], past=0, first=PREFIX + 1):
             yield states.copy()
 
     def describe(self) -> dict[str, str | int]:
@@ -112,21 +122,45 @@ class LlamaCpp:
         if start < len(batch):
             yield range(start, len(batch))
 
-    def _run(self, texts: Sequence[TokenIds]) -> Iterator[tuple[int, Array]]:
+    def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
+        """Keys and values of the tokens that the next texts begin with, in their own sequence, and their sum."""
+        held = self._prefix
+        if held is None or held.ids != ids or held.queries is not queries:
+            self._forget()
+            if not ids:
+                return None
+            total = PooledSum(queries)
+            for _, states in self._run([ids], past=0, first=PREFIX):
+                total.add(states)
+            self._prefix = held = Prefix(ids, queries, total)
+        return held.total
+
+    def _forget(self) -> None:
+        self._llama.llama_memory_clear(self._llama.llama_get_memory(self._context), False)
+        self._prefix = None
+
+    def _run(self, texts: Sequence[TokenIds], *, past: int, first: int) -> Iterator[tuple[int, Array]]:
         """One pass over texts that share the cache: each text's index with its next states, (tokens, hidden).
 
-        The states are a view that the following step overwrites.
+        past: how many tokens of PREFIX go before each text. first: the sequence of the first text, which the others'
+        follow. The states are a view that the following step overwrites.
         """
         lengths = [len(ids) for ids in texts]
         tokens = [token for ids in texts for token in ids]
         owners = np.repeat(np.arange(len(texts)), lengths)
-        positions = np.concatenate([np.arange(length) for length in lengths])
-        context = self._context_for(len(tokens))
-        self._llama.llama_memory_clear(self._llama.llama_get_memory(context), False)
+        positions = np.concatenate([np.arange(past, past + length) for length in lengths])
+        context = self._context
+        memory = self._llama.llama_get_memory(context)
+        for sequence in range(PREFIX + 1, self._used):
+            self._llama.llama_memory_seq_rm(memory, sequence, -1, -1)
+        self._used = first + len(texts)
+        if past:
+            for sequence in range(first, self._used):
+                self._llama.llama_memory_seq_cp(memory, PREFIX, sequence, -1, -1)  # shares the cells, copies nothing
         for start in range(0, len(tokens), PACK_TOKENS):
             chunk = slice(start, start + PACK_TOKENS)
             rows = self._embeddings.rows(tokens[chunk])
-            states = self._decode(context, rows, positions[chunk], owners[chunk])  # (tokens, hidden)
+            states = self._decode(context, rows, positions[chunk], first + owners[chunk])  # (tokens, hidden)
             cuts = np.flatnonzero(np.diff(owners[chunk])) + 1
             for part, owner in zip(np.split(states, cuts), owners[chunk][np.r_[0, cuts]], strict=True):
                 yield int(owner), part
@@ -141,8 +175,8 @@ class LlamaCpp:
         states: Array = np.ctypeslib.as_array(found, rows.shape)
         return states
 
-    def _context_for(self, tokens: int) -> Any:
-        """A context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
+    def _make_room(self, tokens: int) -> None:
+        """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
         if self._model is None:
             raise ValueError("this engine was closed")
         if self._context is None or tokens > self._cells:
@@ -150,14 +184,13 @@ class LlamaCpp:
             self._free_context()
             self._cells = -(-wanted // CONTEXT_STEP) * CONTEXT_STEP
             self._context = self._new_context(self._cells)
-        return self._context
 
     def _new_context(self, cells: int) -> Any:
         llama = self._llama
         params = llama.llama_context_default_params()
         params.n_ctx = cells
         params.n_batch = params.n_ubatch = PACK_TOKENS
-        params.n_seq_max = self.batch_texts
+        params.n_seq_max = 1 + self.batch_texts
         params.n_threads = params.n_threads_batch = self._threads
         params.pooling_type = llama.LLAMA_POOLING_TYPE_NONE
         if self._exact_attention:
@@ -176,7 +209,7 @@ class LlamaCpp:
     def _free_context(self) -> None:
         if self._context is not None:
             self._llama.llama_free(self._context)
-            self._context, self._cells = None, 0
+            self._context, self._cells, self._prefix = None, 0, None
 
     def _load(self, bundle: Bundle) -> Any:
         llama = self._llama
@@ -206,6 +239,14 @@ class LlamaCpp:
                     "bundle's; convert or copy the bundle again"
                 )
         return model
+
+
+class Prefix(NamedTuple):
+    """What the cache holds of tokens that texts share: their ids, and their sum for these queries."""
+
+    ids: tuple[int, ...]
+    queries: Array
+    total: PooledSum
 
 
 class _Batch:

@@ -11,14 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import TOKEN_EMBEDDINGS, Bundle, Manifest
 from ..errors import BundleError, DeviceError, MissingDependencyError
-from ..pma import Array, PooledSum
+from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
 from . import TokenIds
 
@@ -65,6 +65,14 @@ class Part:
     tokens: int
 
 
+class Prefix(NamedTuple):
+    """What the cache holds of tokens that texts share: their ids, and their sum for these queries."""
+
+    ids: tuple[int, ...]
+    queries: Array
+    total: PooledSum
+
+
 class OpenVino:
     """A compiled graph, and the cache of keys and values of one batch."""
 
@@ -87,18 +95,23 @@ class OpenVino:
             raise BundleError(f"{bundle.path(GRAPH)} is not the manifest's backbone; convert or copy the bundle again")
         self._block = _block_size(self._caches["value_cache.0"])
         self._blocks = 0
+        self._prefix: Prefix | None = None
         self._request: Any = compiled.create_infer_request()
 
-    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+    def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """See Engine. Texts are taken in order, cut wherever a pass is full."""
-        sums = [PooledSum(queries) for _ in batch]
-        for text, states in self._run(batch):
-            sums[text].add(states)
-        return np.stack([total.mean() for total in sums])  # (n, heads, hidden)
+        texts = [ids[shared:] for ids in batch]
+        layout = _layout([len(ids) for ids in texts], shared, self._block)
+        self._reserve(layout[-1][-1] + 1)
+        prefix = self._shared(tuple(batch[0][:shared]), queries)
+        return pool_parts(self._run(texts, shared, layout), len(batch), queries, prefix)
 
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """See Engine."""
-        for _, states in self._run([ids]):
+        layout = _layout([len(ids)], 0, self._block)
+        self._reserve(layout[-1][-1] + 1)
+        self._prefix = None
+        for _, states in self._run([ids], 0, layout):
             yield states.copy()
 
     def describe(self) -> dict[str, str | int]:
@@ -112,21 +125,46 @@ class OpenVino:
     def close(self) -> None:
         self._request = None
 
-    def _run(self, texts: Sequence[TokenIds]) -> Iterator[tuple[int, Array]]:
-        """Each text's index with its next states, (tokens, hidden): a view that the following pass overwrites."""
-        lengths = [len(ids) for ids in texts]
-        owned = _blocks_of(lengths, self._block)
-        self._reserve(owned[-1].stop)
-        for parts in _passes(lengths, PASS_TOKENS):
-            states = self._infer(texts, parts, [owned[part.text] for part in parts])
+    def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
+        """Keys and values of the tokens that the next texts begin with, in the cache's first blocks, and their sum."""
+        held = self._prefix
+        if held is None or held.ids != ids or held.queries is not queries:
+            self._prefix = None
+            if not ids:
+                return None
+            total = PooledSum(queries)
+            for _, states in self._run([ids], 0, _layout([len(ids)], 0, self._block)):
+                total.add(states)
+            self._prefix = held = Prefix(ids, queries, total)
+        return held.total
+
+    def _run(
+        self, texts: Sequence[TokenIds], past: int, layout: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[int, Array]]:
+        """Each text's index with its next states, (tokens, hidden): a view that the following pass overwrites.
+
+        past: how many shared tokens go before each text. layout: each text's blocks of the cache.
+        """
+        if past % self._block:
+            # The prefix's last block is part full: each text goes on in a copy of it.
+            self._copy_block(past // self._block, [blocks[past // self._block] for blocks in layout])
+        for parts in _passes([len(ids) for ids in texts], PASS_TOKENS, past):
+            states = self._infer(texts, past, parts, [layout[part.text] for part in parts])
             start = 0
             for part in parts:
                 yield part.text, states[start : start + part.tokens]
                 start += part.tokens
 
-    def _infer(self, texts: Sequence[TokenIds], parts: Sequence[Part], blocks: Sequence[range]) -> Array:
-        """One pass over some texts' next tokens; (tokens, hidden)."""
-        ids = [token for part in parts for token in texts[part.text][part.past : part.past + part.tokens]]
+    def _infer(
+        self, texts: Sequence[TokenIds], shared: int, parts: Sequence[Part], blocks: Sequence[Sequence[int]]
+    ) -> Array:
+        """One pass over some texts' next tokens, `shared` of which the cache holds already; (tokens, hidden)."""
+        begins = [part.past - shared for part in parts]
+        ids = [
+            token
+            for part, begin in zip(parts, begins, strict=True)
+            for token in texts[part.text][begin : begin + part.tokens]
+        ]
         positions = [np.arange(part.past, part.past + part.tokens) for part in parts]
         used = [own[: -(-(part.past + part.tokens) // self._block)] for part, own in zip(parts, blocks, strict=True)]
         inputs = {
@@ -150,6 +188,7 @@ class OpenVino:
         if blocks <= self._blocks:
             return
         self._blocks = max(blocks, 2 * self._blocks)
+        self._prefix = None
         request = self._ready()
         for name, port in self._caches.items():
             shape = [self._blocks, *(side.get_length() for side in list(port.get_partial_shape())[1:])]
@@ -158,22 +197,31 @@ class OpenVino:
             cache.data[...] = 0
             request.set_tensor(name, cache)
 
+    def _copy_block(self, source: int, targets: Sequence[int]) -> None:
+        request = self._ready()
+        for name in self._caches:
+            cache = request.get_tensor(name).data  # (blocks, kv_heads, block size, head_dim)
+            cache[targets] = cache[source]
+
     def _ready(self) -> Any:
         if self._request is None:
             raise ValueError("this engine was closed")
         return self._request
 
 
-def _passes(lengths: Sequence[int], tokens: int) -> Iterator[list[Part]]:
-    """The texts in order, cut into passes of `tokens` tokens; a text may end in a later pass than it began."""
+def _passes(lengths: Sequence[int], tokens: int, before: int) -> Iterator[list[Part]]:
+    """The texts in order, cut into passes of `tokens` tokens; a text may end in a later pass than it began.
+
+    before: how many tokens go before each text's first.
+    """
     parts: list[Part] = []
     room = tokens
     for text, length in enumerate(lengths):
-        past = 0
-        while past < length:
-            taken = min(room, length - past)
-            parts.append(Part(text, past, taken))
-            past += taken
+        done = 0
+        while done < length:
+            taken = min(room, length - done)
+            parts.append(Part(text, before + done, taken))
+            done += taken
             room -= taken
             if room == 0:
                 yield parts
@@ -182,10 +230,18 @@ def _passes(lengths: Sequence[int], tokens: int) -> Iterator[list[Part]]:
         yield parts
 
 
-def _blocks_of(lengths: Sequence[int], block: int) -> list[range]:
-    """Each text's own blocks of the cache."""
-    ends = _ends(-(-length // block) for length in lengths)
-    return [range(start, stop) for start, stop in zip(ends[:-1].tolist(), ends[1:].tolist(), strict=True)]
+def _layout(lengths: Sequence[int], shared: int, block: int) -> list[list[int]]:
+    """Each text's blocks of the cache: the full ones of what all share, then its own.
+
+    The first blocks hold the shared tokens, the last of them part full: a text's own begin after that one.
+    """
+    full, next_block = shared // block, -(-shared // block)
+    layout = []
+    for length in lengths:
+        own = -(-(shared + length) // block) - full
+        layout.append([*range(full), *range(next_block, next_block + own)])
+        next_block += own
+    return layout
 
 
 def _ends(counts: Iterable[int]) -> NDArray[np.int32]:

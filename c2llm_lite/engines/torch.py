@@ -76,8 +76,10 @@ class TorchEngine:
         self._threads = threads
         self._warned = False
 
-    def pool(self, batch: Sequence[TokenIds], queries: Array) -> Array:
+    def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """See Engine.pool. Where the device runs out of memory, the batch is halved, now and for later calls.
+
+        What is shared is computed with every text: this engine is the reference, and a GPU hardly feels a short prefix.
 
         Raises OutOfMemoryError where a single text does not fit.
         """

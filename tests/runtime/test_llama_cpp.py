@@ -61,7 +61,7 @@ def test_states_are_the_references_in_any_company(tmp_path, shape, kind):
     for order in (range(len(texts)), np.random.default_rng(1).permutation(len(texts))):
         for pack in engine._packs([texts[i] for i in order]):
             parts = [[] for _ in pack]
-            for text, states in engine._run([texts[order[i]] for i in pack]):
+            for text, states in engine._run([texts[order[i]] for i in pack], past=0, first=1):
                 parts[text].append(states.copy())
             for i, states in zip(pack, parts, strict=True):
                 assert token_cosines(np.concatenate(states), expected[order[i]]).min() >= 0.9999
