@@ -55,6 +55,12 @@ def convert(
     target_probes: Annotated[
         bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
     ] = True,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="JSONL texts (field `text`) such as will be embedded: openvino:int4 rounds by them."
+        ),
+    ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
         typer.Option(
@@ -69,6 +75,7 @@ def convert(
     """
     from .convert import convert as run
     from .convert import list_targets as available
+    from .verify import read_texts
 
     if list_targets:
         table = Table("target", "bits per backbone weight")
@@ -82,6 +89,7 @@ def convert(
         from .convert.checkpoint_code import NOTICE
 
         err.print(NOTICE)
+    texts = None if calibrate is None else read_texts(calibrate)
     with err.status(f"converting {source} to {to}"):
         made = run(
             source,
@@ -90,6 +98,7 @@ def convert(
             force=force,
             target_probes=target_probes,
             check_with_checkpoint_code=check_with_checkpoint_code,
+            calibrate=texts,
         )
     for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
         out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
+import json
 import platform
 import shutil
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -13,7 +17,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.text import prompts
+from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
 
 from . import probes, targets
 from .auto import LAYERS as TRIAL_LAYERS
@@ -23,6 +27,7 @@ from .targets import Target
 from .token_embeddings import write_token_embeddings
 
 AUTO = "auto"
+CALIBRATION_TOKENS = 512  # of one text: what stands further right adds time and little variety
 WRITERS = (
     "c2llm-lite",
     "numpy",
@@ -44,15 +49,19 @@ def convert(
     force: bool = False,
     target_probes: bool = True,
     check_with_checkpoint_code: bool = False,
+    calibrate: Sequence[str] | None = None,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
     "auto" takes the fastest of what is installed, by a short trial on this CPU, and keeps its figures in the notes.
     The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
     record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
-    code, to find and record the head's variant that reproduces it.
+    code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded
+    (documents, without their prompt), on whose activations openvino:int4 chooses its rounding; the notes keep their
+    count and hash.
 
-    Raises CheckpointError, ValueError (no such target), MissingDependencyError, OutputError (exists, disk full).
+    Raises CheckpointError, ValueError (no such target, or one that takes no calibration texts),
+    MissingDependencyError, OutputError (exists, disk full).
     """
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
@@ -64,8 +73,15 @@ def convert(
         from .checkpoint_code import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
+    if calibrate is None:
+        write_backbone = wanted.converter.write_backbone
+    else:
+        tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
+        ids = [text[:CALIBRATION_TOKENS] for text in tokeniser.encode(calibrate, DOCUMENT_PROMPT)]
+        write_backbone = functools.partial(wanted.calibrated_converter.write_backbone, calibrate=ids)
+        notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
-        tensors = wanted.converter.write_backbone(checkpoint, folder, wanted.kind)
+        tensors = write_backbone(checkpoint, folder, wanted.kind)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         save_file(checkpoint.head(), folder / bundles.HEAD)
         for path in (checkpoint.tokenizer_file, *checkpoint.license_files):

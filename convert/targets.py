@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,8 @@ FAMILIES = {
     "torch": ("full", "torch"),
     "bnb": ("bitsandbytes", "torch"),
 }
+# Targets whose converter also takes calibration texts.
+CALIBRATED = ("openvino:int4",)
 
 
 class Converter(Protocol):
@@ -29,6 +32,15 @@ class Converter(Protocol):
 
     def memory(self, checkpoint: Checkpoint, kind: str) -> int:
         """Bytes that a process running the bundle takes, beside what a batch takes."""
+
+
+class CalibratedConverter(Converter, Protocol):
+    """One that can choose its rounding on the activations of texts, given as token ids."""
+
+    def write_backbone(
+        self, checkpoint: Checkpoint, folder: Path, kind: str, *, calibrate: Sequence[Sequence[int]] | None = None
+    ) -> dict[str, str]:
+        """As Converter's."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,15 @@ class Target:
     def converter(self) -> Converter:
         """The family's converter. Raises MissingDependencyError where its libraries are not installed."""
         return _converter(self.family)
+
+    @property
+    def calibrated_converter(self) -> CalibratedConverter:
+        """The same, for texts to calibrate on. Raises ValueError where this target takes none."""
+        if str(self) not in CALIBRATED:
+            raise ValueError(
+                f"{self} takes no calibration texts: leave out --calibrate, or use {', '.join(CALIBRATED)}"
+            )
+        return cast(CalibratedConverter, self.converter)
 
 
 def parse(text: str) -> Target:

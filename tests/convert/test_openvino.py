@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
+from c2llm_lite.convert import convert
 from c2llm_lite.convert import openvino as target
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
@@ -73,6 +74,19 @@ def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> Non
 def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="int8 does not take any"):
         target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibrate=[[1, 2]])
+
+
+def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.exporters.openvino")
+    texts = ["def add(a, b): return a + b", "def first(items): return items[0]"]
+    bundle = convert(source, tmp_path / "bundle", "openvino:int4", calibrate=texts)
+    assert bundle.manifest.notes["calibration"]["texts"] == len(texts)
+
+
+def test_a_target_that_does_not_calibrate_refuses_texts(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gguf:q8_0 takes no calibration texts"):
+        convert(source, tmp_path / "bundle", "gguf:q8_0", calibrate=["def f(): pass"])
+    assert not (tmp_path / "bundle").exists()
 
 
 def test_missing_libraries_name_the_extra(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
