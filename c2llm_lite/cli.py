@@ -18,6 +18,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from . import bundle as bundles
+from .search import cli as search_cli
 from .vectors import Precision
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -57,9 +58,7 @@ def convert(
     ] = True,
     calibrate: Annotated[
         Path | None,
-        typer.Option(
-            metavar="FILE", help="JSONL texts (field `text`) such as will be embedded: openvino:int4 rounds by them."
-        ),
+        typer.Option(metavar="FILE", help="JSONL texts (field `text`) such as will be embedded: quantise by them."),
     ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
@@ -256,6 +255,9 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
             "otherwise; reinstall it, or convert the checkpoint again here"
         )
         raise typer.Exit(1)
+
+
+search_cli.register(app)
 
 
 def _verify_against(

@@ -1,0 +1,113 @@
+"""The running Python's standard library, indexed and asked twenty questions.
+
+    python -m c2llm_lite.benchmarks.search_stdlib BUNDLE
+
+Told: the time to index it; the rate against embed() on the same texts in one call; and which of the twenty find their
+file among the first ten. Test folders and installed packages are left out. The index is made anew each time.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import sqlite3
+import sys
+import sysconfig
+import time
+from pathlib import Path
+from typing import Any
+
+import c2llm_lite
+from c2llm_lite.search import Index, update
+from c2llm_lite.search.store import DATABASE
+
+from .hardware import stamp
+
+LEFT_OUT = ("test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload", "config-*")
+FOUND = 10
+LEAST_FOUND = 14
+LEAST_RATE = 0.9
+BUILD = Path("build/bench/search_stdlib")
+RESULTS = Path(__file__).with_name("results") / "search_stdlib.json"
+
+# What a person would ask, and the file that answers; two where the answer moved between versions or stands in both.
+QUESTIONS: dict[str, tuple[str, ...]] = {
+    "parse a date and time written in ISO 8601 format": ("datetime.py", "_pydatetime.py"),
+    "compare two lists of lines and give a unified diff": ("difflib.py",),
+    "read the rows of a CSV file as dictionaries": ("csv.py",),
+    "make a temporary directory that is removed when the block ends": ("tempfile.py",),
+    "copy a whole directory tree to another place": ("shutil.py",),
+    "median of a list of numbers": ("statistics.py",),
+    "run a command in a child process and capture its output": ("subprocess.py",),
+    "remember the results of a function in a least recently used cache": ("functools.py",),
+    "wrap a paragraph of text to lines of a given width": ("textwrap.py",),
+    "split a shell command line into words, minding quotes": ("shlex.py",),
+    "guess the MIME type of a file from its name": ("mimetypes.py",),
+    "test whether a file name matches a shell wildcard pattern": ("fnmatch.py",),
+    "insert an item into a sorted list where it belongs": ("bisect.py",),
+    "the n largest items of an iterable, with a heap": ("heapq.py",),
+    "print nested lists and dictionaries nicely indented": ("pprint.py",),
+    "sort the nodes of a graph so that each comes after what it depends on": ("graphlib.py",),
+    "make a random token that is safe in a URL": ("secrets.py",),
+    "extract all members of a zip archive": ("zipfile.py", "zipfile/__init__.py"),
+    "send an e-mail message through an SMTP server": ("smtplib.py",),
+    "serialise an object to a JSON string": ("json/__init__.py", "json/encoder.py"),
+}
+
+
+def main(bundle: str) -> None:
+    shutil.rmtree(BUILD, ignore_errors=True)
+    library = BUILD / "library"
+    shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+    with c2llm_lite.load(bundle) as model, Index(model, library, index=BUILD / "index") as index:
+        model.embed("warm up", prompt_name="query")
+        load = os.getloadavg()[0]
+        done = index.update(progress=True)
+        texts = _texts(index.place)
+        started = time.monotonic()
+        model.embed(texts, prompt_name="document", progress=True)
+        embedding = time.monotonic() - started
+        places = {question: _place(index, question, files) for question, files in QUESTIONS.items()}
+        found = sum(place is not None for place in places.values())
+        rate = (done.embedded / done.seconds) / (len(texts) / embedding)
+        result: dict[str, Any] = {
+            "target": model.bundle.manifest.target,
+            "bundle": model.bundle.sha256,
+            "engine": model.info()["engine"],
+            "files": done.files,
+            "pieces": done.pieces,
+            "texts": done.embedded,
+            "skipped": done.skipped,
+            "batch_characters": update.BATCH_CHARACTERS,
+            "seconds_to_index": round(done.seconds, 1),
+            "seconds_to_embed": round(embedding, 1),
+            "rate_of_embed": {"found": round(rate, 3), "least": LEAST_RATE},
+            "questions_found": {"found": found, "of": len(QUESTIONS), "least": LEAST_FOUND},
+            "places": places,
+            "missed": [question for question, place in places.items() if place is None],
+            "load": load,
+            "machine": stamp(),
+        }
+    RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
+    print(json.dumps({name: result[name] for name in ("seconds_to_index", "rate_of_embed", "questions_found")}))
+    print("missed:", "; ".join(result["missed"]) or "none")
+
+
+def _texts(place: Path) -> list[str]:
+    """What was embedded, in the order in which it was."""
+    connection = sqlite3.connect(place / DATABASE)
+    try:
+        return [text for (text,) in connection.execute("SELECT text FROM texts ORDER BY id")]
+    finally:
+        connection.close()
+
+
+def _place(index: Index, question: str, files: tuple[str, ...]) -> int | None:
+    """At which place, from 1, the first piece of one of these files was found; None where it was not."""
+    hits = index.search(question, FOUND)
+    return next((place for place, hit in enumerate(hits, 1) if hit.path in files), None)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])

@@ -1,0 +1,17 @@
+"""Find code in a folder, offline: in words, by an example, or whatever is there twice.
+
+>>> import c2llm_lite
+>>> from c2llm_lite.search import Index
+>>> with c2llm_lite.load("c2llm-q8") as model, Index(model, "src") as index:
+...     index.update(progress=True)
+...     for hit in index.search("open a jsonl file and read all lines", count=5):
+...         print(f"{hit.path}:{hit.line}", hit.symbol, hit.score)
+"""
+
+from __future__ import annotations
+
+from .index import Duplicate, Hit, Index
+from .store import BusyError
+from .update import Update
+
+__all__ = ["BusyError", "Duplicate", "Hit", "Index", "Update"]

@@ -1,0 +1,161 @@
+"""The commands `search`, `index` and `duplicates`. What they need is imported when they run: `--help` stays quick."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console
+
+if TYPE_CHECKING:
+    from .index import Index
+
+out = Console()
+err = Console(stderr=True)
+
+Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `c2llm-lite convert` wrote.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to look through; .gitignore is honoured.")]
+Place = Annotated[
+    Path | None,
+    typer.Option("--index", metavar="DIR", help="Where the index is kept; default: in the user's cache folder."),
+]
+Device = Annotated[str, typer.Option(help="Where to run: auto, cpu, or what the bundle's engine has (cuda, mps, GPU).")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the physical cores granted.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands to the command line."""
+    for command in (search, index, duplicates):
+        app.command()(command)
+
+
+def search(
+    bundle: Bundle,
+    folder: Folder,
+    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for, in words.")] = None,
+    count: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    like: Annotated[
+        str | None, typer.Option(metavar="FILE:LINE", help="In place of QUERY: code like what stands there.")
+    ] = None,
+    lang: Annotated[list[str] | None, typer.Option(help="Only this language, such as python; may be repeated.")] = None,
+    path: Annotated[
+        list[str] | None, typer.Option(help="Only these paths, as .gitignore writes them; may be repeated.")
+    ] = None,
+    place: Place = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Find code in a folder, in words. The folder is indexed first; the next time, only what changed.
+
+    Example: c2llm-lite search c2llm-q8 . "open a jsonl file and read all lines" -k 5
+    """
+    if (query is None) == (like is None):
+        raise typer.BadParameter("say what to look for: a QUERY in words, or --like FILE:LINE")
+    file, _, line = (like or "").rpartition(":")
+    if like is not None and not (file and line.isdigit()):
+        raise typer.BadParameter(f"--like is {like!r}; give a file and a line, such as src/stack.py:12")
+    with _opened(bundle, folder, place, device, threads) as found:
+        _bring_up(found)
+        only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
+        hits = found.search(query, count, **only) if query is not None else found.like(file, int(line), count, **only)
+    if as_json:
+        _print_json([asdict(hit) for hit in hits])
+        return
+    from . import show
+
+    show.hits(hits, out)
+    if not hits:
+        err.print("nothing found: no piece fits --lang and --path, or nothing is indexed yet")
+
+
+def index(
+    bundle: Bundle,
+    folder: Folder,
+    place: Place = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """Index a folder, or bring its index up to date: only what changed is embedded. Stop it when you like.
+
+    Example: c2llm-lite index c2llm-q8 ~/src/linux --index linux.index
+    """
+    from . import show
+
+    with _opened(bundle, folder, place, device, threads) as found:
+        try:
+            done = found.update(progress=err.is_terminal)
+        except KeyboardInterrupt:
+            raise _stopped(found) from None
+        where = found.place
+    if as_json:
+        _print_json(asdict(done) | {"index": str(where)})
+        return
+    show.update(done, err)
+    err.print(f"index: {where}", highlight=False, markup=False, soft_wrap=True)
+
+
+def duplicates(
+    bundle: Bundle,
+    folder: Folder,
+    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The least cosine that counts.")] = 0.95,
+    place: Place = None,
+    device: Device = "auto",
+    threads: Threads = None,
+    as_json: AsJson = False,
+) -> None:
+    """List pairs of near-identical functions, classes and passages of a folder, the nearest first.
+
+    Example: c2llm-lite duplicates c2llm-q8 src --threshold 0.97
+    """
+    from . import show
+
+    with _opened(bundle, folder, place, device, threads) as found:
+        _bring_up(found)
+        pairs = found.duplicates(threshold, progress=err.is_terminal)
+    if as_json:
+        _print_json([asdict(pair) for pair in pairs])
+        return
+    show.duplicates(pairs, out)
+    err.print(f"{len(pairs):,} pairs with a cosine of {threshold} or more", highlight=False)
+
+
+@contextlib.contextmanager
+def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads: int | None) -> Iterator[Index]:
+    from ..embedder import load
+    from .index import Index
+
+    with load(bundle, device=device, threads=threads) as model, Index(model, folder, index=place) as opened:
+        yield opened
+
+
+def _bring_up(found: Index) -> None:
+    """Update before a search; where another process is at it, search what there is."""
+    from . import show
+    from .store import BusyError
+
+    try:
+        done = found.update(progress=err.is_terminal)
+    except BusyError as error:
+        err.print(f"{error}; searching what it holds so far", highlight=False, markup=False, soft_wrap=True)
+        return
+    except KeyboardInterrupt:
+        raise _stopped(found) from None
+    if done.changed or done.removed or done.unreadable:
+        show.update(done, err)
+
+
+def _stopped(found: Index) -> typer.Exit:
+    err.print(f"stopped; what was done is kept in {found.place}, and the same command goes on from there")
+    return typer.Exit(1)
+
+
+def _print_json(data: Any) -> None:
+    print(json.dumps(data, indent=1, ensure_ascii=False))

@@ -1,0 +1,252 @@
+"""An index over a folder: brought up to date, searched in words or by code, and looked through for duplicates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..embedder import Embedder
+from ..errors import TextError
+from ..pma import Array
+from ..progress import bar
+from ..text import choose_prompt
+from . import duplicates as near
+from .cache import default_place
+from .languages import language_of
+from .nearest import Nearest
+from .pieces import Piece, cut
+from .read import Skipped, decode, read_bytes
+from .signs import Rows
+from .store import Place, Store
+from .update import Update, text_sha256, update
+from .walk import matcher
+
+LEAST_LINES = 5  # of a duplicate: shorter functions are alike everywhere
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A piece that was found. line, end: from 1. symbol: such as "Stack.push", or "" for lines outside definitions.
+
+    score: the cosine to the query. also: other places where the same text stands, as path:line.
+    """
+
+    path: str
+    line: int
+    end: int
+    symbol: str
+    language: str
+    score: float
+    code: str
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two pieces that say nearly the same. score: their cosine; 1.0 where the texts are identical."""
+
+    score: float
+    first: Hit
+    second: Hit
+
+
+class Index:
+    """The index of a folder with one bundle. A context manager; used from the thread that made it.
+
+    Several processes may read an index, and one write to it, at the same time.
+    """
+
+    def __init__(self, model: Embedder, folder: str | Path, *, index: str | Path | None = None) -> None:
+        """Open the index, made where there is none; `update` fills it.
+
+        index: the folder it is kept in; None takes one in the user's cache folder, named after `folder` and the bundle.
+        Raises BundleError where it was made with another bundle, OutputError where it cannot be opened or `index` is a
+        folder of other things, FileNotFoundError or NotADirectoryError where `folder` is no folder.
+        """
+        self.folder = Path(folder)
+        if not self.folder.exists():
+            raise FileNotFoundError(f"{self.folder} does not exist: name the folder to search")
+        if not self.folder.is_dir():
+            raise NotADirectoryError(f"{self.folder} is not a folder: name the folder to search")
+        self.place = Path(index) if index is not None else default_place(self.folder, model.bundle.sha256)
+        self._model = model
+        self._prefix = choose_prompt(model.prompts, "document", None)
+        identity = {
+            "bundle": model.bundle.sha256,
+            "document prompt": self._prefix,
+            "max_tokens": str(model.max_tokens),
+        }
+        self._store = Store(self.place, identity)
+        self._version: int | None = None
+        self._ids: Rows = np.empty(0, np.int64)
+        self._vectors: Array = np.empty((0, model.dim), np.float32)
+        self._nearest = Nearest(self._vectors)
+
+    def update(self, *, progress: bool = False) -> Update:
+        """Bring the index up to the folder; only what changed is embedded. A stopped update goes on where it was.
+
+        Raises TextError where the folder holds nothing to index, BusyError (an OutputError) where another process is
+        updating this index, MissingDependencyError.
+        """
+        self._version = None
+        return update(self._store, self.folder, self._model, self._prefix, progress=progress)
+
+    def search(
+        self, query: str, count: int = 10, *, languages: Sequence[str] = (), paths: Sequence[str] = ()
+    ) -> list[Hit]:
+        """The `count` pieces nearest to a question in words, nearest first.
+
+        languages: only these, such as "python"; paths: only these, written as .gitignore has them ("src/").
+        Raises TextError for an empty query, ValueError for a language that the index does not hold.
+        """
+        if not query.strip():
+            raise TextError("the query is empty: say in words what to look for")
+        vector = self._model.embed(query, prompt_name="query")
+        return self._hits(vector, count, languages, paths)
+
+    def like(
+        self,
+        file: str | Path,
+        line: int,
+        count: int = 10,
+        *,
+        languages: Sequence[str] = (),
+        paths: Sequence[str] = (),
+    ) -> list[Hit]:
+        """The `count` pieces nearest to the one that covers a line of a file, itself left out.
+
+        file: below the index's folder, or any other. Raises OSError where it cannot be read, ValueError where no piece
+        covers the line.
+        """
+        below = self.folder / file
+        piece = _piece_at(below if below.exists() else Path(file), line)
+        vector = self._model.embed(piece.text, prompt=self._prefix)
+        return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
+
+    def near(
+        self, vector: Array, count: int = 10, *, languages: Sequence[str] = (), paths: Sequence[str] = ()
+    ) -> list[Hit]:
+        """The `count` pieces nearest to a vector (d,), of unit length."""
+        return self._hits(vector, count, languages, paths)
+
+    def duplicates(self, threshold: float = 0.95, *, progress: bool = False) -> list[Duplicate]:
+        """Pairs of pieces with a cosine of at least `threshold`, nearest first.
+
+        Of identical texts, each is paired with the first. Pieces of less than 5 lines, and pairs that share lines of a
+        file, are left out. Raises ValueError for a threshold that is not between 0 and 1, or lets hundreds of thousands
+        of pairs through.
+        """
+        if not 0 < threshold <= 1:
+            raise ValueError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
+        with self._store.reading() as version:
+            self._load(version)
+            places: dict[int, list[Place]] = {}
+            for place in self._store.places():
+                if place.end - place.start + 1 >= LEAST_LINES:
+                    places.setdefault(place.text, []).append(place)
+            rows = np.flatnonzero(np.isin(self._ids, list(places)))
+            found: list[tuple[float, Place, Place]] = [
+                (1.0, standing[0], other)
+                for standing in places.values()
+                for other in standing[1:]
+                if not _overlap(standing[0], other)
+            ]
+            with bar("comparing", len(rows), "pieces", show=progress) as advance:
+                for a, b, cosine in near.pairs(self._vectors[rows], threshold, advance):
+                    first, second = (places[int(self._ids[rows[row]])][0] for row in (a, b))
+                    if (second.path, second.start) < (first.path, first.start):
+                        first, second = second, first
+                    if not _overlap(first, second):
+                        found.append((cosine, first, second))
+            found.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start, pair[2].path, pair[2].start))
+            return [
+                Duplicate(score, self._hit(first, score), self._hit(second, score)) for score, first, second in found
+            ]
+
+    def close(self) -> None:
+        self._store.close()
+
+    def __enter__(self) -> Index:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _load(self, version: int) -> None:
+        """Vectors as the state that is being read has them."""
+        if version != self._version:
+            self._ids, self._vectors = self._store.vectors(self._model.dim)
+            self._nearest = Nearest(self._vectors)
+            self._version = version
+
+    def _hits(
+        self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
+    ) -> list[Hit]:
+        if count < 1:
+            raise ValueError(f"count is {count}; give 1 or more")
+        with self._store.reading() as version:
+            self._load(version)
+            wanted = self._wanted(languages, paths)
+            allowed: Rows | None = None
+            if wanted is not None:
+                allowed = np.flatnonzero(np.isin(self._ids, list(wanted)))
+            rows, cosines = self._nearest.search(vector, count + (without is not None), allowed)
+            hits = []
+            for row, cosine in zip(rows, cosines, strict=True):
+                id_ = int(self._ids[row])
+                text, sha256 = self._store.text(id_)
+                if sha256 != without:
+                    places = wanted[id_] if wanted is not None else self._store.places(id_)
+                    hits.append(_hit(places, text, float(cosine)))
+        return hits[:count]
+
+    def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]] | None:
+        """Texts that stand where they may be looked for, with their places there; None where that is everywhere."""
+        if not languages and not paths:
+            return None
+        held = self._store.languages()
+        if unknown := sorted(set(languages) - set(held)):
+            raise ValueError(f"{self.folder} holds no {', '.join(unknown)}; it holds {', '.join(held) or 'nothing'}")
+        fits = matcher(paths) if paths else None
+        wanted: dict[int, list[Place]] = {}
+        fitting: dict[str, bool] = {}
+        for place in self._store.places():
+            if languages and place.language not in languages:
+                continue
+            if fits is not None:
+                if place.path not in fitting:
+                    fitting[place.path] = fits(place.path)
+                if not fitting[place.path]:
+                    continue
+            wanted.setdefault(place.text, []).append(place)
+        return wanted
+
+    def _hit(self, place: Place, score: float) -> Hit:
+        return _hit([place], self._store.text(place.text)[0], score)
+
+
+def _hit(places: Sequence[Place], text: str, score: float) -> Hit:
+    place, *others = places
+    also = tuple(f"{other.path}:{other.start}" for other in others)
+    return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)
+
+
+def _piece_at(file: Path, line: int) -> Piece:
+    """The smallest piece that covers a line of a file."""
+    try:
+        source = decode(read_bytes(file))
+    except Skipped as skipped:
+        raise ValueError(f"{file} is {skipped.reason} and says nothing to look for: name a file of code") from None
+    pieces = cut(source.text, language_of(file.name, source.text))
+    covering = [piece for piece in pieces if piece.start <= line <= piece.end]
+    if not covering:
+        starts = ", ".join(str(piece.start) for piece in pieces[:10])
+        raise ValueError(f"{file}: no definition and no text stands at line {line}; pieces begin at lines {starts}")
+    return min(covering, key=lambda piece: piece.end - piece.start)
+
+
+def _overlap(first: Place, second: Place) -> bool:
+    return first.path == second.path and first.start <= second.end and second.start <= first.end

@@ -1,0 +1,81 @@
+"""What was found and what was done, on the terminal; a line that a pipe or an editor reads as well begins each hit."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from rich.console import Console, Group, RenderableType
+from rich.syntax import Syntax
+from rich.text import Text
+
+from .index import Duplicate, Hit
+from .update import Update
+
+LINES = 12  # of a piece's code
+NAMED = 5  # files of a kind that are listed by name
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+
+
+def hits(found: Sequence[Hit], console: Console) -> None:
+    for hit in found:
+        console.print(Text.assemble(*_heading(hit), "  ", (f"{hit.score:.3f}", "green")), soft_wrap=True)
+        console.print(_code(hit), soft_wrap=True)
+        if hit.also:
+            console.print(Text(f"  the same at {_listed(hit.also)}", "dim"), soft_wrap=True)
+        console.print()
+
+
+def duplicates(found: Sequence[Duplicate], console: Console) -> None:
+    for pair in found:
+        line = Text.assemble((f"{pair.score:.3f}", "green"), "  ", *_heading(pair.first), "  ", *_heading(pair.second))
+        console.print(line, soft_wrap=True)
+
+
+def update(done: Update, console: Console) -> None:
+    """In one line what changed, and a line for each kind of file that was left out."""
+    console.print(
+        f"{done.files:,} files, {done.pieces:,} pieces; {done.changed:,} files new or changed, {done.removed:,} gone, "
+        f"{done.embedded:,} texts embedded in {done.seconds:,.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if done.skipped:
+        listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.skipped.items()))
+        console.print(f"skipped: {listed}", highlight=False, soft_wrap=True)
+    if done.unreadable:
+        whys = [f"{path} ({why})" for path, why in done.unreadable.items()]
+        console.print(Text(f"not readable: {_listed(whys)}", "yellow"), soft_wrap=True)
+    if done.not_utf8:
+        console.print(
+            Text(f"not UTF-8, read with � for what is not: {_listed(done.not_utf8)}", "yellow"), soft_wrap=True
+        )
+
+
+def _heading(hit: Hit) -> Iterator[str | tuple[str, str]]:
+    yield f"{hit.path}:{hit.line}", "bold cyan"
+    if hit.symbol:
+        yield "  "
+        yield _plain(hit.symbol), "magenta"
+
+
+def _code(hit: Hit) -> RenderableType:
+    lines = _plain(hit.code).split("\n")
+    shown = "\n".join(f"    {line}" for line in lines[:LINES])
+    lexer = Syntax.guess_lexer(hit.path, hit.code)
+    # The terminal's own colours; as Text, so that no line is padded or cut where the output is a file.
+    code = Syntax(shown, lexer, theme="ansi_dark", background_color="default").highlight(shown)
+    code.rstrip()
+    left = len(lines) - LINES
+    return Group(code, Text(f"    … {left} more lines", "dim")) if left > 0 else code
+
+
+def _plain(text: str) -> str:
+    """Without what would move the terminal's cursor or change its state: the code is not ours."""
+    return _CONTROL.sub("\ufffd", text)
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - NAMED
+    return ", ".join(names[:NAMED]) + (f" and {more:,} more" if more > 0 else "")

@@ -1,0 +1,163 @@
+"""An index brought up to its folder: what changed is cut and embedded again, batch by batch.
+
+Every file is read and hashed each time: times and sizes can lie (a checkout, a restored backup), and hashing a tree
+takes less than loading the model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ..embedder import Embedder
+from ..errors import TextError
+from ..pma import Array
+from ..progress import Advance, bar
+from .languages import language_of
+from .pieces import cut
+from .read import MAX_BYTES, Skipped, decode, digest_of, read_bytes
+from .store import CutFile, Store
+from .walk import files
+
+# Of texts to embed: 20 s or so on a laptop, the most that a kill loses; enough to fill the engine's passes.
+BATCH_CHARACTERS = 60_000
+
+
+@dataclass
+class Update:
+    """What an update did. Paths are below the folder."""
+
+    files: int = 0  # in the index when it ended
+    pieces: int = 0
+    changed: int = 0  # files that were new or had changed
+    removed: int = 0  # files that are in the index no more
+    embedded: int = 0  # texts; what stood in the index already was taken from it
+    seconds: float = 0.0
+    skipped: dict[str, int] = field(default_factory=dict)  # files by reason: binary, generated, minified, …
+    unreadable: dict[str, str] = field(default_factory=dict)  # path: what the system said; kept as last read
+    not_utf8: list[str] = field(default_factory=list)  # read with U+FFFD for what is not
+
+
+@dataclass
+class _Look:
+    """What a walk over the folder found."""
+
+    changed: dict[str, int] = field(default_factory=dict)  # path: bytes
+    unchanged: set[str] = field(default_factory=set)
+    skipped: Counter[str] = field(default_factory=Counter)
+    unreadable: dict[str, str] = field(default_factory=dict)
+
+
+def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress: bool) -> Update:
+    """Make `store` hold what `folder` holds now. prefix: the documents' prompt.
+
+    Raises TextError where the folder holds nothing to index (the index is left as it is), BusyError where another
+    process writes to the index, OSError where the folder cannot be listed.
+    """
+    started = time.monotonic()
+    with store.writing():
+        known = store.digests()
+        look = _look(folder, known)
+        if not look.changed and not look.unchanged:
+            raise TextError(f"{folder} holds nothing to index{_because(look)}: name a folder with code or text in it")
+        done = Update(skipped=dict(look.skipped), unreadable=look.unreadable)
+        with bar("indexing", sum(look.changed.values()), "bytes", show=progress) as advance:
+            _embed_changed(store, folder, model, prefix, look, done, advance)
+        kept = look.changed.keys() | look.unchanged
+        gone = [path for path in known if path not in kept and not _within(path, look.unreadable)]
+        store.remove(gone)
+        store.tidy()
+        done.removed = len(gone)
+        counts = store.counts()
+    done.files, done.pieces = counts["files"], counts["pieces"]
+    done.seconds = time.monotonic() - started
+    return done
+
+
+def text_sha256(text: str) -> bytes:
+    return hashlib.sha256(text.encode()).digest()
+
+
+def _look(folder: Path, known: dict[str, str]) -> _Look:
+    look = _Look()
+
+    def failed(path: str, error: OSError) -> None:
+        look.unreadable[path] = error.strerror or str(error)
+
+    for path in files(folder, failed):
+        if not _plain(path):
+            look.unreadable[ascii(path)] = "the name holds control characters or is not UTF-8: rename it"
+            continue
+        try:
+            content = read_bytes(folder / path)
+            if known.get(path) == digest_of(content):
+                look.unchanged.add(path)
+            else:
+                decode(content)
+                look.changed[path] = len(content)
+        except OSError as error:
+            failed(path, error)
+        except Skipped as skipped:
+            look.skipped[skipped.reason] += 1
+    return look
+
+
+def _embed_changed(
+    store: Store, folder: Path, model: Embedder, prefix: str, look: _Look, done: Update, advance: Advance
+) -> None:
+    batch: list[CutFile] = []
+    texts: dict[bytes, str] = {}  # to embed
+    characters = size = 0
+
+    def commit() -> None:
+        nonlocal characters, size
+        vectors: dict[bytes, Array] = {}
+        if texts:
+            vectors = dict(zip(texts, model.embed(list(texts.values()), prompt=prefix), strict=True))
+        store.put(batch, vectors)
+        done.changed += len(batch)
+        done.embedded += len(texts)
+        advance(size)
+        batch.clear()
+        texts.clear()
+        characters = size = 0
+
+    for path, length in look.changed.items():
+        size += length
+        try:
+            source = decode(read_bytes(folder / path))
+        except (OSError, Skipped) as error:
+            look.unreadable[path] = f"it changed while it was read: {error}"
+            continue
+        if source.replaced:
+            done.not_utf8.append(path)
+        language = language_of(path, source.text)
+        pieces = tuple((piece, text_sha256(piece.text)) for piece in cut(source.text, language))
+        batch.append(CutFile(path, source.digest, language, pieces))
+        for piece, sha256 in pieces:
+            if sha256 not in texts and not store.has_text(sha256):
+                texts[sha256] = piece.text
+                characters += len(piece.text)
+        if characters >= BATCH_CHARACTERS or size >= MAX_BYTES:
+            commit()
+    if batch:
+        commit()
+
+
+def _because(look: _Look) -> str:
+    reasons = [f"{count} {reason}" for reason, count in look.skipped.items()]
+    reasons += [f"{path}: {why}" for path, why in look.unreadable.items()]
+    return f" ({', '.join(reasons[:5])})" if reasons else ""
+
+
+def _plain(path: str) -> bool:
+    """Whether a path is one line of valid Unicode; Python keeps bytes that are not UTF-8 as lone surrogates."""
+    return not any(character < " " or "\ud800" <= character <= "\udfff" for character in path)
+
+
+def _within(path: str, unreadable: dict[str, str]) -> bool:
+    """Whether a path is one of these, or below one."""
+    return any(path == one or path.startswith(f"{one}/") for one in unreadable)

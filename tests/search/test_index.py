@@ -1,0 +1,314 @@
+"""An index holds what the folder holds, embeds only what changed, and finds it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import sqlite3
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from c2llm_lite.errors import BundleError, OutputError, TextError
+from c2llm_lite.search import BusyError, Index
+from c2llm_lite.search import update as updating
+from c2llm_lite.search.cache import default_place
+from c2llm_lite.search.store import DATABASE
+
+
+@pytest.fixture
+def index(model: Any, tree: Path, tmp_path: Path) -> Any:
+    with Index(model, tree, index=tmp_path / "index") as opened:
+        opened.update()
+        yield opened
+
+
+def content(place: Path) -> dict[str, Any]:
+    """All that an index holds, whatever order it was written in."""
+    connection = sqlite3.connect(place / DATABASE)
+    try:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        pieces = (
+            "SELECT path, start, end, symbol, sha256 FROM pieces "
+            "JOIN files ON files.id = pieces.file JOIN texts ON texts.id = pieces.text"
+        )
+        return {
+            "files": sorted(connection.execute("SELECT path, digest, language FROM files")),
+            "pieces": sorted(connection.execute(pieces)),
+            "texts": sorted(connection.execute("SELECT sha256, text, vector FROM texts")),
+        }
+    finally:
+        connection.close()
+
+
+# What is found.
+
+
+def test_a_question_finds_the_function(index: Index) -> None:
+    hits = index.search("read jsonl path", count=3)
+    assert len(hits) == 3
+    assert (hits[0].path, hits[0].line, hits[0].end, hits[0].symbol) == ("files.py", 4, 6, "read_jsonl")
+    assert hits[0].language == "python"
+    assert hits[0].code.startswith("def read_jsonl(path):")
+    assert hits[0].score >= hits[1].score >= hits[2].score
+    assert index.search("quick brown fox", count=1)[0].path == "notes.md"
+
+
+def test_only_the_languages_and_paths_asked_for_are_looked_through(index: Index) -> None:
+    assert {hit.language for hit in index.search("item", languages=["go", "text"])} == {"go", "text"}
+    assert {hit.path for hit in index.search("circle", paths=["shapes/"])} == {"shapes/circle.py"}
+    assert index.search("circle", languages=["go"], paths=["*.py"]) == []
+    with pytest.raises(ValueError, match="holds no cobol; it holds go, python, text"):
+        index.search("circle", languages=["cobol"])
+
+
+def test_code_like_a_line_of_a_file(index: Index, tree: Path, tmp_path: Path) -> None:
+    (tree / "copy.py").write_text("import json\n\n\ndef read_jsonl(file, path):\n    return [json.loads(path)]\n")
+    index.update()
+    hits = index.like("copy.py", 5, count=20)
+    assert hits[0].symbol == "read_jsonl"
+    assert hits[0].path == "files.py"
+    assert "copy.py" not in [hit.path for hit in hits if hit.symbol]
+    shutil.move(tree / "copy.py", tmp_path / "elsewhere.py")
+    index.update()
+    assert index.like(tmp_path / "elsewhere.py", 4)[0].path == "files.py"
+    with pytest.raises(ValueError, match="no definition and no text stands at line 99"):
+        index.like("files.py", 99)
+    with pytest.raises(FileNotFoundError):
+        index.like("nowhere.py", 1)
+
+
+def test_identical_texts_are_embedded_once_and_found_together(model: Any, index: Index, tree: Path) -> None:
+    embedded = len(model.texts)
+    (tree / "again.py").write_text("import os\n\n" + (tree / "files.py").read_text().partition("\n")[2])
+    done = index.update()
+    assert (done.changed, done.embedded) == (1, 0)
+    assert len(model.texts) == embedded
+    hit = index.search("read jsonl path", count=1)[0]
+    assert (hit.path, hit.also) == ("again.py", ("files.py:4",))
+    only = index.search("read jsonl path", count=1, paths=["files.py"])[0]
+    assert (only.path, only.also) == ("files.py", ())
+
+
+def test_duplicates(index: Index, tree: Path) -> None:
+    function = "def total(values):\n    sum = 0\n    for value in values:\n        sum += value\n    return sum\n"
+    (tree / "one.py").write_text(function)
+    (tree / "shapes" / "two.py").write_text("\n\n\n" + function)
+    (tree / "three.py").write_text(function.replace("values", "numbers"))
+    index.update()
+    found = index.duplicates(0.8)
+    named = [(pair.first.path, pair.first.line, pair.second.path, pair.second.line) for pair in found]
+    assert named == [("one.py", 1, "shapes/two.py", 4), ("one.py", 1, "three.py", 1)]
+    assert found[0].score == 1.0
+    assert 0.8 <= found[1].score < 1.0
+    assert "numbers" in found[1].second.code
+    for threshold in (0, 1.5, float("nan")):
+        with pytest.raises(ValueError, match="threshold"):
+            index.duplicates(threshold)
+
+
+def test_wrong_questions_are_errors(index: Index) -> None:
+    with pytest.raises(TextError, match="the query is empty"):
+        index.search("  \n")
+    with pytest.raises(ValueError, match="count is 0"):
+        index.search("a", count=0)
+
+
+# What is embedded.
+
+
+def test_one_file_of_a_thousand_changes_and_one_is_embedded(model: Any, tmp_path: Path) -> None:
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(1000):
+        (folder / f"file{i}.py").write_text(
+            f"def first_{i}():\n    return {i}\n\n\ndef second_{i}():\n    return -{i}\n"
+        )
+    with Index(model, folder, index=tmp_path / "index") as index:
+        first = index.update()
+        assert (first.files, first.changed, first.embedded) == (1000, 1000, 2000)
+        assert len(model.texts) == 2000
+        (folder / "file500.py").write_text(
+            "def first_500():\n    return 'new'\n\n\ndef second_500():\n    return -500\n"
+        )
+        (folder / "file7.py").touch()
+        second = index.update()
+        assert (second.files, second.changed, second.embedded, second.removed) == (1000, 1, 1, 0)
+        assert model.texts[2000:] == ["def first_500():\n    return 'new'"]
+        assert index.search("first 500 new", count=1)[0].path == "file500.py"
+        third = index.update()
+        assert (third.changed, third.embedded) == (0, 0)
+
+
+def test_what_is_gone_is_found_no_more(index: Index, tree: Path) -> None:
+    (tree / "files.py").unlink()
+    (tree / ".gitignore").write_text("*.go\n")
+    (tree / "notes.md").write_bytes(b"\0")
+    done = index.update()
+    assert (done.files, done.removed, done.changed) == (1, 3, 0)
+    assert done.skipped == {"binary": 1}
+    assert {hit.path for hit in index.search("read jsonl push fox", count=50)} == {"shapes/circle.py"}
+    assert len(content(index.place)["texts"]) == done.pieces
+
+
+def test_a_moved_file_is_not_embedded_again(model: Any, index: Index, tree: Path) -> None:
+    embedded = len(model.texts)
+    (tree / "files.py").rename(tree / "moved.py")
+    done = index.update()
+    assert (done.changed, done.removed, done.embedded) == (1, 1, 0)
+    assert len(model.texts) == embedded
+    assert index.search("read jsonl path", count=1)[0].path == "moved.py"
+
+
+def test_an_unreadable_file_is_told_and_stays_as_it_was(
+    index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = Path.read_bytes
+
+    def read_bytes(path: Path) -> bytes:
+        if path.name == "files.py":  # the superuser may read all: permissions alone would not do
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    (tree / "new.py").write_text("def new():\n    return 'new'\n")
+    done = index.update()
+    assert done.unreadable == {"files.py": "Permission denied"}
+    assert (done.changed, done.removed) == (1, 0)
+    assert index.search("read jsonl path", count=1)[0].path == "files.py"
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
+def test_a_name_that_is_not_utf8_is_told(index: Index, tree: Path) -> None:
+    with open(os.fsencode(tree) + b"/caf\xe9.py", "wb") as file:
+        file.write(b"x = 1\n")
+    (tree / "two\nlines.py").write_text("x = 1\n")
+    done = index.update()
+    assert len(done.unreadable) == 2
+    assert all("rename it" in why for why in done.unreadable.values())
+
+
+def test_a_broken_encoding_is_read_and_told(index: Index, tree: Path) -> None:
+    (tree / "latin.py").write_bytes("def naïve_mean(x):\n    return sum(x) / len(x)\n".encode("latin-1"))
+    done = index.update()
+    assert done.not_utf8 == ["latin.py"]
+    assert index.search("mean sum len x", count=1)[0].path == "latin.py"
+
+
+def test_a_folder_with_nothing_in_it_is_an_error_and_leaves_the_index(model: Any, index: Index, tree: Path) -> None:
+    before = content(index.place)
+    for path in list(tree.rglob("*")):
+        if path.is_file():
+            path.unlink()
+    (tree / "blob").write_bytes(b"\0\1")
+    with pytest.raises(TextError, match=r"holds nothing to index \(1 binary\)"):
+        index.update()
+    assert content(index.place) == before
+
+
+# Where it is kept, and what is refused.
+
+
+def test_another_bundles_index_is_refused(new_model: Any, index: Index, tree: Path) -> None:
+    before = content(index.place)
+    with pytest.raises(BundleError, match=r"made with another bundle .*--index"):
+        Index(new_model("c" * 64), tree, index=index.place)
+    short = new_model()
+    short.max_tokens = 100
+    with pytest.raises(BundleError, match="made with another max_tokens"):
+        Index(short, tree, index=index.place)
+    assert content(index.place) == before
+
+
+def test_each_folder_and_bundle_has_its_own_place(new_model: Any, tree: Path, tmp_path: Path) -> None:
+    places = {default_place(folder, sha) for folder in (tree, tree / "shapes") for sha in ("a" * 64, "b" * 64)}
+    assert len(places) == 4
+    assert all(place.is_relative_to(tmp_path / "cache") for place in places)
+    with Index(new_model(), tree) as index:
+        index.update()
+        assert index.place == default_place(tree, "b" * 64)
+    assert not any(path.name == DATABASE for path in tree.rglob("*"))
+
+
+def test_what_is_no_folder_is_refused(model: Any, tree: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="nowhere does not exist"):
+        Index(model, tmp_path / "nowhere")
+    with pytest.raises(NotADirectoryError, match="is not a folder"):
+        Index(model, tree / "files.py")
+    with pytest.raises(OutputError, match="holds other files"):
+        Index(model, tree, index=tree / "shapes")
+    with pytest.raises(OutputError, match="cannot make the index"):
+        Index(model, tree, index=tree / "files.py" / "index")
+
+
+def test_a_damaged_index_is_told(model: Any, index: Index, tree: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    (damaged / DATABASE).write_bytes(b"this is no database, and long enough to be read as one" * 50)
+    with pytest.raises(OutputError, match="delete the folder and index again"):
+        Index(model, tree, index=damaged)
+    connection = sqlite3.connect(index.place / DATABASE)
+    with connection:
+        connection.execute("UPDATE texts SET vector = x'00'")
+    connection.close()
+    with pytest.raises(OutputError, match="damaged"):
+        index.search("a")
+
+
+def test_an_index_of_another_format_is_refused(model: Any, index: Index, tree: Path) -> None:
+    connection = sqlite3.connect(index.place / DATABASE)
+    with connection:
+        connection.execute("UPDATE meta SET value = '99' WHERE name = 'format'")
+    connection.close()
+    with pytest.raises(OutputError, match="format 99"):
+        Index(model, tree, index=index.place)
+
+
+def test_a_second_writer_is_refused_and_readers_are_not(new_model: Any, index: Index, tree: Path) -> None:
+    with index._store.writing(), Index(new_model(), tree, index=index.place) as other:
+        with pytest.raises(BusyError, match="another process is writing"):
+            other.update()
+        assert other.search("read jsonl path", count=1)[0].symbol == "read_jsonl"
+    index.update()
+
+
+def test_what_another_writes_is_seen(new_model: Any, index: Index, tree: Path) -> None:
+    with Index(new_model(), tree, index=index.place) as other:
+        assert other.search("brand new words", count=1)[0].path != "new.py"
+        (tree / "new.py").write_text("def brand_new_words():\n    pass\n")
+        index.update()
+        assert other.search("brand new words", count=1)[0].path == "new.py"
+
+
+def test_stopping_keeps_what_was_done(model: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(updating, "BATCH_CHARACTERS", 1)
+    embed, calls = model.embed, []
+
+    def interrupted(texts: Any, **options: Any) -> Any:
+        calls.append(texts)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return embed(texts, **options)
+
+    with Index(model, tree, index=tmp_path / "index") as index:
+        monkeypatch.setattr(model, "embed", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            index.update()
+        assert len(content(index.place)["files"]) == 2
+        done = index.update()
+        assert (done.files, done.changed) == (4, 2)
+
+
+def test_a_full_disk_is_told_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:
+    before = content(index.place)
+    pages = index._store._connection.execute("PRAGMA page_count").fetchone()[0]
+    index._store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    (tree / "new.md").write_text("\n".join(f"many new words {i}" for i in range(2000)))
+    with pytest.raises(OutputError, match="full"):
+        index.update()
+    assert content(index.place) == before
+    index._store._connection.execute("PRAGMA max_page_count = 1000000")
+    assert index.update().changed == 1
