@@ -30,7 +30,10 @@ WEIGHT_DECAY = 0.05
 TEMPERATURE = 0.05  # where it starts: it is learnt
 TOKEN_DROPOUT = 0.2
 OUTPUT_DROPOUT = 0.2
-SHRINKAGE = 0.3  # of the whitening: noise in the smallest directions is not blown up
+NOISE = (
+    0.4  # of what rounding to 4 bits does to states, added in training, so that the head leans less on what it moves
+)
+NOISE_SHRINKAGE = 0.15  # of the whitening, by the same noise
 AVERAGING = 0.99  # exponential moving average of the weights, which is what is kept
 
 
@@ -95,6 +98,10 @@ class TrainableHead(torch.nn.Module):
         key = t["mab.fc_k.weight"].view(HEADS, -1, width)
         absorbed = torch.einsum("ed,edh->eh", query.view(HEADS, -1), key) / math.sqrt(width)
         scores = (states @ absorbed.T).masked_fill(~inside[:, :, None], -torch.inf)  # (n, tokens, heads)
+        if self.training:
+            # Weights below e^-30 would be denormal numbers before long, on which a step takes many times as long.
+            scores = scores - scores.amax(dim=1, keepdim=True).detach()
+            scores = scores.clamp_min(-30.0).masked_fill(~inside[:, :, None], -torch.inf)
         pooled = scores.softmax(dim=1).transpose(1, 2) @ states  # (n, heads, hidden)
         attended = torch.einsum("neh,edh->ned", pooled, t["mab.fc_v.weight"].view(HEADS, -1, width))
         o = F.dropout(attended.flatten(1) + t["mab.fc_v.bias"] + query, OUTPUT_DROPOUT, self.training)
@@ -102,11 +109,15 @@ class TrainableHead(torch.nn.Module):
         return F.normalize(self.mab["ln1"](x + self.mab["fc_o"](x).relu()))
 
 
-def train(queries: Texts, codes: Texts, progress: Callable[[int, float], None]) -> dict[str, Array]:
-    """The trained head by the names of pma.TENSORS, float32. progress: called with (steps done, loss)."""
+def train(queries: Texts, codes: Texts, noise: Half, progress: Callable[[int, float], None]) -> dict[str, Array]:
+    """The trained head by the names of pma.TENSORS, float32.
+
+    noise: (rows, hidden), what rounding the backbone's weights does to states of some texts. progress: called with
+    (steps done, loss).
+    """
     torch.manual_seed(0)
     random = np.random.default_rng(0)
-    head = TrainableHead(*_whitening(queries, codes)).train()
+    head = TrainableHead(*_whitening(queries, codes, noise)).train()
     averaged = torch.optim.swa_utils.AveragedModel(
         head, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(AVERAGING)
     )
@@ -124,6 +135,7 @@ def train(queries: Texts, codes: Texts, progress: Callable[[int, float], None]) 
         found = []
         for texts in (queries, codes):
             states, inside = texts.padded(chosen)
+            states += _drawn(noise, states.shape, random)
             kept = inside & (torch.rand(inside.shape) >= TOKEN_DROPOUT)
             kept[:, 0] = True  # a text keeps a token
             found.append(head(states, kept))
@@ -140,14 +152,24 @@ def train(queries: Texts, codes: Texts, progress: Callable[[int, float], None]) 
         return {name: tensor.numpy().copy() for name, tensor in averaged.module.tensors().items()}
 
 
-def _whitening(*groups: Texts) -> tuple[torch.Tensor, torch.Tensor]:
-    """Mean and shrunk inverse square root of the covariance of a sample of the states."""
-    sample = np.concatenate([texts.states[:: max(1, len(texts.states) // 100_000)] for texts in groups])
+def _drawn(noise: Half, shape: torch.Size, random: np.random.Generator) -> torch.Tensor:
+    """Noise for states of `shape` (texts, tokens, hidden): of each text, what that many tokens in a row once had."""
+    texts, tokens, _ = shape
+    rows = random.integers(0, len(noise) - tokens, (texts, 1)) + np.arange(tokens)
+    return torch.from_numpy(noise[rows]).float().mul_(NOISE)
+
+
+def _whitening(queries: Texts, codes: Texts, noise: Half) -> tuple[torch.Tensor, torch.Tensor]:
+    """Mean of a sample of the states, and the inverse square root of their covariance with the noise's on top.
+
+    Directions in which rounding moves states as much as texts do are not blown up.
+    """
+    sample = np.concatenate([texts.states[:: max(1, len(texts.states) // 100_000)] for texts in (queries, codes)])
     states = torch.from_numpy(sample).float()
     mean = states.mean(dim=0)
-    values, vectors = torch.linalg.eigh((states - mean).T.cov())
-    shrunk = values + SHRINKAGE * values.median()
-    return mean, vectors @ torch.diag(shrunk.rsqrt()) @ vectors.T
+    errors = torch.from_numpy(noise).float()
+    values, vectors = torch.linalg.eigh((states - mean).T.cov() + NOISE_SHRINKAGE * (errors.T @ errors) / len(errors))
+    return mean, vectors @ torch.diag(values.rsqrt()) @ vectors.T
 
 
 def _rate(step: int) -> float:

@@ -22,16 +22,20 @@ from torch.nn import functional as F
 
 Half = NDArray[np.float16]
 BATCH_TOKENS = 1024  # what lets the intermediate results stay in a core's cache
+ROUNDED_GROUP = 32  # weights that share a scale where they are rounded, as in ggml's Q4_0
 
 
 class Backbone:
-    """A C2LLM checkpoint's Qwen2 backbone in bf16, for batches of short texts."""
+    """A C2LLM checkpoint's Qwen2 backbone in bf16, for batches of short texts.
 
-    def __init__(self, checkpoint: Path) -> None:
+    rounded: with its matrices rounded to 4 bits, so that the difference tells what quantisation does to the states.
+    """
+
+    def __init__(self, checkpoint: Path, *, rounded: bool = False) -> None:
         self.config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         prefix = "plm_model.model."
         weights = {
-            name.removeprefix(prefix): tensor.bfloat16()
+            name.removeprefix(prefix): (_rounded(tensor) if rounded and _is_matrix(name) else tensor).bfloat16()
             for name, tensor in load_file(checkpoint / "model.safetensors").items()
             if name.startswith(prefix)
         }
@@ -94,14 +98,25 @@ class Backbone:
         return torch.cat((cos, cos), 1)[:, None].bfloat16(), torch.cat((-sin, sin), 1)[:, None].bfloat16()
 
 
-def write_states(checkpoint: Path, ids: Sequence[Sequence[int]], path: Path) -> None:
+def _is_matrix(name: str) -> bool:
+    """Whether a layer's matrix: token embeddings stay as they are, and so do norms' gains."""
+    return name.endswith("_proj.weight")
+
+
+def _rounded(weight: torch.Tensor) -> torch.Tensor:
+    groups = weight.float().view(-1, ROUNDED_GROUP)
+    scales = groups.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 7  # 4 bits, symmetric: -7 to 7
+    return ((groups / scales).round() * scales).view_as(weight)
+
+
+def write_states(checkpoint: Path, ids: Sequence[Sequence[int]], path: Path, *, rounded: bool = False) -> None:
     """Write the states of all texts to `path`, a .npy of (tokens of all texts, hidden) float16, text after text."""
     ends = np.cumsum([len(text) for text in ids])
     hidden = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["hidden_size"]
     temporary = path.with_suffix(".partial")
     out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(int(ends[-1]), hidden))
     batches = list(_batches(ids))
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(checkpoint,)) as pool:
+    with ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(checkpoint, rounded)) as pool:
         work = pool.map(_run, ([ids[i] for i in batch] for batch in batches))
         for batch, found in zip(batches, work, strict=True):
             for i, states in zip(batch, found, strict=True):
@@ -125,10 +140,10 @@ def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
 _backbone: Backbone  # of a worker process
 
 
-def _start(checkpoint: Path) -> None:
+def _start(checkpoint: Path, rounded: bool) -> None:
     global _backbone
     torch.set_num_threads(1)
-    _backbone = Backbone(checkpoint)
+    _backbone = Backbone(checkpoint, rounded=rounded)
 
 
 def _run(ids: list[list[int]]) -> list[Half]:

@@ -33,16 +33,17 @@ from .data import DEVELOPMENT, HELDOUT, Pair, development_pairs, list_sha256, st
 from .hardware import stamp
 from .head_training import Texts, train
 from .retrieval import per_query
-from .states import write_states
+from .states import Half, write_states
 
 BUILD = Path("build/head")
 PACKAGES = Path(__file__).with_name("training_packages.txt")
 RESULTS = Path(__file__).with_name("results") / "demo_head.json"
-PAIRS = 14_000
+PAIRS = 11_000
 PAIRS_A_PACKAGE = 300  # so that no package's style rules
 PAIRS_A_PART = 1000
 QUERY_TOKENS, CODE_TOKENS = 48, 96  # in training, prefix included; scores are taken on texts of up to 2,048 tokens
 SCORED_TOKENS = 2048
+NOISE_PAIRS = 400  # whose states show what rounding does
 
 
 def main() -> None:
@@ -59,11 +60,12 @@ def main() -> None:
             computed.append(_states(checkpoint, part, QUERY_TOKENS, CODE_TOKENS))
             advance(len(part))
     queries, codes = (_joined([texts[side] for texts in computed]) for side in (0, 1))
+    noise = _rounding_noise(checkpoint, pairs[:NOISE_PAIRS])
     states_seconds = time.perf_counter() - started
 
     started = time.perf_counter()
     with bar("training", head_training.STEPS, "steps") as advance:
-        tensors = train(queries, codes, lambda step, loss: advance(1))
+        tensors = train(queries, codes, noise, lambda step, loss: advance(1))
     training_seconds = time.perf_counter() - started
     head = Head(tensors, Variant(heads=head_training.HEADS))
     scores = {
@@ -110,18 +112,28 @@ def _chosen_pairs(folder: Path) -> list[Pair]:
     return sorted(capped, key=lambda pair: pair.sha256)[:PAIRS]
 
 
-def _states(checkpoint: Path, pairs: list[Pair], query_tokens: int, code_tokens: int) -> tuple[Texts, Texts]:
+def _states(
+    checkpoint: Path, pairs: list[Pair], query_tokens: int, code_tokens: int, *, rounded: bool = False
+) -> tuple[Texts, Texts]:
     """Final states of the pairs' queries and of their code, from disk where they were computed before."""
     tokeniser = Tokeniser(checkpoint / "tokenizer.json", SCORED_TOKENS)
     ids = [text[:query_tokens] for text in tokeniser.encode([pair.query for pair in pairs], prompts()["query"])]
     ids += [text[:code_tokens] for text in tokeniser.encode([pair.code for pair in pairs], prompts()["document"])]
-    kept = BUILD / f"states-{hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]}.npy"
+    name = hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
+    kept = BUILD / f"{'rounded' if rounded else 'states'}-{name}.npy"
     if not kept.exists():
-        write_states(checkpoint, ids, kept)
+        write_states(checkpoint, ids, kept, rounded=rounded)
     states = np.load(kept, mmap_mode="r")
     starts = np.cumsum([0, *map(len, ids)])
     middle = starts[len(pairs)]
     return Texts(states[:middle], starts[: len(pairs) + 1]), Texts(states[middle:], starts[len(pairs) :] - middle)
+
+
+def _rounding_noise(checkpoint: Path, pairs: list[Pair]) -> Half:
+    """What rounding the backbone to 4 bits does to the states of these pairs' texts: (tokens, hidden)."""
+    whole, rounded = (_states(checkpoint, pairs, QUERY_TOKENS, CODE_TOKENS, rounded=r) for r in (False, True))
+    found = [theirs.states - ours.states for theirs, ours in zip(rounded, whole, strict=True)]
+    return np.concatenate(found)
 
 
 def _joined(parts: list[Texts]) -> Texts:

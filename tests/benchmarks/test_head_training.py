@@ -50,6 +50,14 @@ def test_states_are_the_backbones(tmp_path: Path) -> None:
     assert cosines.min() > 0.999  # bf16
 
 
+def test_rounded_weights_give_other_states(tmp_path: Path) -> None:
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", hidden=HIDDEN)
+    for rounded in (False, True):
+        write_states(checkpoint, [[3, 1, 4, 1, 5]], tmp_path / f"{rounded}.npy", rounded=rounded)
+    whole, moved = (np.load(tmp_path / f"{rounded}.npy").astype(np.float32) for rounded in (False, True))
+    assert 0.005 < np.square(moved - whole).sum() / np.square(whole).sum() < 0.2
+
+
 def texts(random: np.random.Generator, meanings: Array) -> Texts:
     """Texts of 3 to 9 noisy tokens around a meaning each, in a space where some dimensions are far larger."""
     lengths = random.integers(3, 10, len(meanings))
@@ -84,7 +92,10 @@ def test_training_learns_to_find(monkeypatch: pytest.MonkeyPatch) -> None:
     meanings[1, :, :24] = meanings[0, :, :24]  # all that code shares with its query
     queries, codes = texts(random, meanings[0]), texts(random, meanings[1])
     losses: list[float] = []
-    head = Head(train(queries, codes, lambda step, loss: losses.append(loss)), Variant(heads=head_training.HEADS))
+    noise = np.zeros((20, HIDDEN), np.float16)
+    head = Head(
+        train(queries, codes, noise, lambda step, loss: losses.append(loss)), Variant(heads=head_training.HEADS)
+    )
     assert losses[-1] < losses[0] / 10
     found = (embed(head, queries) @ embed(head, codes).T).argmax(axis=1)
     assert (found == np.arange(500)).mean() > 0.8
