@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import json
 import platform
@@ -17,12 +16,14 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
 
 from . import probes, targets
 from .auto import LAYERS as TRIAL_LAYERS
 from .auto import choose
 from .checkpoint import Checkpoint, open_checkpoint
+from .recovery import recover
 from .targets import Target
 from .token_embeddings import write_token_embeddings
 
@@ -57,10 +58,10 @@ def convert(
     The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
     record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
     code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded
-    (documents, without their prompt), on whose activations openvino:int4 chooses its rounding; the notes keep their
-    count and hash.
+    (documents, without their prompt), by which 4-bit targets choose their rounding and the head of any quantised target
+    makes up for it; the notes keep their count and hash.
 
-    Raises CheckpointError, ValueError (no such target, or one that takes no calibration texts),
+    Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
     MissingDependencyError, OutputError (exists, disk full).
     """
     checkpoint = open_checkpoint(source)
@@ -73,23 +74,26 @@ def convert(
         from .checkpoint_code import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
-    if calibrate is None:
-        write_backbone = wanted.converter.write_backbone
-    else:
+    ids = None
+    if calibrate is not None:
         tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
         ids = [text[:CALIBRATION_TOKENS] for text in tokeniser.encode(calibrate, DOCUMENT_PROMPT)]
-        write_backbone = functools.partial(wanted.calibrated_converter.write_backbone, calibrate=ids)
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
-        tensors = write_backbone(checkpoint, folder, wanted.kind)
+        tensors = wanted.write_backbone(checkpoint, folder, ids)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
-        save_file(checkpoint.head(), folder / bundles.HEAD)
+        head = checkpoint.head()
+        save_file(head, folder / bundles.HEAD)
         for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
             shutil.copyfile(path, folder / path.name)
         unproved, full = probes.reference_probes(checkpoint, folder / bundles.TOKENIZER)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         bundles.seal(folder, manifest)
+        if ids is not None:
+            states_map = recover(checkpoint, folder, ids)
+            save_file(head | {MAP_MATRIX: states_map.matrix, MAP_BIAS: states_map.bias}, folder / bundles.HEAD)
+            bundles.seal(folder, manifest)
         if target_probes:
             ours = probes.target_vectors(folder)
             probes.write(folder, full, ours)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -24,8 +24,12 @@ from numpy.typing import NDArray
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.pma import Array
 
+from .calibration import round_in_order
 from .checkpoint import Checkpoint
+from .four_bit import decode, encode
+from .gptq import round_matrix
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
@@ -33,6 +37,7 @@ VECTOR_TYPE = "f32"  # of gains and biases, whatever the matrices are in
 VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 FP16_MAX = float(np.finfo(np.float16).max)
 ALIGNMENT = 32  # bytes, the format's default
+TABLE = "token_embd.weight"
 
 # The names of a Qwen2 backbone's tensors in a checkpoint (Hugging Face's) and in a GGUF file, without ".weight".
 LAYER_NAMES = {
@@ -49,11 +54,15 @@ LAYER_NAMES = {
 BIASED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
-def write_backbone(checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str, str]:
+def write_backbone(
+    checkpoint: Checkpoint, folder: Path, kind: str, *, calibrate: Sequence[Sequence[int]] | None = None
+) -> dict[str, str]:
     """Write the backbone into `folder` with every matrix in `kind`; returns each tensor's type by canonical name.
 
-    Holds one tensor at a time. Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is
-    beyond its range.
+    Holds one tensor at a time. calibrate: texts' token ids, for the kinds of four_bit.py: matrices are then rounded by
+    what that does to their outputs (gptq.py), in place of each weight to its nearest level.
+
+    Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
     gguf = _gguf()
@@ -64,25 +73,40 @@ def write_backbone(checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str,
 
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     _add_metadata(gguf, writer, checkpoint.backbone)
-    hidden = checkpoint.backbone.hidden
-    table = np.zeros((VOCAB, hidden), np.float32)
-    writer.add_tensor_info("token_embd.weight", table.shape, table.dtype, table.nbytes)
+    table = np.zeros((VOCAB, checkpoint.backbone.hidden), np.float32)
+    writer.add_tensor_info(TABLE, table.shape, table.dtype, table.nbytes)
+    sizes = {TABLE: table.nbytes}
     for name, gguf_name in names.items():
         shape, tensor_type = checkpoint.shape(name), tensor_types[name]
-        size = _bytes(shape, tensor_type)
-        writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), size, _ggml_type(gguf, tensor_type))
+        sizes[name] = _bytes(shape, tensor_type)
+        writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), sizes[name], _ggml_type(gguf, tensor_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
     writer.close()
 
     # Not the writer's own way to write data: on a full disk it raises an error without its errno.
-    with path.open("ab") as file:
-        _append(file, table)
+    starts, end = _places(path.stat().st_size, sizes)
+    with path.open("r+b") as file:
+
+        def put(name: str, data: NDArray[Any]) -> None:
+            file.seek(starts[name])
+            file.write(np.ascontiguousarray(data).data)
+
+        def rounded(name: str, weights: Array, moments: Array) -> Array:
+            codes, scales = round_matrix(weights, moments, kind)
+            put(name, encode(codes, scales))
+            return decode(codes, scales, kind)
+
+        put(TABLE, table)
         for name, tensor_type in tensor_types.items():
             weights = checkpoint.tensor(name)
             _check_range(name, weights, tensor_type)
-            _append(file, quantise(weights, tensor_type))
+            if calibrate is None or tensor_type == VECTOR_TYPE:
+                put(name, quantise(weights, tensor_type))
+        if calibrate is not None:
+            round_in_order(checkpoint, calibrate, rounded)
+        file.truncate(end)
     return tensor_types
 
 
@@ -173,10 +197,13 @@ def _add_metadata(gguf: Any, writer: Any, backbone: Backbone) -> None:
     writer.add_vocab_size(VOCAB)
 
 
-def _append(file: Any, data: NDArray[Any]) -> None:
-    file.write(bytes(-file.tell() % ALIGNMENT))
-    file.write(np.ascontiguousarray(data).data)
-    file.write(bytes(-file.tell() % ALIGNMENT))
+def _places(begin: int, sizes: dict[str, int]) -> tuple[dict[str, int], int]:
+    """Where each tensor starts in the file, the first at or after `begin`, and where the last one's padding ends."""
+    starts = {}
+    for name, size in sizes.items():
+        starts[name] = begin + -begin % ALIGNMENT
+        begin = starts[name] + size
+    return starts, begin + -begin % ALIGNMENT
 
 
 def _check_kind(checkpoint: Checkpoint, kind: str) -> None:

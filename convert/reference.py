@@ -41,11 +41,11 @@ def states(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Pro
         if not text or not all(0 <= token < shape.vocab for token in text):
             raise TextError(f"text {index} has no token, or one outside the vocabulary of {shape.vocab}")
     table, dtype = checkpoint.stored("embed_tokens.weight")
-    groups = list(_groups([len(text) for text in texts]))
-    hidden = [widen(table[np.concatenate([texts[i] for i in group])], dtype) for group in groups]  # (tokens, hidden)
-    lengths = [[len(texts[i]) for i in group] for group in groups]
+    cuts = list(groups([len(text) for text in texts]))
+    hidden = [widen(table[np.concatenate([texts[i] for i in group])], dtype) for group in cuts]  # (tokens, hidden)
+    lengths = [[len(texts[i]) for i in group] for group in cuts]
     for number in range(shape.layers):
-        layer = _Layer(checkpoint, number)
+        layer = Layer(checkpoint, number)
         hidden = [layer(x, cut) for x, cut in zip(hidden, lengths, strict=True)]
         del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
         if progress:
@@ -53,7 +53,7 @@ def states(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Pro
     norm = checkpoint.tensor("norm.weight")
     found: list[Array] = []
     for x, cut in zip(hidden, lengths, strict=True):
-        found += np.split(_rms_norm(x, norm, shape.rms_norm_eps), np.cumsum(cut)[:-1])
+        found += np.split(rms_norm(x, norm, shape.rms_norm_eps), np.cumsum(cut)[:-1])
     return found
 
 
@@ -64,7 +64,7 @@ def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Pr
     return normalise(head.embed(np.stack(means)))
 
 
-def _groups(lengths: list[int]) -> Iterator[list[int]]:
+def groups(lengths: list[int]) -> Iterator[list[int]]:
     """Neighbouring texts' indices, in groups of at most _GROUP tokens; a longer text stands alone."""
     group: list[int] = []
     for index, length in enumerate(lengths):
@@ -76,7 +76,7 @@ def _groups(lengths: list[int]) -> Iterator[list[int]]:
         yield group
 
 
-class _Layer:
+class Layer:
     """One decoder layer, its weights read when it is made."""
 
     def __init__(self, checkpoint: Checkpoint, number: int) -> None:
@@ -91,19 +91,19 @@ class _Layer:
 
     def __call__(self, x: Array, lengths: list[int]) -> Array:
         """x: several texts' states one after the other; lengths: how many tokens each has."""
-        h = _rms_norm(x, self.norm1, self.shape.rms_norm_eps)  # (tokens, hidden)
+        h = rms_norm(x, self.norm1, self.shape.rms_norm_eps)  # (tokens, hidden)
         q, k, v = (h @ weight.T + bias for weight, bias in (self.q, self.k, self.v))  # (tokens, heads × dim)
         ends = np.cumsum(lengths)[:-1]
         parts = zip(np.split(q, ends), np.split(k, ends), np.split(v, ends), strict=True)
-        mixed: Array = np.concatenate([_attention(*part, self.shape) for part in parts]) @ self.out.T
+        mixed: Array = np.concatenate([attention(*part, self.shape) for part in parts]) @ self.out.T
         x = x + mixed  # (tokens, hidden)
-        h = _rms_norm(x, self.norm2, self.shape.rms_norm_eps)
-        gated = _silu(h @ self.gate.T) * (h @ self.up.T)  # (tokens, intermediate)
+        h = rms_norm(x, self.norm2, self.shape.rms_norm_eps)
+        gated = silu(h @ self.gate.T) * (h @ self.up.T)  # (tokens, intermediate)
         fed: Array = gated @ self.down.T
         return x + fed  # (tokens, hidden)
 
 
-def _attention(q: Array, k: Array, v: Array, shape: Backbone) -> Array:
+def attention(q: Array, k: Array, v: Array, shape: Backbone) -> Array:
     """One text's causal attention: q (tokens, heads × dim), k and v (tokens, kv_heads × dim) -> as q."""
     tokens, dim = len(q), shape.head_dim
     sharing = shape.heads // shape.kv_heads  # query heads that share one key and value head
@@ -137,12 +137,12 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
     return x * cos + turned * sin
 
 
-def _rms_norm(x: Array, weight: Array, eps: float) -> Array:
+def rms_norm(x: Array, weight: Array, eps: float) -> Array:
     scale: Array = np.sqrt(np.square(x).mean(axis=-1, keepdims=True, dtype=np.float32) + np.float32(eps))
     return x / scale * weight
 
 
-def _silu(x: Array) -> Array:
+def silu(x: Array) -> Array:
     with np.errstate(over="ignore"):  # exp(-x) may overflow to infinity, and x / infinity is the right answer, 0
         found: Array = x / (1 + np.exp(-x))
     return found

@@ -17,8 +17,10 @@ FAMILIES = {
     "torch": ("full", "torch"),
     "bnb": ("bitsandbytes", "torch"),
 }
-# Targets whose converter also takes calibration texts.
-CALIBRATED = ("openvino:int4",)
+# Targets that quantise nothing, so that calibration texts have nothing to mend.
+FULL_PRECISION = ("gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:fp32", "torch:bf16")
+# Targets whose converter rounds by calibration texts; with the others, only the head makes up for the rounding.
+ROUNDED_ON_TEXTS = ("gguf:q4_0", "gguf:iq4_nl", "openvino:int4")
 
 
 class Converter(Protocol):
@@ -60,14 +62,18 @@ class Target:
         """The family's converter. Raises MissingDependencyError where its libraries are not installed."""
         return _converter(self.family)
 
-    @property
-    def calibrated_converter(self) -> CalibratedConverter:
-        """The same, for texts to calibrate on. Raises ValueError where this target takes none."""
-        if str(self) not in CALIBRATED:
-            raise ValueError(
-                f"{self} takes no calibration texts: leave out --calibrate, or use {', '.join(CALIBRATED)}"
-            )
-        return cast(CalibratedConverter, self.converter)
+    def write_backbone(
+        self, checkpoint: Checkpoint, folder: Path, calibrate: Sequence[Sequence[int]] | None
+    ) -> dict[str, str]:
+        """The converter's, with texts where it takes them. Raises ValueError for texts where nothing is quantised."""
+        if calibrate is None:
+            return self.converter.write_backbone(checkpoint, folder, self.kind)
+        if str(self) in FULL_PRECISION:
+            raise ValueError(f"{self} is not quantised: leave out the calibration texts")
+        if str(self) not in ROUNDED_ON_TEXTS:
+            return self.converter.write_backbone(checkpoint, folder, self.kind)
+        converter = cast(CalibratedConverter, self.converter)
+        return converter.write_backbone(checkpoint, folder, self.kind, calibrate=calibrate)
 
 
 def parse(text: str) -> Target:

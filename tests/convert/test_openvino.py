@@ -83,9 +83,9 @@ def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> 
     assert bundle.manifest.notes["calibration"]["texts"] == len(texts)
 
 
-def test_a_target_that_does_not_calibrate_refuses_texts(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="gguf:q8_0 takes no calibration texts"):
-        convert(source, tmp_path / "bundle", "gguf:q8_0", calibrate=["def f(): pass"])
+def test_a_target_that_quantises_nothing_refuses_texts(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="gguf:f16 is not quantised"):
+        convert(source, tmp_path / "bundle", "gguf:f16", calibrate=["def f(): pass"])
     assert not (tmp_path / "bundle").exists()
 
 

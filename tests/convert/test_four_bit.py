@@ -1,0 +1,95 @@
+"""4-bit rounding: ggml's own layouts, and less error in what the matrices put out than rounding to the nearest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import gguf
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+import c2llm_lite
+from c2llm_lite.convert import convert, reference
+from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.four_bit import BLOCK, LEVELS, decode, encode, nearest
+from c2llm_lite.convert.gptq import round_matrix
+from c2llm_lite.pma import Array
+
+KINDS = tuple(LEVELS)
+
+
+def correlated(random: np.random.Generator, tokens: int, width: int) -> Array:
+    """Inputs that share directions, some far larger than others, as a language model's do."""
+    mixing = random.normal(0, 1, (width, width)) * np.logspace(-2, 0.5, width)[:, None]
+    inputs: Array = (random.normal(0, 1, (tokens, width)) @ mixing).astype(np.float32)
+    return inputs
+
+
+def nearest_rounded(weights: Array, kind: str) -> Array:
+    """By ggml's rule: each block's scale puts its largest weight on the lowest level."""
+    blocks = weights.reshape(-1, BLOCK)
+    largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
+    levels = LEVELS[kind]
+    found: Array = (levels[nearest(blocks / largest * levels[0], levels)] * largest / levels[0]).reshape(weights.shape)
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_bytes_are_ggml_s(kind: str) -> None:
+    random = np.random.default_rng(0)
+    codes = random.integers(0, 16, (5, 96), dtype=np.uint8)
+    scales = random.normal(0, 0.1, (5, 3)).astype(np.float16)
+    read = gguf.quants.dequantize(encode(codes, scales).reshape(5, -1), gguf.GGMLQuantizationType[kind.upper()])
+    np.testing.assert_array_equal(read, decode(codes, scales, kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_outputs_err_less_than_with_the_nearest_levels(kind: str) -> None:
+    random = np.random.default_rng(1)
+    weights = random.normal(0, 1, (48, 128)).astype(np.float32)
+    inputs, unseen = np.split(correlated(random, 4000, 128), 2)
+    rounded = decode(*round_matrix(weights, inputs.T @ inputs, kind), kind)
+
+    def error(found: Array) -> float:
+        return float(np.square(unseen @ (found - weights).T).sum())
+
+    assert error(rounded) < 0.5 * error(nearest_rounded(weights, kind))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_odd_matrices_are_rounded_too(kind: str) -> None:
+    """Zeros, one large weight, an input that is never there."""
+    weights = np.zeros((3, 64), np.float32)
+    weights[1, 5] = 1000
+    moments = np.eye(64, dtype=np.float32)
+    moments[7, 7] = 0
+    rounded = decode(*round_matrix(weights, moments, kind), kind)
+    assert np.isfinite(rounded).all()
+    assert rounded[1, 5] == pytest.approx(1000, rel=2e-3)
+    np.testing.assert_allclose(rounded[[0, 2]], 0, atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_calibrated_bundle_runs_and_is_nearer(kind: str, tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint", layers=2)
+    checkpoint = open_checkpoint(source)
+    texts = [f"def f{i}(x, y):\n    return x + {i} * y" for i in range(60)]
+    errors = {}
+    for name, calibrate in (("plain", None), ("calibrated", texts)):
+        bundle = convert(source, tmp_path / name, f"gguf:{kind}", calibrate=calibrate)
+        with c2llm_lite.load(bundle.folder) as model:
+            ids = model._tokeniser.encode(texts[:8])
+            states = [np.concatenate(list(model.states(text))) for text in texts[:8]]
+        wanted = reference.states(checkpoint, ids)
+        errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(states, wanted, strict=True))
+    assert errors["calibrated"] < 0.8 * errors["plain"]
+
+
+def test_the_same_texts_give_the_same_bytes(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint")
+    files = []
+    for name in ("one", "two"):
+        bundle = convert(source, tmp_path / name, "gguf:q4_0", calibrate=["def f(x): return x", "class A: pass"])
+        files.append(bundle.path("backbone.gguf").read_bytes())
+    assert files[0] == files[1]
