@@ -32,7 +32,8 @@ demo: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.show build/demo-q8_0
 
 test: setup lint $(STANDIN)/config.json
-	$(PY) -m pytest
+	@# Two workers, each file in one of them: most tests are small, and run on one thread.
+	$(PY) -m pytest -n 2 --dist loadfile
 
 lint: setup
 	$(PY) -m ruff check .

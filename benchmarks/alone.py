@@ -1,6 +1,6 @@
 """One bundle in a process of its own: seconds to open it, and the most memory it held for one long text.
 
-python -m c2llm_lite.benchmarks.alone BUNDLE TOKENS
+python -m c2llm_lite.benchmarks.alone BUNDLE TOKENS [CACHE]
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
 
 
-def measure(bundle: Path, tokens: int) -> dict[str, Any]:
-    """What `main` prints, from a fresh process."""
+def measure(bundle: Path, tokens: int, cache: Path | None = None) -> dict[str, Any]:
+    """What `main` prints, from a fresh process. cache: where a compiled graph is kept; None keeps none."""
     command = [sys.executable, "-m", "c2llm_lite.benchmarks.alone", str(bundle), str(tokens)]
+    command += [] if cache is None else [str(cache)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found
 
 
-def main(folder: str, tokens: int) -> None:
+def main(folder: str, tokens: int, cache: Path | None = None) -> None:
     bundle = open_bundle(folder)
     backbone, heads = bundle.manifest.backbone, bundle.manifest.head.heads
     text = np.random.default_rng(0).integers(0, backbone.vocab, tokens).tolist()
     queries = np.random.default_rng(0).standard_normal((heads, backbone.hidden), dtype=np.float32)
     started = time.perf_counter()
-    engine = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=tokens)
+    engine = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=tokens, cache=cache)
     opened = time.perf_counter()
     pooled = engine.pool([text], queries)
     ended = time.perf_counter()
@@ -43,10 +44,11 @@ def main(folder: str, tokens: int) -> None:
         "seconds_to_open": round(opened - started, 2),
         "tokens": tokens,
         "seconds_for_one_text": round(ended - opened, 2),
+        "engine": engine.describe(),
         "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # bytes; Linux gives KiB
     }
     print(json.dumps(result))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], int(sys.argv[2]), *map(Path, sys.argv[3:]))

@@ -30,9 +30,9 @@ from .data import stdlib_pairs
 from .hardware import stamp
 
 RESULTS = Path(__file__).with_name("results") / "torch_batching.json"
-TEXTS = 64
+TEXTS = 24
 BATCH_TOKENS = (256, 512, 1024, 2048, 4096)
-ROUNDS = 3
+ROUNDS = 2
 
 
 def main(folder: str) -> None:

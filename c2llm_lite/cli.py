@@ -124,6 +124,7 @@ def embed(
     device: Device = "auto",
     threads: Threads = None,
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts here.")] = None,
+    cache: Annotated[bool, typer.Option(help="Keep compiled graphs (OpenVINO's) in the user's cache folder.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was stopped left off.")] = False,
     force: Force = False,
 ) -> None:
@@ -136,7 +137,7 @@ def embed(
 
     if output is None:
         raise typer.BadParameter("say where to write the vectors: -o OUT.npy")
-    with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
+    with load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model:
         written = embed_file(
             model,
             source,
@@ -274,7 +275,7 @@ def _verify_against(
     from .embedder import load
 
     chosen = verifying.read_texts(texts) if texts is not None else None
-    with load(bundle, device=device, threads=threads, check=True) as model:
+    with load(bundle, device=device, threads=threads, check=True, cache=False) as model:
         if vectors is not None and chosen is not None:
             reference = verifying.read_reference(vectors, chosen)
         else:

@@ -16,6 +16,7 @@ from threadpoolctl import ThreadpoolController
 
 from . import bundle as bundles
 from . import machine, pma, text, vectors
+from .cache import cache_folder
 from .engines import Engine, open_engine
 from .errors import BundleError, OutOfMemoryError, TextError
 from .packing import packs
@@ -32,7 +33,9 @@ MAP_MATRIX, MAP_BIAS = "states_map.matrix", "states_map.bias"
 class Embedder:
     """A loaded bundle. Made by `load`; a context manager; safe from several threads, which take turns at the engine."""
 
-    def __init__(self, bundle: bundles.Bundle, *, device: str, threads: int, max_tokens: int) -> None:
+    def __init__(
+        self, bundle: bundles.Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
+    ) -> None:
         manifest = bundle.manifest
         self.bundle = bundle
         self.dim = manifest.width
@@ -45,7 +48,9 @@ class Embedder:
         # NumPy's OpenBLAS keeps its threads spinning after a product, on the cores that the engine's threads want next:
         # with two cores, llama.cpp ran 1.4 times as fast without them.
         self._blas = ThreadpoolController().select(internal_api="openblas")
-        self._engine: Engine | None = open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens)
+        self._engine: Engine | None = open_engine(
+            bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache
+        )
 
     def embed(
         self,
@@ -158,11 +163,13 @@ def load(
     threads: int | None = None,
     max_tokens: int | None = None,
     check: bool = False,
+    cache: bool = True,
 ) -> Embedder:
     """Load a bundle, ready to embed.
 
     device: "auto", or one that the bundle's engine has. threads: None takes the physical cores that this process is
-    granted. max_tokens: where a longer text is cut; None takes the bundle's own. check: hash every file first.
+    granted. max_tokens: where a longer text is cut; None takes the bundle's own. check: hash every file first. cache:
+    keep what the engine compiles (OpenVINO's graph) in the user's cache folder, and take it from there.
 
     Raises BundleError (missing, cut, altered, newer), OutOfMemoryError (would not fit), DeviceError,
     MissingDependencyError (naming the extra to install), ValueError (an argument out of range).
@@ -180,7 +187,8 @@ def load(
             f"{opened.folder} needs about {manifest.memory >> 20} MiB and {free >> 20} MiB are free: "
             "free some, or convert the checkpoint to a smaller target"
         )
-    return Embedder(opened, device=device, threads=threads or machine.cores(), max_tokens=tokens)
+    kept = cache_folder() / "compiled" / opened.sha256[:16] if cache else None
+    return Embedder(opened, device=device, threads=threads or machine.cores(), max_tokens=tokens, cache=kept)
 
 
 def _read_head(bundle: bundles.Bundle) -> pma.Head:

@@ -67,11 +67,11 @@ class Fidelity:
 
 
 def verify(folder: str | Path, *, device: str = "auto", threads: int | None = None) -> list[ProbeResult]:
-    """Check every file's hash, then run every probe, one at a time.
+    """Check every file's hash, then run every probe, one at a time, from the bundle's own files alone.
 
     Raises BundleError where a file is missing, cut or altered, or the probes cannot be read; and what `load` raises.
     """
-    with load(folder, device=device, threads=threads, check=True) as model:
+    with load(folder, device=device, threads=threads, check=True, cache=False) as model:
         manifest = model.bundle.manifest
         path = model.bundle.path(bundles.PROBES)
         try:
@@ -142,7 +142,7 @@ def read_reference(path: Path, texts: Sequence[str]) -> Array:
 
 def main(folder: str) -> None:
     """The probes' vectors as raw fp32 on standard output: what a converter asks of a child process."""
-    with load(folder) as model:
+    with load(folder, cache=False) as model:
         sys.stdout.buffer.write(probe_vectors(model).tobytes())
 
 

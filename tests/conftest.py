@@ -13,6 +13,12 @@ from c2llm_lite.convert import convert
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network for anything
 
 
+@pytest.fixture(autouse=True, scope="session")
+def cache(tmp_path_factory) -> None:
+    """No test reads or leaves anything in the user's own cache folder."""
+    os.environ["XDG_CACHE_HOME"] = str(tmp_path_factory.mktemp("cache"))
+
+
 @pytest.fixture(scope="session")
 def checkpoint_folder(tmp_path_factory) -> Path:
     """bf16, tied, 64 wide, two layers."""

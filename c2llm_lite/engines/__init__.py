@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Protocol, cast
 
 from ..bundle import Bundle
@@ -46,16 +47,21 @@ class Engine(Protocol):
 class EngineModule(Protocol):
     """What an engine's file offers."""
 
-    def open_engine(self, bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> Engine:
+    def open_engine(
+        self, bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
+    ) -> Engine:
         """Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError."""
 
 
-def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> Engine:
-    """Open the engine that `bundle` was made for; its library is imported here and not before."""
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> Engine:
+    """Open the engine that `bundle` was made for; its library is imported here and not before.
+
+    cache: a folder of this bundle's own, where the engine may keep what it compiles; None keeps nothing.
+    """
     name = bundle.manifest.engine
     if name not in ENGINES:
         raise BundleError(
             f"{bundle.folder}: made for the engine {name!r}, which this version does not know: upgrade c2llm-lite"
         )
     module = cast(EngineModule, import_module(f"{__name__}.{name}"))
-    return module.open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens)
+    return module.open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache)

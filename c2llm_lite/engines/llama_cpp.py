@@ -14,6 +14,7 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -38,8 +39,8 @@ log = logging.getLogger("c2llm_lite.llama_cpp")
 log.addHandler(logging.NullHandler())  # without one, Python prints warnings that nobody asked for
 
 
-def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> LlamaCpp:
-    """Load the bundle's backbone.
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> LlamaCpp:
+    """Load the bundle's backbone. Nothing is compiled, and nothing put into `cache`.
 
     Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError where the file is not the
     manifest's backbone, OutOfMemoryError.

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,7 +21,7 @@ from ..bundle import TOKEN_EMBEDDINGS, Bundle, Manifest
 from ..errors import BundleError, DeviceError, MissingDependencyError
 from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
-from . import TokenIds
+from . import TokenIds, openvino_cache
 
 GRAPH = "openvino_model.xml"
 PASS_TOKENS = 512  # of one forward pass
@@ -30,8 +31,10 @@ WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are 
 ACTIVATION_GROUPS = (128, 64, 32)
 
 
-def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> OpenVino:
+def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> OpenVino:
     """Compile the bundle's graph for `device`: "auto" and "cpu" are the CPU, or a device by OpenVINO's name.
+
+    cache: a folder where the compiled graph is kept, and taken from the next time.
 
     Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
     graph; BundleError where the file is not a graph of the manifest's shape.
@@ -44,16 +47,24 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -
     core = openvino.Core()
     name = _device(core, device)
     path = bundle.path(GRAPH)
-    try:
-        graph = core.read_model(path)
-        transformations.paged_attention_transformation(graph)
-    except RuntimeError as error:
-        raise BundleError(f"OpenVINO cannot read {path}: {error}; convert or copy the bundle again") from error
-    try:
-        compiled = core.compile_model(graph, name, settings(bundle.manifest, name, threads))
-    except RuntimeError as error:
-        raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
-    return OpenVino(bundle, openvino, compiled, name, threads)
+    chosen = settings(bundle.manifest, name, threads)
+
+    def compile_graph() -> Any:
+        try:
+            graph = core.read_model(path)
+            transformations.paged_attention_transformation(graph)
+        except RuntimeError as error:
+            raise BundleError(f"OpenVINO cannot read {path}: {error}; convert or copy the bundle again") from error
+        try:
+            return core.compile_model(graph, name, chosen)
+        except RuntimeError as error:
+            raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
+
+    if cache is None:
+        return OpenVino(bundle, openvino, compile_graph(), name, threads, None)
+    kept = openvino_cache.place(cache, openvino.__version__, core, name, chosen)
+    compiled = openvino_cache.compiled(kept, core, name, chosen, compile_graph)
+    return OpenVino(bundle, openvino, compiled, name, threads, kept)
 
 
 @dataclass(frozen=True)
@@ -79,11 +90,14 @@ class OpenVino:
     batch_tokens = PASS_TOKENS
     batch_texts = PASS_TOKENS
 
-    def __init__(self, bundle: Bundle, openvino: Any, compiled: Any, device: str, threads: int) -> None:
+    def __init__(
+        self, bundle: Bundle, openvino: Any, compiled: Any, device: str, threads: int, kept: Path | None
+    ) -> None:
         backbone = bundle.manifest.backbone
         self._openvino = openvino
         self._device = device
         self._threads = threads
+        self._kept = kept  # the compiled graph's file
         self._hidden = backbone.hidden
         self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), backbone.vocab, backbone.hidden)
         # Each input by its name: key_cache.N and value_cache.N, (blocks, kv_heads, block size, head_dim) on a CPU.
@@ -115,12 +129,15 @@ class OpenVino:
             yield states.copy()
 
     def describe(self) -> dict[str, str | int]:
-        return {
+        told: dict[str, str | int] = {
             "name": "OpenVINO",
             "openvino": self._openvino.get_version(),
             "device": self._device,
             "threads": self._threads,
         }
+        if self._kept is not None and self._kept.exists():
+            told |= {"compiled graph": str(self._kept), "compiled graph's bytes": self._kept.stat().st_size}
+        return told
 
     def close(self) -> None:
         self._request = None

@@ -11,6 +11,7 @@ import gc
 import itertools
 import logging
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -40,10 +41,13 @@ GPU_BATCH_TOKENS = 16384
 BATCH_TEXTS = 256
 
 
-def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int) -> TorchEngine:
+def open_engine(
+    bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
+) -> TorchEngine:
     """Load the backbone onto `device`: "auto", "cpu", "cuda", "cuda:N" or "mps".
 
-    `threads` is set for the whole process, which is all that PyTorch offers; nothing is set aside for `max_tokens`.
+    `threads` is set for the whole process, which is all that PyTorch offers; nothing is set aside for `max_tokens`,
+    nor put into `cache`.
 
     Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError.
     """

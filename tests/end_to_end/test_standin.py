@@ -14,7 +14,7 @@ from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
 from c2llm_lite.verify import fidelity, verify
 
 PAIRS = 100
-LONGEST = 500  # characters of a function, so that a slow CPU is done in a minute
+LONGEST = 350  # characters of a function, so that a slow CPU is done in a minute
 
 
 @pytest.fixture(scope="module")

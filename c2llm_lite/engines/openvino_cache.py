@@ -1,0 +1,75 @@
+"""Compiled graphs, kept from one process to the next: most of the time that opening a bundle takes is compiling.
+
+One file for each bundle, version of OpenVINO, processor and settings, in the user's cache folder. OpenVINO takes a blob
+as it finds it, so each begins with the SHA-256 of what follows: one that was cut or altered is compiled anew.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+DIGEST = 32  # bytes
+
+
+def place(folder: Path, version: str, core: Any, device: str, settings: dict[str, Any]) -> Path:
+    """The file in `folder`, which is one bundle's, for what is compiled with these. version: as OpenVINO tells it."""
+    processor = core.get_property(device, "FULL_DEVICE_NAME")
+    key = hashlib.sha256(json.dumps([version, processor, device, settings], sort_keys=True).encode()).hexdigest()
+    return folder / f"openvino-{version.partition('-')[0]}-{key[:16]}.blob"
+
+
+def compiled(path: Path, core: Any, device: str, settings: dict[str, Any], compile_graph: Callable[[], Any]) -> Any:
+    """The compiled graph that `path` holds; where it holds none that can be used, what `compile_graph` gives, kept."""
+    blob = _read(path)
+    if blob is not None:
+        try:
+            return core.import_model(blob, device, settings)
+        except RuntimeError as error:
+            log.info("the compiled graph %s is of no use here and is made anew: %s", path, error)
+    graph = compile_graph()
+    try:
+        _write(path, graph.export_model())
+    except (OSError, RuntimeError) as error:  # a full disk, a cache that may not be written, a device that cannot
+        log.warning("the compiled graph is not kept for the next time: %s", error)
+    return graph
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        content = path.read_bytes()
+    except OSError:
+        return None
+    blob = content[DIGEST:]
+    if hashlib.sha256(blob).digest() != content[:DIGEST]:
+        log.info("the compiled graph %s was damaged and is made anew", path)
+        return None
+    return blob
+
+
+def _write(path: Path, blob: Any) -> None:
+    content = blob if isinstance(blob, bytes) else blob.getvalue()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".blob-")
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(hashlib.sha256(content).digest())
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    version = path.name.rpartition("-")[0]
+    for other in path.parent.glob("openvino-*.blob"):
+        if not other.name.startswith(f"{version}-"):
+            other.unlink(missing_ok=True)  # of a version that is no longer installed

@@ -1,0 +1,120 @@
+"""Compiled graphs are kept and taken again, and one that is of no use is made anew without fuss."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+
+from c2llm_lite import load
+from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.convert import convert
+from c2llm_lite.engines.openvino import open_engine
+from c2llm_lite.pma import Array
+
+pytest.importorskip("optimum.exporters.openvino")
+
+IDS = [[5, 17, 300, 2], [9, 8, 7]]
+QUERIES = np.random.default_rng(0).standard_normal((4, 64), dtype=np.float32)
+
+
+@pytest.fixture(scope="module")
+def bundle(tmp_path_factory: pytest.TempPathFactory) -> Bundle:
+    folder = tmp_path_factory.mktemp("cache")
+    return convert(write_checkpoint(folder / "checkpoint"), folder / "b", "openvino:int8", target_probes=False)
+
+
+def pooled(bundle: Bundle, cache: Path | None) -> Array:
+    engine = open_engine(bundle, device="cpu", threads=1, max_tokens=64, cache=cache)
+    found = engine.pool(IDS, QUERIES)
+    engine.close()
+    return found
+
+
+def forbid_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise AssertionError("it was compiled again")
+
+    monkeypatch.setattr("openvino._offline_transformations.paged_attention_transformation", refuse)
+
+
+def test_a_kept_graph_is_taken_and_gives_the_same(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = pooled(bundle, None)
+    assert not list(tmp_path.iterdir())
+    np.testing.assert_array_equal(pooled(bundle, tmp_path), plain)
+    (kept,) = tmp_path.iterdir()
+    forbid_compiling(monkeypatch)
+    engine = open_engine(bundle, device="cpu", threads=1, max_tokens=64, cache=tmp_path)
+    assert engine.describe()["compiled graph's bytes"] == kept.stat().st_size
+    engine.close()
+    np.testing.assert_array_equal(pooled(bundle, tmp_path), plain)
+
+
+def cut(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def flip(content: bytes) -> bytes:
+    return content[:-100] + bytes([content[-100] ^ 1]) + content[-99:]
+
+
+def another_s(content: bytes) -> bytes:
+    """Whole by its hash, and nothing that OpenVINO wrote."""
+    junk = b"junk" * 1000
+    return hashlib.sha256(junk).digest() + junk
+
+
+@pytest.mark.parametrize("damage", [cut, flip, another_s, lambda _: b""], ids=["cut", "flipped", "another's", "empty"])
+def test_a_damaged_graph_is_made_anew(
+    bundle: Bundle, tmp_path: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain = pooled(bundle, tmp_path)
+    (kept,) = tmp_path.iterdir()
+    whole = kept.read_bytes()
+    kept.write_bytes(damage(whole))
+    np.testing.assert_array_equal(pooled(bundle, tmp_path), plain)
+    forbid_compiling(monkeypatch)
+    np.testing.assert_array_equal(pooled(bundle, tmp_path), plain)  # it was kept whole again
+
+
+def test_graphs_of_another_version_go(bundle: Bundle, tmp_path: Path) -> None:
+    old = tmp_path / "openvino-2020.1.0-0123456789abcdef.blob"
+    old.write_bytes(b"old")
+    pooled(bundle, tmp_path)
+    assert not old.exists()
+    assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_other_settings_have_their_own(bundle: Bundle, tmp_path: Path) -> None:
+    for threads in (1, 2):
+        open_engine(bundle, device="cpu", threads=threads, max_tokens=64, cache=tmp_path).close()
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_cache_that_cannot_be_written_is_only_told(
+    bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "file").write_text("in the way")
+    with caplog.at_level(logging.WARNING):
+        assert pooled(bundle, tmp_path / "file" / "cache").shape == (2, 4, 64)
+    assert "not kept" in caplog.text
+
+
+def test_load_keeps_it_in_the_user_s_cache_folder_unless_told_not_to(
+    bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setattr("sys.platform", "linux")
+    before = sorted(path.name for path in bundle.folder.iterdir())
+    load(bundle.folder, cache=False).close()
+    assert not list(tmp_path.iterdir())
+    load(bundle.folder).close()
+    assert len(list((tmp_path / "c2llm-lite" / "compiled" / open_bundle(bundle.folder).sha256[:16]).iterdir())) == 1
+    assert sorted(path.name for path in bundle.folder.iterdir()) == before
