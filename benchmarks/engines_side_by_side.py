@@ -24,7 +24,7 @@ from c2llm_lite.convert import convert
 from c2llm_lite.engines import Engine, open_engine
 
 from .alone import measure
-from .hardware import stamp
+from .hardware import Stolen, stamp
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 TARGETS = ("torch:fp32", "torch:bf16", "gguf:q8_0", "openvino:int8", "openvino:int4", "openvino:fp32")
@@ -46,6 +46,7 @@ def main() -> None:
     seconds: dict[str, list[float]] = {target: [] for target in TARGETS}
     engines: dict[str, Engine] = {}
     queries = np.empty(0, np.float32)
+    stolen = Stolen()
     with ExitStack() as opened:
         for target in TARGETS:
             bundle = _bundle(checkpoint, target)
@@ -72,6 +73,7 @@ def main() -> None:
         "seconds": seconds,
         "alone": alone,
         "load": os.getloadavg()[0],
+        "stolen": stolen.share(),
         "machine": stamp(),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")

@@ -36,6 +36,8 @@ SPEED_FLAGS = (
     "i8mm",
 )
 
+STEAL = 7  # in /proc/stat's order
+
 
 def stamp() -> dict[str, Any]:
     """CPU model and the flags that decide speed, cores granted, memory (bytes), system, library versions, date."""
@@ -49,6 +51,29 @@ def stamp() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version for name in LIBRARIES if (version := _version(name))},
     }
+
+
+class Stolen:
+    """The share of CPU time that a virtual machine's host gave to others, from when this was made; None off Linux."""
+
+    def __init__(self) -> None:
+        self._begun = _cpu_times()
+
+    def share(self) -> float | None:
+        ended = _cpu_times()
+        if not ended:
+            return None
+        spent = [after - before for before, after in zip(self._begun, ended, strict=True)]
+        return round(spent[STEAL] / max(1, sum(spent)), 3)
+
+
+def _cpu_times() -> list[int]:
+    """Of all CPUs: user, nice, system, idle, iowait, irq, softirq, steal (proc(5))."""
+    try:
+        first, *_ = Path("/proc/stat").read_text().splitlines()
+    except OSError:
+        return []
+    return [int(field) for field in first.split()[1 : STEAL + 2]]
 
 
 def _cpu_field(name: str) -> str:

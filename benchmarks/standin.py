@@ -54,7 +54,9 @@ def main(source: str, family: str) -> None:
         "on": stamp(),
         "rows": rows,
     }
-    for target in TARGETS[family]:
+    unfinished = BUILD / f"standin_{family}.unfinished.json"
+    rows += _rows_of_a_stopped_run(unfinished, result)
+    for target in TARGETS[family][len(rows) - 1 :]:
         bundle = convert(source, bundle_folder(target), target, force=True)
         with c2llm_lite.load(bundle.folder) as model:
             ours_queries = model.embed([p.query for p in pairs], prompt_name="query")
@@ -70,9 +72,23 @@ def main(source: str, family: str) -> None:
                 "backbone_bytes": sum(f.size for name, f in bundle.manifest.files.items() if name not in COMMON),
             }
         )
-        # After each target, so that a run that is stopped keeps what it measured.
-        (RESULTS / f"standin_{family}.json").write_text(json.dumps(result, indent=1) + "\n")
+        unfinished.write_text(json.dumps(result, indent=1) + "\n")  # a run that is stopped goes on from here
+    unfinished.replace(RESULTS / f"standin_{family}.json")
     _show(console, rows)
+
+
+def _rows_of_a_stopped_run(path: Path, result: dict[str, Any]) -> list[dict[str, Any]]:
+    """The targets that an earlier run measured before it was stopped, the first row apart: of the same set-up only."""
+    if not path.exists():
+        return []
+    earlier = json.loads(path.read_text())
+    same = all(earlier[part] == result[part] for part in ("checkpoint", "pairs"))
+    rows: list[dict[str, Any]] = earlier["rows"][1:] if same and _setup(earlier) == _setup(result) else []
+    return rows
+
+
+def _setup(result: dict[str, Any]) -> list[Any]:
+    return [result["on"][name] for name in ("cpu", "cores", "versions", "date")]
 
 
 def bundle_folder(target: str) -> Path:

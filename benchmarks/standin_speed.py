@@ -21,7 +21,7 @@ from c2llm_lite.embedder import Embedder
 from c2llm_lite.progress import bar
 
 from .data import HELDOUT, list_sha256, stdlib_pairs
-from .hardware import stamp
+from .hardware import Stolen, stamp
 from .standin import FULL_PRECISION, TARGETS, bundle_folder
 
 RESULTS = Path(__file__).with_name("results") / "standin_speed.json"
@@ -37,6 +37,7 @@ def main() -> None:
     targets = [t for t in (FULL_PRECISION, *sum(TARGETS.values(), ())) if bundle_folder(t).exists()]
     seconds: dict[str, list[float]] = {target: [] for target in targets}
     waits: dict[str, list[float]] = {target: [] for target in targets}
+    stolen = Stolen()
     with ExitStack() as opened, bar("rounds", ROUNDS * len(targets), "runs") as advance:
         models = {target: opened.enter_context(c2llm_lite.load(bundle_folder(target))) for target in targets}
         for model in models.values():
@@ -62,6 +63,7 @@ def main() -> None:
         "rounds": ROUNDS,
         "pairs": {"list": HELDOUT.name, "sha256": list_sha256(HELDOUT)},
         "load": os.getloadavg()[0],
+        "stolen": stolen.share(),
         "on": stamp(),
         "rows": rows,
     }
