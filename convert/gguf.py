@@ -89,21 +89,17 @@ def write_backbone(
     starts, end = _places(path.stat().st_size, sizes)
     with path.open("r+b") as file:
 
-        def put(name: str, data: NDArray[Any]) -> None:
-            file.seek(starts[name])
-            file.write(np.ascontiguousarray(data).data)
-
         def rounded(name: str, weights: Array, moments: Array) -> Array:
             codes, scales = round_matrix(weights, moments, kind)
-            put(name, encode(codes, scales))
+            _put(file, starts[name], encode(codes, scales))
             return decode(codes, scales, kind)
 
-        put(TABLE, table)
+        _put(file, starts[TABLE], table)
         for name, tensor_type in tensor_types.items():
             weights = checkpoint.tensor(name)
             _check_range(name, weights, tensor_type)
             if calibrate is None or tensor_type == VECTOR_TYPE:
-                put(name, quantise(weights, tensor_type))
+                _put(file, starts[name], quantise(weights, tensor_type))
         if calibrate is not None:
             round_in_order(checkpoint, calibrate, rounded)
         file.truncate(end)
@@ -195,6 +191,11 @@ def _add_metadata(gguf: Any, writer: Any, backbone: Backbone) -> None:
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_tokenizer_model("none")
     writer.add_vocab_size(VOCAB)
+
+
+def _put(file: Any, start: int, data: NDArray[Any]) -> None:
+    file.seek(start)
+    file.write(np.ascontiguousarray(data).data)
 
 
 def _places(begin: int, sizes: dict[str, int]) -> tuple[dict[str, int], int]:
