@@ -15,15 +15,15 @@ import c2llm_lite
 from .data import stdlib_pairs
 
 QUESTIONS = (
-    "which files differ between two folders",
-    "turn an old-style comparison function into a sort key",
+    "how many days does a month have in a given year",
+    "does a file name match a shell pattern",
+    "compare the files that two directories have in common",
     "take the smallest item off a priority queue and put in another",
-    "compile every module on the import path to bytecode",
-    "read saved cookies from disk",
+    "read an e-mail message from an open file",
 )
 BEST = 3
-FUNCTIONS = 300  # a minute's work on two cores
-LONGEST = 600  # characters
+FUNCTIONS = 200  # a minute's work on two cores
+LONGEST = 250  # characters
 SHOWN_LINES = 3
 
 
