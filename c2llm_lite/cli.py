@@ -314,6 +314,7 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, show_time=False)],
     )
+    logging.getLogger("c2llm_lite.llama_cpp").setLevel(logging.ERROR)  # it warns of a headless file's empty vocabulary
     try:
         app()
     except (ValueError, OSError, ImportError, MemoryError) as error:
