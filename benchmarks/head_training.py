@@ -30,9 +30,8 @@ WEIGHT_DECAY = 0.05
 TEMPERATURE = 0.05  # where it starts: it is learnt
 TOKEN_DROPOUT = 0.2
 OUTPUT_DROPOUT = 0.2
-NOISE = (
-    0.4  # of what rounding to 4 bits does to states, added in training, so that the head leans less on what it moves
-)
+# Of what rounding to 4 bits does to states, added in training, so that the head leans less on what it moves.
+NOISE = 0.4
 NOISE_SHRINKAGE = 0.15  # of the whitening, by the same noise
 AVERAGING = 0.99  # exponential moving average of the weights, which is what is kept
 

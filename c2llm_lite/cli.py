@@ -10,7 +10,7 @@ import logging
 import sys
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -18,6 +18,7 @@ from rich.logging import RichHandler
 from rich.table import Table
 
 from . import bundle as bundles
+from .options import AsJson, BundleArgument, Device, Threads, print_json
 from .search import cli as search_cli
 from .vectors import Precision
 
@@ -25,11 +26,7 @@ app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_
 out = Console()
 err = Console(stderr=True)
 
-BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `c2llm-lite convert` wrote.")]
-Device = Annotated[str, typer.Option(help="Where to run: auto, cpu, or what the bundle's engine has (cuda, mps, GPU).")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the physical cores granted.")]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 
 
 class PrecisionName(str, Enum):
@@ -161,7 +158,7 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
     opened = bundles.open_bundle(bundle)
     manifest = opened.manifest
     if as_json:
-        _print_json(json.loads(manifest.to_json()) | {"sha256": opened.sha256})
+        print_json(json.loads(manifest.to_json()) | {"sha256": opened.sha256})
         return
     kinds: dict[str, int] = {}
     for kind in manifest.tensors.values():
@@ -238,7 +235,7 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
     passed = all(result.passed for result in results)
     if as_json:
         probes = [vars(result) | {"passed": result.passed} for result in results]
-        _print_json({"passed": passed, "probes": probes})
+        print_json({"passed": passed, "probes": probes})
     else:
         table = Table("probe", "as when made", "full precision", "")
         for result in results:
@@ -256,9 +253,6 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
             "otherwise; reinstall it, or convert the checkpoint again here"
         )
         raise typer.Exit(1)
-
-
-search_cli.register(app)
 
 
 def _verify_against(
@@ -288,7 +282,7 @@ def _verify_against(
     passed = found.worst >= min_cosine
     figures = {"texts": len(chosen), "mean": found.mean, "percentile_1": found.percentile_1, "worst": found.worst}
     if as_json:
-        _print_json(figures | {"worst_text": found.worst_text, "passed": passed})
+        print_json(figures | {"worst_text": found.worst_text, "passed": passed})
     else:
         out.print(
             f"cosine to the reference over {len(chosen)} texts: mean {found.mean:.5f}, 1st percentile "
@@ -303,8 +297,7 @@ def _precision(name: PrecisionName) -> Precision:
     return name.value
 
 
-def _print_json(data: dict[str, Any]) -> None:
-    print(json.dumps(data, indent=1, ensure_ascii=False))
+search_cli.register(app)
 
 
 def main() -> None:

@@ -6,19 +6,16 @@ The latter is computed in a child process: its memory is not the converter's, an
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import Array
 from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, Tokeniser
 
-from . import reference
+from . import child, reference
 from .checkpoint import Checkpoint
 
 TEXTS = (
@@ -60,12 +57,7 @@ def write(folder: Path, full: Array, target: Array | None) -> None:
 
 def target_vectors(folder: Path) -> Array:
     """The probes' vectors (n, d) as the bundle in `folder` gives them, one at a time, in a child process."""
-    child = subprocess.run([sys.executable, "-m", "c2llm_lite.verify", str(folder)], capture_output=True)
-    if child.returncode != 0:
-        told = child.stderr.decode(errors="replace").strip().splitlines()
-        raise BundleError(
-            f"the bundle was written and could not be run here: {told[-1] if told else f'exit {child.returncode}'}; "
-            "--no-target-probes converts without running it"
-        )
+    remedy = "--no-target-probes converts without running it"
+    vectors = child.run("c2llm_lite.verify", str(folder), what="here", remedy=remedy)
     manifest = bundles.open_bundle(folder).manifest
-    return np.frombuffer(child.stdout, np.float32).reshape(len(manifest.probes), manifest.width)
+    return np.frombuffer(vectors, np.float32).reshape(len(manifest.probes), manifest.width)

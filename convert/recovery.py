@@ -9,7 +9,6 @@ on disk.
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -22,10 +21,9 @@ from numpy.typing import NDArray
 from c2llm_lite import machine
 from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
-from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import AffineMap, Array
 
-from . import reference
+from . import child, reference
 from .checkpoint import Checkpoint
 
 Doubles = NDArray[np.float64]
@@ -98,19 +96,12 @@ class _Moments:
 def recover(checkpoint: Checkpoint, folder: Path, texts: Sequence[Sequence[int]]) -> AffineMap:
     """The map for the bundle in `folder`, as its engine computes `texts` (token ids) on this machine.
 
-    The engine runs in a child process: its memory is not the converter's, and a crash there is an error here. Raises
-    BundleError where it cannot run.
+    Raises BundleError where it cannot run.
     """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "states.npy"
-        command = [sys.executable, "-m", __name__, str(folder), str(path)]
-        child = subprocess.run(command, input=json.dumps(texts), text=True, stderr=subprocess.PIPE)
-        if child.returncode != 0:
-            told = child.stderr.strip().splitlines()
-            raise BundleError(
-                f"the bundle was written and could not be run on the calibration texts: "
-                f"{told[-1] if told else f'exit {child.returncode}'}; leave out --calibrate"
-            )
+        ids, what = json.dumps(texts).encode(), "on the calibration texts"
+        child.run(__name__, str(folder), str(path), stdin=ids, what=what, remedy="leave out --calibrate")
         ends = np.cumsum([len(text) for text in texts])[:-1]
         return fit(np.split(np.load(path, mmap_mode="r"), ends), reference.states(checkpoint, texts))
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
 from . import TokenIds
 from .llama_cpp_buffers import avoid_amx
+from .prefix import Prefix
 
 BACKBONE = "backbone.gguf"
 ARCHITECTURE = "qwen2"  # llama.cpp's name for it
@@ -125,16 +126,12 @@ class LlamaCpp:
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
         """Keys and values of the tokens that the next texts begin with, in their own sequence, and their sum."""
-        held = self._prefix
-        if held is None or held.ids != ids or held.queries is not queries:
+        if self._prefix is None or not self._prefix.serves(ids, queries):
             self._forget()
             if not ids:
                 return None
-            total = PooledSum(queries)
-            for _, states in self._run([ids], past=0, first=PREFIX):
-                total.add(states)
-            self._prefix = held = Prefix(ids, queries, total)
-        return held.total
+            self._prefix = Prefix.of(ids, queries, self._run([ids], past=0, first=PREFIX))
+        return self._prefix.total
 
     def _forget(self) -> None:
         self._llama.llama_memory_clear(self._llama.llama_get_memory(self._context), False)
@@ -240,14 +237,6 @@ class LlamaCpp:
                     "bundle's; convert or copy the bundle again"
                 )
         return model
-
-
-class Prefix(NamedTuple):
-    """What the cache holds of tokens that texts share: their ids, and their sum for these queries."""
-
-    ids: tuple[int, ...]
-    queries: Array
-    total: PooledSum
 
 
 class _Batch:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from ..errors import BundleError, DeviceError, MissingDependencyError
 from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
 from . import TokenIds, openvino_cache
+from .prefix import Prefix
 
 GRAPH = "openvino_model.xml"
 PASS_TOKENS = 512  # of one forward pass
@@ -74,14 +75,6 @@ class Part:
     text: int
     past: int
     tokens: int
-
-
-class Prefix(NamedTuple):
-    """What the cache holds of tokens that texts share: their ids, and their sum for these queries."""
-
-    ids: tuple[int, ...]
-    queries: Array
-    total: PooledSum
 
 
 class OpenVino:
@@ -144,16 +137,12 @@ class OpenVino:
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
         """Keys and values of the tokens that the next texts begin with, in the cache's first blocks, and their sum."""
-        held = self._prefix
-        if held is None or held.ids != ids or held.queries is not queries:
+        if self._prefix is None or not self._prefix.serves(ids, queries):
             self._prefix = None
             if not ids:
                 return None
-            total = PooledSum(queries)
-            for _, states in self._run([ids], 0, _layout([len(ids)], 0, self._block)):
-                total.add(states)
-            self._prefix = held = Prefix(ids, queries, total)
-        return held.total
+            self._prefix = Prefix.of(ids, queries, self._run([ids], 0, _layout([len(ids)], 0, self._block)))
+        return self._prefix.total
 
     def _run(
         self, texts: Sequence[TokenIds], past: int, layout: Sequence[Sequence[int]]

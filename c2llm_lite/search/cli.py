@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -12,21 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 
+from ..options import AsJson, BundleArgument, Device, Threads, print_json
+
 if TYPE_CHECKING:
     from .index import Index
 
 out = Console()
 err = Console(stderr=True)
 
-Bundle = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `c2llm-lite convert` wrote.")]
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to look through; .gitignore is honoured.")]
 Place = Annotated[
     Path | None,
     typer.Option("--index", metavar="DIR", help="Where the index is kept; default: in the user's cache folder."),
 ]
-Device = Annotated[str, typer.Option(help="Where to run: auto, cpu, or what the bundle's engine has (cuda, mps, GPU).")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the physical cores granted.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -36,7 +33,7 @@ def register(app: typer.Typer) -> None:
 
 
 def search(
-    bundle: Bundle,
+    bundle: BundleArgument,
     folder: Folder,
     query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for, in words.")] = None,
     count: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
@@ -66,7 +63,7 @@ def search(
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
         hits = found.search(query, count, **only) if query is not None else found.like(file, int(line), count, **only)
     if as_json:
-        _print_json([asdict(hit) for hit in hits])
+        print_json([asdict(hit) for hit in hits])
         return
     from . import show
 
@@ -76,7 +73,7 @@ def search(
 
 
 def index(
-    bundle: Bundle,
+    bundle: BundleArgument,
     folder: Folder,
     place: Place = None,
     device: Device = "auto",
@@ -96,14 +93,14 @@ def index(
             raise _stopped(found) from None
         where = found.place
     if as_json:
-        _print_json(asdict(done) | {"index": str(where)})
+        print_json(asdict(done) | {"index": str(where)})
         return
     show.update(done, err)
     err.print(f"index: {where}", highlight=False, markup=False, soft_wrap=True)
 
 
 def duplicates(
-    bundle: Bundle,
+    bundle: BundleArgument,
     folder: Folder,
     threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The least cosine that counts.")] = 0.95,
     place: Place = None,
@@ -121,7 +118,7 @@ def duplicates(
         _bring_up(found)
         pairs = found.duplicates(threshold, progress=err.is_terminal)
     if as_json:
-        _print_json([asdict(pair) for pair in pairs])
+        print_json([asdict(pair) for pair in pairs])
         return
     show.duplicates(pairs, out)
     err.print(f"{len(pairs):,} pairs with a cosine of {threshold} or more", highlight=False)
@@ -155,7 +152,3 @@ def _bring_up(found: Index) -> None:
 def _stopped(found: Index) -> typer.Exit:
     err.print(f"stopped; what was done is kept in {found.place}, and the same command goes on from there")
     return typer.Exit(1)
-
-
-def _print_json(data: Any) -> None:
-    print(json.dumps(data, indent=1, ensure_ascii=False))

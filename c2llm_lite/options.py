@@ -1,0 +1,18 @@
+"""What several commands of the command line share: arguments and options, worded once, and printing for a machine."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+BundleArgument = Annotated[Path, typer.Argument(metavar="BUNDLE", help="A folder that `c2llm-lite convert` wrote.")]
+Device = Annotated[str, typer.Option(help="Where to run: auto, cpu, or what the bundle's engine has (cuda, mps, GPU).")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads; default: the physical cores granted.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine to read.")]
+
+
+def print_json(data: Any) -> None:
+    print(json.dumps(data, indent=1, ensure_ascii=False))
