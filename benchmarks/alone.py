@@ -6,7 +6,6 @@ python -m c2llm_lite.benchmarks.alone BUNDLE TOKENS [CACHE]
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import time
@@ -18,6 +17,8 @@ import numpy as np
 from c2llm_lite import machine
 from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
+
+from .hardware import peak_memory
 
 
 def measure(bundle: Path, tokens: int, cache: Path | None = None) -> dict[str, Any]:
@@ -45,7 +46,7 @@ def main(folder: str, tokens: int, cache: Path | None = None) -> None:
         "tokens": tokens,
         "seconds_for_one_text": round(ended - opened, 2),
         "engine": engine.describe(),
-        "peak_memory": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,  # bytes; Linux gives KiB
+        "peak_memory": peak_memory(),
     }
     print(json.dumps(result))
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime
 import platform
+import resource
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -65,6 +67,20 @@ class Stolen:
             return None
         spent = [after - before for before, after in zip(self._begun, ended, strict=True)]
         return round(spent[STEAL] / max(1, sum(spent)), 3)
+
+
+def peak_memory() -> int:
+    """The most bytes of memory that this process held, mapped files that it read among them."""
+    held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return held if sys.platform == "darwin" else held * 1024  # KiB, but for macOS
+
+
+def peak_vram() -> int | None:
+    """The most bytes of a CUDA device that PyTorch held for this process; None where it used none."""
+    torch = sys.modules.get("torch")
+    if torch is None or not torch.cuda.is_initialized():
+        return None
+    return int(torch.cuda.max_memory_allocated())
 
 
 def _cpu_times() -> list[int]:

@@ -27,8 +27,8 @@ from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, open_engine, setting
 from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 
-from .data import stdlib_pairs
 from .hardware import stamp
+from .pairs import stdlib_pairs
 
 RESULTS = Path(__file__).with_name("results") / "openvino_batching.json"
 TEXTS = 48

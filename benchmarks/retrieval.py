@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import ir_measures
@@ -11,9 +12,11 @@ from numpy.typing import NDArray
 
 from c2llm_lite.pma import Array
 
-MEASURES = {"ndcg@10": nDCG @ 10, "mrr": RR, "recall@1": R @ 1, "recall@10": R @ 10, "recall@100": R @ 100}
+MEASURES = {"ndcg@10": nDCG @ 10, "mrr@10": RR @ 10, "recall@1": R @ 1, "recall@10": R @ 10, "recall@100": R @ 100}
+DEPTH = 100  # no measure looks further down
 RESAMPLES = 10_000
 Floats = NDArray[np.float64]
+Indices = NDArray[np.intp]
 
 
 @dataclass(frozen=True)
@@ -25,19 +28,28 @@ class Interval:
     high: float
 
 
-def per_query(queries: Array, documents: Array, relevant: list[int]) -> dict[str, Floats]:
-    """Each measure of MEASURES for each query, (queries,): every document ranked by cosine.
+def ranked(scores: Array) -> Indices:
+    """(q, n) scores -> (q, at most DEPTH) rows of documents, best first; of equals, the lower row first."""
+    return np.argsort(-scores, axis=1, kind="stable")[:, :DEPTH]
 
-    queries: (q, d) and documents: (n, d), normalised; relevant: the row of each query's one relevant document.
+
+def per_query(ranking: Indices, relevant: Sequence[Mapping[int, int]]) -> dict[str, Floats]:
+    """Each measure of MEASURES for each query, (q,).
+
+    ranking: (q, depth), rows of documents, best first. relevant: each query's grades, by row of the document.
     """
-    scores = queries @ documents.T  # (q, n)
+    depth = ranking.shape[1]
     run = [
-        ir_measures.ScoredDoc(str(q), str(n), float(score))
-        for q, row in enumerate(scores)
-        for n, score in enumerate(row)
+        ir_measures.ScoredDoc(str(query), str(document), float(depth - place))
+        for query, row in enumerate(ranking)
+        for place, document in enumerate(row)
     ]
-    qrels = [ir_measures.Qrel(str(q), str(n), 1) for q, n in enumerate(relevant)]
-    found = {name: np.zeros(len(queries)) for name in MEASURES}
+    qrels = [
+        ir_measures.Qrel(str(query), str(document), grade)
+        for query, grades in enumerate(relevant)
+        for document, grade in grades.items()
+    ]
+    found = {name: np.zeros(len(ranking)) for name in MEASURES}
     names = {measure: name for name, measure in MEASURES.items()}
     for metric in ir_measures.iter_calc(list(MEASURES.values()), qrels, run):
         found[names[metric.measure]][int(metric.query_id)] = metric.value

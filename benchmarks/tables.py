@@ -1,4 +1,4 @@
-"""Writes the README's table of results from the committed results files: `make tables`."""
+"""Writes the README's table of results from the committed report on the stand-in checkpoint: `make tables`."""
 
 from __future__ import annotations
 
@@ -6,56 +6,49 @@ import json
 from pathlib import Path
 from typing import Any
 
-RESULTS = Path(__file__).with_name("results")
+from .verdict import DOCUMENT, rate
+
+RESULTS = Path(__file__).with_name("results") / "standin" / "results.json"
 README = Path("README.md")
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
-FAMILIES = ("gguf", "openvino", "torch")
+TASK = "stdlib"
 HEADER = (
-    "| target | NDCG@10 | lost (95% interval) | cosine: mean, 1st percentile | bundle, MB | documents a second "
-    "| a query, ms |\n"
+    f"| target | NDCG@10 | lost (95% interval) | cosine: mean, 1st percentile | bundle, MB | documents of {DOCUMENT} "
+    "tokens a second | a query, ms |\n"
     "|---|---|---|---|---|---|---|"
 )
 
 
 def main() -> None:
-    found = [
-        json.loads(path.read_text()) for family in FAMILIES if (path := RESULTS / f"standin_{family}.json").exists()
-    ]
+    result = json.loads(RESULTS.read_text())
     text = README.read_text()
-    speed = RESULTS / "standin_speed.json"
-    rates = json.loads(speed.read_text())["rows"] if speed.exists() else {}
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{_table(found, rates)}\n{END}{after}")
+    README.write_text(f"{before}{BEGIN}\n{_table(result)}\n{END}{after}")
 
 
-def _table(results: list[dict[str, Any]], rates: dict[str, Any]) -> str:
-    first = results[0]
-    full = first["rows"][0]
-    rows = [f"| {full['target']}, full precision | {full['ndcg@10']:.1f} | | 1 | | {_rate(full, rates)} |"]
-    rows += [_row(row, rates) for result in results for row in result["rows"][1:]]
-    on = first["on"]
+def _table(result: dict[str, Any]) -> str:
+    on, account = result["on"], result["tasks"][TASK]
     note = (
-        f"{first['pairs']['used']:,} held-out pairs of a docstring and its function from Python's standard library, on "
+        f"{account['queries']:,} held-out pairs of a docstring and its function from Python's standard library, on "
         "the stand-in checkpoint (135M parameters): what quantisation costs there, which is not what it costs C2LLM. "
-        f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}) by `make bench`."
+        f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}) by `make bench`; "
+        "the whole report, with pictures, is in [benchmarks/results/standin](benchmarks/results/standin/report.md)."
     )
-    return "\n".join(["## What it costs and wins", "", HEADER, *rows, "", note])
+    return "\n".join(["## What it costs and wins", "", HEADER, *map(_row, result["rows"]), "", note])
 
 
-def _row(row: dict[str, Any], rates: dict[str, Any]) -> str:
-    lost, low, high = row["ndcg@10_loss"]
+def _row(row: dict[str, Any]) -> str:
+    found = row["tasks"][TASK]
+    lost = cosine = ""
+    if "lost" in found:
+        mean, low, high = found["lost"]["ndcg@10"]
+        lost = f"{mean:.2f} ({low:.2f} to {high:.2f})"
+        cosine = f"{found['fidelity']['cosine_mean']:.4f}, {found['fidelity']['cosine_percentile_1']:.4f}"
     return (
-        f"| {row['target']} | {row['ndcg@10']:.1f} | {lost:.2f} ({low:.2f} to {high:.2f}) | {row['cosine_mean']:.4f}, "
-        f"{row['cosine_percentile_1']:.4f} | {row['bytes'] / 1e6:.0f} | {_rate(row, rates)} |"
+        f"| {row['target']} | {found['scores']['ndcg@10']:.1f} | {lost} | {cosine} | {row['bytes'] / 1e6:.0f} "
+        f"| {rate(row):.1f} | {row['latency']['query_milliseconds']['p50']:.0f} |"
     )
-
-
-def _rate(row: dict[str, Any], rates: dict[str, Any]) -> str:
-    found = rates.get(row["target"])
-    if found is None:
-        return " | "
-    return f"{found['documents_per_second']:.1f} | {found['query_milliseconds']['p50']:.0f}"
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from c2llm_lite.engines.torch_backbone import ATTENTION
 from c2llm_lite.packing import packs
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
 
-from .data import stdlib_pairs
 from .hardware import stamp
+from .pairs import stdlib_pairs
 
 RESULTS = Path(__file__).with_name("results") / "torch_batching.json"
 TEXTS = 24

@@ -29,10 +29,10 @@ from c2llm_lite.text import Tokeniser, prompts
 from c2llm_lite.vectors import normalise
 
 from . import head_training
-from .data import DEVELOPMENT, HELDOUT, Pair, development_pairs, list_sha256, stdlib_pairs, training_pairs
 from .hardware import stamp
 from .head_training import Texts, train
-from .retrieval import per_query
+from .pairs import DEVELOPMENT, HELDOUT, Pair, development_pairs, list_sha256, stdlib_pairs, training_pairs
+from .retrieval import per_query, ranked
 from .states import Half, write_states
 
 BUILD = Path("build/head")
@@ -147,7 +147,7 @@ def _scores(head: Head, queries: Texts, codes: Texts) -> dict[str, float]:
         ends = zip(texts.starts[:-1], texts.starts[1:], strict=True)
         pooled = [pool(texts.states[start:end].astype(np.float32), head.queries) for start, end in ends]
         vectors.append(normalise(head.embed(np.stack(pooled))))
-    found = per_query(vectors[0], vectors[1], list(range(len(queries))))
+    found = per_query(ranked(vectors[0] @ vectors[1].T), [{i: 1} for i in range(len(queries))])
     return {"pairs": len(queries)} | {measure: round(float(values.mean()), 4) for measure, values in found.items()}
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import c2llm_lite
-from c2llm_lite.benchmarks.data import stdlib_pairs
-from c2llm_lite.benchmarks.retrieval import per_query
+from c2llm_lite.benchmarks.pairs import stdlib_pairs
+from c2llm_lite.benchmarks.retrieval import per_query, ranked
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
@@ -70,7 +70,7 @@ def test_quantised_vectors_stay_near(vectors):
 
 def test_questions_find_their_functions(vectors):
     scores = {
-        kind: per_query(queries, documents, list(range(PAIRS)))["ndcg@10"].mean()
+        kind: per_query(ranked(queries @ documents.T), [{i: 1} for i in range(PAIRS)])["ndcg@10"].mean()
         for kind, (queries, documents) in vectors.items()
     }
     assert scores["f16"] >= 0.6  # chance is 0.05

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from c2llm_lite.benchmarks import data
-from c2llm_lite.benchmarks.data import DEVELOPMENT, HELDOUT, Pair, pairs_of, stdlib_pairs, training_pairs
+from c2llm_lite.benchmarks import pairs as pair_lists
+from c2llm_lite.benchmarks.pairs import DEVELOPMENT, HELDOUT, Pair, pairs_of, stdlib_pairs, training_pairs
 
 SOURCE = '''
 class Stack:
@@ -81,7 +81,7 @@ def test_the_development_list_resolves() -> None:
     networkx = pytest.importorskip("networkx")
     if json.loads(DEVELOPMENT.read_text().splitlines()[0])["made_from"] != f"networkx {networkx.__version__}":
         pytest.skip(f"the development list is not of networkx {networkx.__version__}")
-    pairs = data.development_pairs()
+    pairs = pair_lists.development_pairs()
     assert len(pairs) == 500
     assert {pair.module.partition(".")[0] for pair in pairs} == {"networkx"}
 
@@ -93,7 +93,7 @@ def test_training_leaves_out_what_is_listed(tmp_path: Path, monkeypatch: pytest.
     listed = next(pairs_of(function("f", "Listed query here.", "1"), "m"))
     path = tmp_path / "list.jsonl"
     path.write_text('{"made_from": "m"}\n' + json.dumps({"sha256": listed.sha256, "query_sha256": listed.query_sha256}))
-    monkeypatch.setattr(data, "HELDOUT", path)
+    monkeypatch.setattr(pair_lists, "HELDOUT", path)
     package = tmp_path / "site" / "package"
     for folder in (package, package / "_vendor", package / "tests", tmp_path / "site" / "sympy"):
         folder.mkdir(parents=True)

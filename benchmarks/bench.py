@@ -1,0 +1,249 @@
+"""`c2llm-lite bench`: what each target of a checkpoint loses, how fast it is, how large; against full precision.
+
+What takes long is kept in OUTPUT/work by the hash of what it was made from, so that a run that is stopped goes on. Each
+target runs in processes of its own: vectors first, all targets', then the timings, one after another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from c2llm_lite import bundle as bundles
+from c2llm_lite.convert import convert
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.errors import BundleError, DeviceError, OutputError
+from c2llm_lite.pma import Array
+from c2llm_lite.progress import Advance, bar
+
+from .data import Task, task
+from .hardware import stamp
+from .report import write
+from .scoring import Measured, scored
+from .verdict import front, not_measured, recommendation
+
+FULL_PRECISION = "torch:fp32"
+ON_GPU = (FULL_PRECISION, "torch:bf16")  # what a GPU's reference consists of
+ERRORS = (ValueError, OSError, ImportError, MemoryError)
+LATENCY_QUERIES = 32
+CODE_CHARACTERS = 40_000  # of the task's documents, from which texts of a length are cut
+WORK = "work"
+# What every bundle of a checkpoint has, whatever its target.
+COMMON = ("LICENSE", "NOTICE", bundles.HEAD, bundles.PROBES, bundles.TOKENIZER, bundles.TOKEN_EMBEDDINGS)
+
+
+@dataclass
+class Subject:
+    """One bundle to measure, on one device; `failed` says why it could not be."""
+
+    target: str
+    device: str
+    bundle: bundles.Bundle | None = None
+    failed: str | None = None
+
+    @property
+    def label(self) -> str:
+        return f"{self.target} on cuda" if self.device == "cuda" else self.target
+
+    @property
+    def ready(self) -> bundles.Bundle:
+        """The bundle, once it was converted."""
+        if self.bundle is None:
+            raise BundleError(f"{self.target} was not converted")
+        return self.bundle
+
+
+def bench(
+    source: str,
+    targets: Sequence[str],
+    output: Path,
+    *,
+    own_bundles: Sequence[Path] = (),
+    data: Sequence[str] = ("stdlib",),
+    reference: str = "cpu",
+    limit: int | None = None,
+    progress: bool = False,
+) -> dict[str, Any]:
+    """Measure `targets` of the checkpoint `source`, and bundles made of it elsewhere; write OUTPUT's report.
+
+    reference: the device of full precision, "cpu" or "cuda". data: what data.task() takes. limit: of each task, only
+    the first so many queries. Returns what results.json holds; a target that failed stands there with the reason.
+
+    Raises OutputError where `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
+    that is not there, what open_checkpoint and data.task() raise, and whatever the reference itself fails by.
+    """
+    checkpoint = open_checkpoint(source)
+    tasks = [task(name, limit) for name in data]
+    subjects = _subjects(targets, own_bundles, reference, checkpoint)
+    work = output / WORK
+    _claim(output, {"checkpoint": checkpoint.sha256(), "tasks": {t.name: t.sha256 for t in tasks}})
+    texts = {t.name: _texts(work, t) for t in tasks}
+    embedded = sum(len(t.queries) + len(t.documents) for t in tasks)
+    with bar("vectors", embedded * len(subjects), "texts", show=progress) as advance:
+        for subject in subjects:
+            with _told(subject, subjects[0]):
+                _convert(source, checkpoint, subject, work)
+                for t in tasks:
+                    _vectors(work, subject, t, texts[t.name], advance)
+    with bar("timings", len(subjects), "targets", show=progress) as advance:
+        for subject in subjects:
+            with _told(subject, subjects[0]):
+                if subject.failed is None:
+                    _timings(work, subject, tasks[0])
+            advance(1)
+    result: dict[str, Any] = {
+        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
+        "tasks": {t.name: _account(t) for t in tasks},
+        "on": stamp(),
+        "rows": scored([_measured(work, s, tasks) for s in subjects if s.failed is None], tasks),
+        "failed": {subject.label: subject.failed for subject in subjects if subject.failed is not None},
+    }
+    result |= {"front": front(result), "recommendation": recommendation(result), "not_measured": not_measured(result)}
+    write(result, output)
+    return result
+
+
+def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, checkpoint: Checkpoint) -> list[Subject]:
+    """The reference first. Bundles made elsewhere must be of this checkpoint."""
+    if reference not in ("cpu", "cuda"):
+        raise ValueError(f"the reference can run on cpu or cuda, not on {reference!r}")
+    if reference == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise DeviceError("no CUDA device is visible to torch: take --reference cpu, or run where a GPU is")
+    first = ON_GPU if reference == "cuda" else (FULL_PRECISION,)
+    found = [Subject(target, reference) for target in first]
+    found += [
+        Subject(target, "auto") for target in dict.fromkeys(targets) if reference == "cuda" or target not in first
+    ]
+    for folder in own:
+        opened = bundles.open_bundle(folder)
+        if opened.manifest.source.sha256 != checkpoint.sha256():
+            raise BundleError(f"{folder} was made from another checkpoint than {checkpoint.name}: convert it again")
+        found.append(Subject(f"{opened.manifest.target} ({folder.name})", "auto", opened))
+    return found
+
+
+def _claim(output: Path, setup: dict[str, Any]) -> None:
+    """Take the folder for this checkpoint and these tasks, or find it taken for the same."""
+    path = output / WORK / "setup.json"
+    if path.exists():
+        if json.loads(path.read_text()) != setup:
+            raise OutputError(f"{output} holds the report of another checkpoint or other data: name another folder")
+        return
+    if output.exists() and any(output.iterdir()):
+        raise OutputError(f"{output} exists and is not a report of this command: name another folder")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(setup, indent=1))
+
+
+def _texts(work: Path, t: Task) -> Path:
+    path = work / f"texts-{t.sha256[:16]}.json"
+    given = [[t.query_prompt, list(t.queries.values())], [t.document_prompt, list(t.documents.values())]]
+    path.write_text(json.dumps(given), encoding="utf-8")
+    return path
+
+
+@contextmanager
+def _told(subject: Subject, reference: Subject) -> Iterator[None]:
+    """A target that fails is told of in the report, and the others go on; without the reference there is no report."""
+    try:
+        yield
+    except ERRORS as error:
+        if subject is reference:
+            raise
+        subject.failed = str(error)
+
+
+def _convert(source: str, checkpoint: Checkpoint, subject: Subject, work: Path) -> None:
+    if subject.bundle is not None:
+        return
+    folder = work / "bundles" / subject.target.replace(":", "-")
+    if folder.exists():
+        subject.bundle = bundles.open_bundle(folder)
+        return
+    folder.parent.mkdir(exist_ok=True)
+    subject.bundle = convert(source, folder, subject.target, target_probes=False)
+
+
+def _vectors(work: Path, subject: Subject, t: Task, texts: Path, advance: Advance) -> None:
+    out = _vectors_file(work, subject, t)
+    if out.exists():
+        advance(len(t.queries) + len(t.documents))
+        return
+    _run("task_vectors", [str(subject.ready.folder), str(texts), str(out), subject.device], advance)
+
+
+def _vectors_file(work: Path, subject: Subject, t: Task) -> Path:
+    return work / f"vectors-{subject.ready.sha256[:16]}-{t.sha256[:16]}-{subject.device}-{_setup()}.npz"
+
+
+def _timings(work: Path, subject: Subject, t: Task) -> None:
+    out = _timings_file(work, subject)
+    if out.exists():
+        return
+    texts = work / "latency.json"
+    code = "\n".join(t.documents.values())[:CODE_CHARACTERS]
+    queries = list(t.queries.values())[:LATENCY_QUERIES]
+    prompt = subject.ready.manifest.prompts[t.query_prompt]
+    texts.write_text(json.dumps({"queries": queries, "code": code, "prompt": prompt}), encoding="utf-8")
+    arguments = [str(subject.ready.folder), str(texts), str(time.time()), str(out), subject.device]
+    _run("latency", arguments, lambda done: None)
+
+
+def _timings_file(work: Path, subject: Subject) -> Path:
+    return work / f"latency-{subject.ready.sha256[:16]}-{subject.device}-{_setup()}.json"
+
+
+def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
+    """A file of this folder as a program, which prints a number for each step. Raises BundleError where it fails."""
+    command = [sys.executable, "-m", f"{__package__}.{module}", *arguments]
+    with tempfile.TemporaryFile("w+", errors="replace") as told:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as child:
+            assert child.stdout is not None
+            for line in child.stdout:
+                advance(int(line))
+        if child.returncode != 0:
+            told.seek(0)
+            lines = told.read().strip().splitlines()
+            crashed = f"ended by signal {-child.returncode}" if child.returncode < 0 else "said nothing"
+            raise BundleError(lines[-1] if lines else crashed)
+
+
+def _measured(work: Path, subject: Subject, tasks: Sequence[Task]) -> Measured:
+    vectors: dict[str, tuple[Array, Array]] = {}
+    for t in tasks:
+        with np.load(_vectors_file(work, subject, t), allow_pickle=False) as arrays:
+            vectors[t.name] = arrays["queries"], arrays["documents"]
+    files = subject.ready.manifest.files
+    return Measured(
+        subject.label,
+        vectors,
+        {
+            "bytes": sum(record.size for record in files.values()),
+            "backbone_bytes": sum(record.size for name, record in files.items() if name not in COMMON),
+            "latency": json.loads(_timings_file(work, subject).read_text()),
+        },
+    )
+
+
+def _account(t: Task) -> dict[str, Any]:
+    return {"sha256": t.sha256, "queries": len(t.queries), "documents": len(t.documents), "prompt": t.query_prompt}
+
+
+def _setup() -> str:
+    """A short hash of what vectors and timings depend on, beside bundle and texts."""
+    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory")}
+    return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:8]

@@ -1,0 +1,138 @@
+"""The pictures of a benchmark's report: accuracy against speed, accuracy against size, speed by length.
+
+Colours are Okabe and Ito's, which the colour-blind tell apart; each target has its own mark, for print without colour.
+"""
+
+from __future__ import annotations
+
+import itertools
+from pathlib import Path
+from typing import Any
+
+from c2llm_lite.errors import MissingDependencyError
+
+from .verdict import DOCUMENT, MEASURE, rate
+
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+MARKS = "osD^vP*X<>"
+FULL_PRECISION_COLOUR = "0.35"
+INCHES = (8.0, 4.8)
+DPI = 150
+# Nothing of the picture depends on when it was made.
+METADATA = {"Software": None}
+
+
+def draw(result: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
+    """Write the PNGs into `folder`; returns each file's name and what it shows. Raises MissingDependencyError."""
+    try:
+        from matplotlib import use
+    except ImportError as error:
+        raise MissingDependencyError("matplotlib", "bench", "the report's pictures") from error
+    use("agg")
+    drawn = []
+    for name, told, draw_one in (
+        ("accuracy_speed.png", "Accuracy against speed, with the targets that no other beats joined", _accuracy_speed),
+        ("accuracy_size.png", "Accuracy against the bundle's size", _accuracy_size),
+        ("speed_length.png", "Tokens a second by the length of the texts", _speed_length),
+    ):
+        _save(draw_one(result), folder / name)
+        drawn.append((name, told))
+    return drawn
+
+
+def _accuracy_speed(result: dict[str, Any]) -> Any:
+    figure, axes = _axes(f"documents of {DOCUMENT} tokens a second", _accuracy_label(result))
+    best = [row for row in result["rows"] if row["target"] in result["front"]]
+    best.sort(key=rate)
+    axes.plot([rate(row) for row in best], [_accuracy(row)[0] for row in best], color="0.75", linewidth=6, zorder=0)
+    for row, style in _styled(result):
+        _point(axes, rate(row), row, style, bold=row in best)
+    axes.set_xscale("log")
+    _plain_ticks(axes.xaxis)
+    _legend(axes, "grey band: no target beats these")
+    return figure
+
+
+def _accuracy_size(result: dict[str, Any]) -> Any:
+    figure, axes = _axes("size of the bundle, MB", _accuracy_label(result))
+    for row, style in _styled(result):
+        _point(axes, row["bytes"] / 1e6, row, style, bold=False)
+    axes.set_xlim(left=0)
+    _legend(axes, None)
+    return figure
+
+
+def _speed_length(result: dict[str, Any]) -> Any:
+    figure, axes = _axes("tokens of a text", "tokens a second")
+    for row, style in _styled(result):
+        lengths = row["latency"]["by_length"]
+        rates = [found["tokens_per_second"] for found in lengths.values()]
+        axes.plot([int(length) for length in lengths], rates, label=row["target"], linewidth=1.5, **style)
+    axes.set_xscale("log", base=2)
+    axes.set_ylim(bottom=0)
+    axes.set_xticks([int(length) for length in result["rows"][0]["latency"]["by_length"]])
+    _plain_ticks(axes.xaxis)
+    _legend(axes, None)
+    return figure
+
+
+def _axes(x: str, y: str) -> tuple[Any, Any]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    axes = figure.subplots()
+    axes.set_xlabel(x)
+    axes.set_ylabel(y)
+    axes.grid(color="0.92")
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure, axes
+
+
+def _styled(result: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    reference, *others = result["rows"]
+    looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKS), strict=False)
+    styles = [
+        {"color": colour, "marker": mark, "markersize": 8} for colour, mark in itertools.islice(looks, len(others))
+    ]
+    return [
+        (reference, {"color": FULL_PRECISION_COLOUR, "marker": "h", "markersize": 10}),
+        *zip(others, styles, strict=True),
+    ]
+
+
+def _point(axes: Any, x: float, row: dict[str, Any], style: dict[str, Any], *, bold: bool) -> None:
+    accuracy, below, above = _accuracy(row)
+    bars = {"elinewidth": 1, "capsize": 3, "linestyle": "none"}
+    axes.errorbar([x], [accuracy], yerr=[[below], [above]], label=row["target"], **bars, **style)
+    if bold:
+        place = {"xytext": (9, 7), "textcoords": "offset points", "fontsize": 9, "fontweight": "bold"}
+        axes.annotate(row["target"], (x, accuracy), **place)
+
+
+def _accuracy(row: dict[str, Any]) -> tuple[float, float, float]:
+    """NDCG@10 of the first task, and how far the interval of what was lost reaches below and above it."""
+    found = next(iter(row["tasks"].values()))
+    mean, low, high = found.get("lost", {}).get(MEASURE, (0.0, 0.0, 0.0))
+    return found["scores"][MEASURE], high - mean, mean - low
+
+
+def _accuracy_label(result: dict[str, Any]) -> str:
+    return f"NDCG@10 on {next(iter(result['tasks']))}, with the 95% interval\nof what was lost"
+
+
+def _plain_ticks(axis: Any) -> None:
+    from matplotlib.ticker import NullFormatter, ScalarFormatter
+
+    axis.set_major_formatter(ScalarFormatter())
+    axis.set_minor_formatter(NullFormatter())
+
+
+def _legend(axes: Any, title: str | None) -> None:
+    axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), frameon=False, fontsize=9, title=title, title_fontsize=8)
+
+
+def _save(figure: Any, path: Path) -> None:
+    partial = path.with_name(f"{path.stem}.partial.png")
+    figure.savefig(partial, dpi=DPI, metadata=METADATA)
+    partial.replace(path)

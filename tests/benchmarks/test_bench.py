@@ -1,0 +1,148 @@
+"""`bench`, the whole way on a small random checkpoint: its report, its resuming, and that it can find fault."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from checkpoints import write_checkpoint
+from gguf import GGUFReader
+from typer.testing import CliRunner
+
+from c2llm_lite.benchmarks.bench import bench
+from c2llm_lite.benchmarks.pairs import stdlib_pairs
+from c2llm_lite.cli import app
+from c2llm_lite.errors import BundleError, DeviceError, OutputError
+
+PAIRS = 12
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory) -> Path:
+    """A task of a few functions, as a folder."""
+    folder = tmp_path_factory.mktemp("data") / "functions"
+    (folder / "qrels").mkdir(parents=True)
+    chosen = stdlib_pairs()[:PAIRS]
+    rows = [json.dumps({"_id": str(i), "text": pair.code[:300]}) for i, pair in enumerate(chosen)]
+    (folder / "corpus.jsonl").write_text("\n".join(rows))
+    rows = [json.dumps({"_id": str(i), "text": pair.query[:100]}) for i, pair in enumerate(chosen)]
+    (folder / "queries.jsonl").write_text("\n".join(rows))
+    (folder / "qrels" / "test.tsv").write_text("\n".join(["head", *(f"{i}\t{i}\t1" for i in range(PAIRS))]))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def damaged(f32_bundle, tmp_path_factory) -> Path:
+    """A bundle with random weights in one layer; sizes, which loading checks, are the same."""
+    folder = tmp_path_factory.mktemp("bundles") / "damaged"
+    shutil.copytree(f32_bundle, folder)
+    path = folder / "backbone.gguf"
+    (tensor,) = (t for t in GGUFReader(path).tensors if t.name == "blk.0.ffn_down.weight")
+    weights = np.random.default_rng(0).standard_normal(tensor.data.size, dtype=np.float32)
+    with path.open("r+b") as file:
+        file.seek(int(tensor.data_offset))
+        file.write(weights.tobytes())
+    return folder
+
+
+@pytest.fixture(scope="module")
+def report(checkpoint_folder, task, damaged, tmp_path_factory) -> Path:
+    output = tmp_path_factory.mktemp("reports") / "report"
+    bench(str(checkpoint_folder), ["gguf:f16", "gguf:q9_9"], output, own_bundles=[damaged], data=[str(task)])
+    return output
+
+
+def test_the_report_tells_each_target_s_loss_and_costs(report):
+    result = json.loads((report / "results.json").read_text())
+    reference, f16, broken = result["rows"]
+    assert [row["target"] for row in result["rows"]] == ["torch:fp32", "gguf:f16", "gguf:f32 (damaged)"]
+    assert "lost" not in reference["tasks"]["functions"]
+    assert abs(f16["tasks"]["functions"]["lost"]["ndcg@10"][0]) < 0.5
+    assert f16["tasks"]["functions"]["fidelity"]["cosine_worst"] > 0.999
+    assert 0 < f16["backbone_bytes"] < f16["bytes"]
+    assert f16["latency"]["query_milliseconds"]["p50"] > 0
+    assert f16["latency"]["by_length"]["32"]["tokens"] == pytest.approx(16 * 32, rel=0.1)
+    assert f16["latency"]["peak_memory"] > 10e6
+    assert result["on"]["versions"]["numpy"] == np.__version__
+    assert broken["tasks"]["functions"]["fidelity"]["rank_correlation"] < 0.9
+
+
+def test_a_target_that_fails_does_not_lose_the_others(report):
+    result = json.loads((report / "results.json").read_text())
+    assert list(result["failed"]) == ["gguf:q9_9"]
+    assert "q9_9 is not a type this package writes" in result["failed"]["gguf:q9_9"]
+    assert any("gguf:q9_9 could not be measured" in told for told in result["not_measured"])
+
+
+def test_a_bundle_made_worse_is_flagged(report):
+    text = (report / "report.md").read_text()
+    assert "Do not take gguf:f32 (damaged) as it is: it" in text
+    assert "far from full precision's" in text
+    assert "smallest that stays within 1% is gguf:f16" in text
+    assert text.index("## Recommendation") > text.index("## Not measured")
+
+
+def test_the_report_shows_its_pictures(report):
+    for name in ("accuracy_speed", "accuracy_size", "speed_length"):
+        assert (report / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+        assert f"({name}.png)" in (report / "report.md").read_text()
+
+
+def test_a_second_run_measures_nothing_anew_and_tells_the_same(report, checkpoint_folder, task, damaged):
+    kept = {path: path.stat().st_mtime_ns for path in (report / "work").glob("*-*.*") if "texts" not in path.name}
+    before = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()}
+    bench(str(checkpoint_folder), ["gguf:f16", "gguf:q9_9"], report, own_bundles=[damaged], data=[str(task)])
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
+    after = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()}
+    assert after["report.md"] == before["report.md"]
+    assert after["accuracy_speed.png"] == before["accuracy_speed.png"]
+    results = [json.loads(files["results.json"]) for files in (before, after)]
+    for result in results:
+        del result["on"]["free_memory"]
+    assert results[0] == results[1]
+
+
+def test_other_data_or_another_checkpoint_needs_another_folder(report, checkpoint_folder, task, tmp_path):
+    with pytest.raises(OutputError, match="another checkpoint or other data: name another folder"):
+        bench(str(checkpoint_folder), ["gguf:f16"], report, data=[str(task)], limit=5)
+    other = write_checkpoint(tmp_path / "other", seed=1)
+    with pytest.raises(OutputError, match="another checkpoint or other data"):
+        bench(str(other), ["gguf:f16"], report, data=[str(task)])
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "letter.txt").write_text("mine")
+    with pytest.raises(OutputError, match="is not a report of this command"):
+        bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "full", data=[str(task)])
+
+
+def test_a_bundle_of_another_checkpoint_is_refused(f32_bundle, task, tmp_path):
+    other = write_checkpoint(tmp_path / "other", seed=1)
+    with pytest.raises(BundleError, match="was made from another checkpoint"):
+        bench(str(other), [], tmp_path / "out", own_bundles=[f32_bundle], data=[str(task)])
+
+
+def test_a_reference_on_a_gpu_that_is_not_there_is_told(checkpoint_folder, task, tmp_path):
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("a CUDA device is there")
+    with pytest.raises(DeviceError, match="no CUDA device is visible to torch: take --reference cpu"):
+        bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="cuda")
+    with pytest.raises(ValueError, match="not on 'tpu'"):
+        bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="tpu")
+
+
+def test_the_command_tells_its_verdict_and_fails_over_max_loss(report, checkpoint_folder, task, damaged):
+    arguments = ["bench", str(checkpoint_folder), "-o", str(report), "--data", str(task), "--bundle", str(damaged)]
+    found = CliRunner().invoke(app, [*arguments, "--targets", "gguf:f16"])
+    assert found.exit_code == 0, found.output
+    assert "smallest that stays within 1% is gguf:f16" in found.output
+    found = CliRunner().invoke(app, [*arguments, "--max-loss", "-200"])
+    assert found.exit_code == 1
+
+
+def test_the_command_asks_what_to_measure(checkpoint_folder, tmp_path):
+    found = CliRunner().invoke(app, ["bench", str(checkpoint_folder), "-o", str(tmp_path / "out")])
+    assert found.exit_code == 2

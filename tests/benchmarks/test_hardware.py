@@ -1,0 +1,19 @@
+"""What results files rest on: the machine's account."""
+
+from __future__ import annotations
+
+import pytest
+
+from c2llm_lite.benchmarks import hardware
+
+
+def test_the_stamp_names_cpu_cores_and_versions() -> None:
+    stamp = hardware.stamp()
+    assert stamp["cores"] >= 1
+    assert "numpy" in stamp["versions"]
+
+
+def test_stolen_time_is_a_share_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter([[100, 0, 10, 50, 0, 0, 0, 7], [150, 0, 20, 70, 0, 0, 0, 27]])
+    monkeypatch.setattr(hardware, "_cpu_times", lambda: next(times))
+    assert hardware.Stolen().share() == 0.2  # 20 of 50 + 10 + 20 + 20
