@@ -1,7 +1,8 @@
 """bitsandbytes bundles (`bnb:int8`, `bnb:nf4`): every matrix quantised once, here, and stored quantised.
 
-int8: a scale a row, LLM.int8() (arXiv 2208.07339) without its outlier threshold, under which one text's outliers would
-change another text's vector. nf4: QLoRA's 4-bit normal floats (arXiv 2305.14314) in blocks of 64, whose scales are
+int8: a scale a row of weights and a scale a token of activations: LLM.int8() (arXiv 2208.07339) without its outlier
+threshold, under which one text's outliers would change another text's vector. What the threshold is for, smoothing does
+better here (smoothing.py). nf4: QLoRA's 4-bit normal floats (arXiv 2305.14314) in blocks of 64, whose scales are
 quantised again to 8 bits in blocks of 256. Gains and biases stay in bf16. Quantising runs on a CPU.
 
 Names in the file are bitsandbytes' own: NAME.weight and MODULE.SCB for int8; NAME.weight, NAME.weight.absmax and the
@@ -11,7 +12,7 @@ rest of its quantisation state for nf4.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,12 @@ import numpy as np
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.text import Tokeniser
 
-from .full import FILE, LIBRARIES, backbone_names, bf16_tensor
+from .full import FILE, LIBRARIES, backbone_names, bf16_bits
+from .probes import TEXTS
 from .safetensors_writer import Dtype, Tensor, write_safetensors
+from .smoothing import Smoothing
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -43,26 +47,37 @@ def kinds(checkpoint: Checkpoint) -> dict[str, float]:
     return {kind: 8 * stored_bytes(backbone, kind) / weights for kind in fitting}
 
 
-def write_backbone(checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str, str]:
+def write_backbone(
+    checkpoint: Checkpoint,
+    folder: Path,
+    kind: str,
+    *,
+    calibrate: Sequence[Sequence[int]] | None = None,
+) -> dict[str, str]:
     """Write the backbone with every matrix in `kind` to model.safetensors; returns each tensor's type by name.
 
-    Holds one matrix at a time. Raises CheckpointError for a kind that does not exist or that these shapes cannot hold,
-    MissingDependencyError without torch or bitsandbytes.
+    Holds one matrix at a time, and for int8 one layer. calibrate: texts' token ids, for int8 only, whose activations
+    are smoothed; the probes' without them. Raises CheckpointError for a kind that does not exist or that these shapes
+    cannot hold, MissingDependencyError without torch or bitsandbytes.
     """
     if kind not in ("int8", "nf4"):
         raise CheckpointError(f"bnb:{kind} is not a type this package writes: choose int8 or nf4")
     if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
         raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
     quantise = _Quantiser(kind)
+    smoothing = Smoothing(checkpoint, calibrate or _probes(checkpoint)) if kind == "int8" else None
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
 
     def tensors() -> Iterator[Tensor]:
         for name, dtype in types.items():
+            values = checkpoint.tensor(name)
+            if smoothing is not None:
+                values = smoothing(name, values)
             if dtype == "bf16":
-                yield bf16_tensor(checkpoint, name)
+                yield Tensor(name, "BF16", bf16_bits(values))
             else:
-                yield from quantise(name, checkpoint.tensor(name))
+                yield from quantise(name, values)
 
     write_safetensors(folder / FILE, tensors(), NF4_TENSORS * len(names))
     return types
@@ -84,6 +99,10 @@ def stored_bytes(backbone: Backbone, kind: str) -> int:
             scales = rows * width // NF4_BLOCK
             total += rows * width // 2 + scales + 4 * -(-scales // NF4_NESTED_BLOCK) + NF4_TABLES
     return total
+
+
+def _probes(checkpoint: Checkpoint) -> list[list[int]]:
+    return Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
 
 
 def matrices(backbone: Backbone) -> list[tuple[int, int]]:

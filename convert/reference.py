@@ -25,13 +25,21 @@ from .checkpoint import Checkpoint
 from .safetensors_file import widen
 
 Progress = Callable[[int, int], None]  # layers done, layers in all
+Observe = Callable[[str, Array], None]  # the name of a matrix, the first of those that share inputs; (tokens, width)
 
 _GROUP = 4096  # tokens through a layer at once: bounds what the feed-forward's activations take
 _QUERIES = 256  # queries scored at once: bounds a text's scores to heads × 256 × its length
 
 
-def states(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Progress | None = None) -> list[Array]:
+def states(
+    checkpoint: Checkpoint,
+    texts: Sequence[Sequence[int]],
+    progress: Progress | None = None,
+    observe: Observe | None = None,
+) -> list[Array]:
     """Each text's final hidden states, after the final norm: (tokens, hidden) float32.
+
+    observe: shown the inputs of q_proj (also k's and v's), o_proj, gate_proj (also up's) and down_proj of each layer.
 
     Raises TextError for a text without tokens or with one outside the vocabulary, CheckpointError for NaN or infinity
     in a weight.
@@ -46,7 +54,7 @@ def states(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Pro
     lengths = [[len(texts[i]) for i in group] for group in cuts]
     for number in range(shape.layers):
         layer = Layer(checkpoint, number)
-        hidden = [layer(x, cut) for x, cut in zip(hidden, lengths, strict=True)]
+        hidden = [layer(x, cut, observe) for x, cut in zip(hidden, lengths, strict=True)]
         del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
         if progress:
             progress(number + 1, shape.layers)
@@ -81,24 +89,30 @@ class Layer:
 
     def __init__(self, checkpoint: Checkpoint, number: int) -> None:
         def read(name: str) -> Array:
-            return checkpoint.tensor(f"layers.{number}.{name}")
+            return checkpoint.tensor(f"{self.name}.{name}")
 
-        self.shape = checkpoint.backbone
+        self.shape, self.name = checkpoint.backbone, f"layers.{number}"
         self.norm1, self.norm2 = read("input_layernorm.weight"), read("post_attention_layernorm.weight")
         self.q, self.k, self.v = ((read(f"self_attn.{x}_proj.weight"), read(f"self_attn.{x}_proj.bias")) for x in "qkv")
         self.out = read("self_attn.o_proj.weight")
         self.gate, self.up, self.down = (read(f"mlp.{part}_proj.weight") for part in ("gate", "up", "down"))
 
-    def __call__(self, x: Array, lengths: list[int]) -> Array:
+    def __call__(self, x: Array, lengths: list[int], observe: Observe | None = None) -> Array:
         """x: several texts' states one after the other; lengths: how many tokens each has."""
-        h = rms_norm(x, self.norm1, self.shape.rms_norm_eps)  # (tokens, hidden)
+
+        def shown(matrix: str, inputs: Array) -> Array:
+            if observe:
+                observe(f"{self.name}.{matrix}.weight", inputs)
+            return inputs
+
+        h = shown("self_attn.q_proj", rms_norm(x, self.norm1, self.shape.rms_norm_eps))  # (tokens, hidden)
         q, k, v = (h @ weight.T + bias for weight, bias in (self.q, self.k, self.v))  # (tokens, heads × dim)
         ends = np.cumsum(lengths)[:-1]
         parts = zip(np.split(q, ends), np.split(k, ends), np.split(v, ends), strict=True)
-        mixed: Array = np.concatenate([attention(*part, self.shape) for part in parts]) @ self.out.T
-        x = x + mixed  # (tokens, hidden)
-        h = rms_norm(x, self.norm2, self.shape.rms_norm_eps)
-        gated = silu(h @ self.gate.T) * (h @ self.up.T)  # (tokens, intermediate)
+        mixed = shown("self_attn.o_proj", np.concatenate([attention(*part, self.shape) for part in parts]))
+        x = x + mixed @ self.out.T  # (tokens, hidden)
+        h = shown("mlp.gate_proj", rms_norm(x, self.norm2, self.shape.rms_norm_eps))
+        gated = shown("mlp.down_proj", silu(h @ self.gate.T) * (h @ self.up.T))  # (tokens, intermediate)
         fed: Array = gated @ self.down.T
         return x + fed  # (tokens, hidden)
 

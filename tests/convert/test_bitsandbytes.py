@@ -16,9 +16,12 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.benchmarks import nf4_memory
 from c2llm_lite.convert import bitsandbytes, convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.probes import TEXTS
 from c2llm_lite.convert.safetensors_file import read_header
+from c2llm_lite.convert.smoothing import Smoothing
 from c2llm_lite.engines.torch_backbone import load_backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.text import Tokeniser
 
 MATRICES = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
 
@@ -34,9 +37,15 @@ def bundle(request: pytest.FixtureRequest, checkpoint_folder: Path, tmp_path_fac
     return convert(checkpoint_folder, folder, f"bnb:{request.param}", target_probes=False)
 
 
-def quantised(checkpoint: Checkpoint, name: str, kind: str) -> torch.nn.Module:
+@pytest.fixture(scope="module")
+def smoothing(checkpoint: Checkpoint) -> Smoothing:
+    """What int8's tensors went through."""
+    return Smoothing(checkpoint, Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS))
+
+
+def quantised(weights: np.ndarray, kind: str) -> torch.nn.Module:
     """A layer as bitsandbytes itself quantises it when it is moved to a device."""
-    weight = torch.from_numpy(np.array(checkpoint.tensor(name)))
+    weight = torch.from_numpy(np.array(weights))
     rows, width = weight.shape
     if kind == "int8":
         layer = bnb.nn.Linear8bitLt(width, rows, False, has_fp16_weights=False, threshold=0.0)
@@ -47,12 +56,15 @@ def quantised(checkpoint: Checkpoint, name: str, kind: str) -> torch.nn.Module:
     return layer.to("cpu").eval()
 
 
-def test_reloaded_layers_are_bitsandbytes_own(bundle: bundles.Bundle, checkpoint: Checkpoint) -> None:
+def test_reloaded_layers_are_bitsandbytes_own(
+    bundle: bundles.Bundle, checkpoint: Checkpoint, smoothing: Smoothing
+) -> None:
     kind = bundle.manifest.target.removeprefix("bnb:")
     model = load_backbone(bundle, torch.device("cpu"))
     for name in MATRICES:
         layer = model.get_submodule(f"layers.1.{name}")
-        own = quantised(checkpoint, f"layers.1.{name}.weight", kind)
+        weights = checkpoint.tensor(f"layers.1.{name}.weight")
+        own = quantised(smoothing(f"layers.1.{name}.weight", weights) if kind == "int8" else weights, kind)
         states = torch.randn(7, layer.in_features, dtype=torch.bfloat16)
         with torch.inference_mode():
             ours = layer(states) if layer.bias is None else layer(states) - layer.bias
@@ -61,7 +73,7 @@ def test_reloaded_layers_are_bitsandbytes_own(bundle: bundles.Bundle, checkpoint
         torch.testing.assert_close(ours, theirs, atol=0.02 if layer.bias is not None else 0, rtol=0)
 
 
-def test_gains_and_biases_stay_in_bf16(bundle: bundles.Bundle, checkpoint: Checkpoint) -> None:
+def test_gains_and_biases_stay_in_bf16(bundle: bundles.Bundle, checkpoint: Checkpoint, smoothing: Smoothing) -> None:
     kind = bundle.manifest.target.removeprefix("bnb:")
     types = {name: dtype for name, dtype in bundle.manifest.tensors.items() if name != "embed_tokens.weight"}
     assert types == {n: kind if len(checkpoint.shape(n)) == 2 else "bf16" for n in types}
@@ -70,7 +82,9 @@ def test_gains_and_biases_stay_in_bf16(bundle: bundles.Bundle, checkpoint: Check
     for name, parameter in model.named_parameters():
         if parameter.ndim == 1:
             assert parameter.dtype == torch.bfloat16
-            np.testing.assert_array_equal(parameter.float().numpy(), checkpoint.tensor(name))
+            values = checkpoint.tensor(name)
+            values = smoothing(name, values) if kind == "int8" else values
+            np.testing.assert_array_equal(parameter.float().numpy(), values)
 
 
 def test_no_wide_matrix_is_stored_or_loaded(bundle: bundles.Bundle) -> None:
@@ -116,8 +130,8 @@ def test_a_weight_beyond_fp16(tmp_path: Path) -> None:
     tensor = next(t for t in read_header(path) if t.name.endswith("layers.1.mlp.up_proj.weight"))
     with path.open("r+b") as file:
         file.seek(tensor.start)
-        file.write(np.float32(1e5).tobytes())
-    with pytest.raises(CheckpointError, match=r"layers\.1\.mlp\.up_proj\.weight.*65504.*bnb:nf4 instead"):
+        file.write(np.float32(1e12).tobytes())
+    with pytest.raises(CheckpointError, match=r"layers\.1\.mlp\.(up|down)_proj\.weight.*65504.*bnb:nf4 instead"):
         bitsandbytes.write_backbone(open_checkpoint(folder), tmp_path, "int8")
 
 
