@@ -61,7 +61,8 @@ def task(asked: str, limit: int | None = None) -> Task:
 
 
 def _stdlib(limit: int | None) -> Task:
-    pairs = {f"{pair.module}.{pair.name}": pair for pair in stdlib_pairs()[:limit]}
+    # A name alone can stand twice: defined one way or the other, as the system has it.
+    pairs = {f"{pair.module}.{pair.name} {pair.sha256[:8]}": pair for pair in stdlib_pairs()[:limit]}
     return Task(
         STDLIB,
         {key: pair.query for key, pair in pairs.items()},
