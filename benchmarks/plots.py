@@ -40,6 +40,33 @@ def draw(result: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
     return drawn
 
 
+def peers(result: dict[str, Any], path: Path) -> None:
+    """Bars of documents and queries a second, one a way to run the model, ours in colour, with the rounds' spread."""
+    from matplotlib import use
+
+    use("agg")
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=INCHES, layout="constrained")
+    ways = result["ways"]
+    names = sorted(ways, key=lambda name: float(ways[name]["documents_per_second"]["median"]))
+    for axes, (measure, told) in zip(
+        figure.subplots(1, 2, sharey=True),
+        (("documents_per_second", "documents a second"), ("queries_per_second", "queries a second")),
+        strict=True,
+    ):
+        found = [ways[name][measure] for name in names]
+        medians = [one["median"] for one in found]
+        below, above = ([abs(one[end] - one["median"]) for one in found] for end in ("lowest", "highest"))
+        colours = [COLOURS[0] if ":" in name else "0.7" for name in names]
+        bars = axes.barh(names, medians, xerr=[below, above], color=colours, error_kw={"elinewidth": 1, "capsize": 3})
+        axes.bar_label(bars, [f" {median:.1f}" for median in medians], fontsize=9)
+        axes.set_xlabel(told)
+        axes.margins(x=0.15)
+        axes.spines[["top", "right"]].set_visible(False)
+    _save(figure, path)
+
+
 def _accuracy_speed(result: dict[str, Any]) -> Any:
     figure, axes = _axes(f"documents of {DOCUMENT} tokens a second", _accuracy_label(result))
     best = [row for row in result["rows"] if row["target"] in result["front"]]

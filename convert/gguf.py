@@ -67,7 +67,7 @@ def write_backbone(
     _check_kind(checkpoint, kind)
     gguf = _gguf()
     path = folder / BACKBONE
-    quantise = _Quantiser()
+    quantise = Quantiser()
     names = dict(tensor_names(checkpoint.backbone))
     tensor_types = {name: kind if len(checkpoint.shape(name)) == 2 else VECTOR_TYPE for name in names}
 
@@ -79,7 +79,7 @@ def write_backbone(
     for name, gguf_name in names.items():
         shape, tensor_type = checkpoint.shape(name), tensor_types[name]
         sizes[name] = _bytes(shape, tensor_type)
-        writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), sizes[name], _ggml_type(gguf, tensor_type))
+        writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), sizes[name], ggml_type(gguf, tensor_type))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_ti_data_to_file()
@@ -140,7 +140,7 @@ def tensor_names(backbone: Backbone) -> Iterator[tuple[str, str]]:
     yield "norm.weight", "output_norm.weight"
 
 
-class _Quantiser:
+class Quantiser:
     """ggml's quantiser, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
 
     def __init__(self) -> None:
@@ -162,7 +162,7 @@ class _Quantiser:
         width = source.shape[-1]
         rows = source.size // width
         out = np.empty(_bytes(source.shape, kind), np.uint8)
-        code = int(_ggml_type(_gguf(), kind))
+        code = int(ggml_type(_gguf(), kind))
         threads = os.cpu_count() or 1
 
         def block(start: int, stop: int) -> int:
@@ -243,11 +243,11 @@ def _bytes(shape: tuple[int, ...], kind: str) -> int:
 def _block(kind: str) -> tuple[int, int]:
     """Weights and bytes of one of the type's blocks."""
     gguf = _gguf()
-    weights, size = gguf.GGML_QUANT_SIZES[_ggml_type(gguf, kind)]
+    weights, size = gguf.GGML_QUANT_SIZES[ggml_type(gguf, kind)]
     return weights, size
 
 
-def _ggml_type(gguf: Any, kind: str) -> Any:
+def ggml_type(gguf: Any, kind: str) -> Any:
     return gguf.GGMLQuantizationType[kind.upper()]
 
 

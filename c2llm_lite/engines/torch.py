@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:
 log = logging.getLogger(__name__)
 
 # Chosen, not measured: nothing is padded, so a small batch wastes nothing on a CPU; a GPU needs more to be busy.
-CPU_BATCH_TOKENS = 1024
+CPU_BATCH_TOKENS = 4096
 GPU_BATCH_TOKENS = 16384
 BATCH_TEXTS = 256
 

@@ -1,0 +1,67 @@
+"""An ordinary GGUF file of a backbone, vocabulary and all: what llama-cpp-python's users run, for peers.py.
+
+Every matrix is in one type, the token table too, as `convert_hf_to_gguf.py --outtype q8_0` has it.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import gguf
+import numpy as np
+
+from c2llm_lite.convert.checkpoint import Checkpoint
+from c2llm_lite.convert.gguf import TABLE, Quantiser, ggml_type, tensor_names
+
+ARCHITECTURE = "qwen2"
+
+
+def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:
+    """Write the file under a temporary name first. The checkpoint's tokenizer is a byte-pair one."""
+    backbone = checkpoint.backbone
+    partial = path.with_suffix(".partial")
+    writer = gguf.GGUFWriter(partial, ARCHITECTURE)
+    writer.add_context_length(backbone.max_positions)
+    writer.add_embedding_length(backbone.hidden)
+    writer.add_block_count(backbone.layers)
+    writer.add_feed_forward_length(backbone.intermediate)
+    writer.add_head_count(backbone.heads)
+    writer.add_head_count_kv(backbone.kv_heads)
+    writer.add_rope_freq_base(backbone.rope_theta)
+    writer.add_layer_norm_rms_eps(backbone.rms_norm_eps)
+    _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
+    quantise = Quantiser()
+    for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone)):
+        values = checkpoint.tensor(name)
+        if values.ndim == 1:
+            writer.add_tensor(gguf_name, np.array(values))
+        else:
+            stored = quantise(values, kind).reshape(len(values), -1)
+            writer.add_tensor(gguf_name, stored, raw_dtype=ggml_type(gguf, kind))
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    partial.replace(path)
+
+
+def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: dict[str, object], rows: int) -> None:
+    """The tokenizer's tokens and merges; rows of the table without a token are named as llama.cpp's converter does."""
+    model = tokenizer["model"]
+    assert isinstance(model, dict)
+    tokens = [f"[PAD{i}]" for i in range(rows)]
+    types = [gguf.TokenType.UNUSED] * rows
+    for token, number in model["vocab"].items():
+        tokens[number], types[number] = token, gguf.TokenType.NORMAL
+    added = tokenizer["added_tokens"]
+    assert isinstance(added, list)
+    for token in added:
+        tokens[token["id"]], types[token["id"]] = token["content"], gguf.TokenType.CONTROL
+    merges = [merge if isinstance(merge, str) else " ".join(merge) for merge in model["merges"]]
+    writer.add_tokenizer_model("gpt2")
+    writer.add_tokenizer_pre("qwen2")
+    writer.add_token_list(tokens)
+    writer.add_token_types(types)
+    writer.add_token_merges(merges)
+    writer.add_add_bos_token(False)

@@ -1,0 +1,174 @@
+"""The ways that users would run C2LLM on a CPU without this package: peers.py sets each up at its best and times it.
+
+Each takes texts that already hold their prompt, and gives the model's embeddings: the pooling head, in fp32, as the
+formulas have it, over every state (the official code's way; the absorbed form is ours).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from c2llm_lite.convert.checkpoint import Checkpoint
+from c2llm_lite.pma import Array
+
+from . import ordinary_gguf
+
+
+class Peer(Protocol):
+    """batches: the sizes worth trying, in texts a pass."""
+
+    batches: tuple[int, ...]
+
+    def embed(self, texts: Sequence[str], batch: int) -> Array:
+        """(n, d) float32, of unit length, in the texts' order."""
+
+
+class Head:
+    """PMA in torch over padded batches: C2LLM.md's formulas, keys and values of every state."""
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._w = {name: torch.from_numpy(np.array(value)) for name, value in checkpoint.head().items()}
+        self._heads = checkpoint.variant.heads
+        self.width = len(self._w["mab.fc_o.bias"])
+
+    def __call__(self, states: Tensor, mask: Tensor) -> Tensor:
+        """states (n, tokens, hidden) of any float type, mask (n, tokens) -> (n, d) of unit length."""
+        w, heads = self._w, self._heads
+        states = states.float()
+        query = w["S"].reshape(1, -1) @ w["mab.fc_q.weight"].T + w["mab.fc_q.bias"]  # (1, d)
+        keys, values = (states @ w[f"mab.fc_{x}.weight"].T + w[f"mab.fc_{x}.bias"] for x in "kv")
+        n, tokens, width = keys.shape
+        split = (n, tokens, heads, width // heads)
+        scores = torch.einsum("hj,nthj->nht", query.reshape(heads, -1), keys.reshape(split)) / width**0.5
+        weights = scores.masked_fill(mask[:, None] == 0, -torch.inf).softmax(-1)
+        mixed = torch.einsum("nht,nthj->nhj", weights, values.reshape(split)).reshape(n, width)
+        normed = torch.nn.functional.layer_norm(query + mixed, (width,), w["mab.ln0.weight"], w["mab.ln0.bias"])
+        fed = normed + torch.relu(normed @ w["mab.fc_o.weight"].T + w["mab.fc_o.bias"])
+        out = torch.nn.functional.layer_norm(fed, (width,), w["mab.ln1.weight"], w["mab.ln1.bias"])
+        return torch.nn.functional.normalize(out, dim=-1)
+
+
+class _Padded:
+    """Batches of texts of like length, each filled up to its longest."""
+
+    batches: tuple[int, ...] = (4, 8, 16, 32)
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self._head = Head(checkpoint)
+        self._tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
+        self._tokenizer.enable_padding(direction="right")
+        self._longest = checkpoint.max_tokens
+
+    def embed(self, texts: Sequence[str], batch: int) -> Array:
+        order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
+        found = np.empty((len(texts), self._head.width), np.float32)
+        for start in range(0, len(order), batch):
+            chosen = order[start : start + batch]
+            encoded = self._tokenizer.encode_batch([texts[i] for i in chosen], add_special_tokens=False)
+            ids, mask = (torch.tensor([getattr(e, part) for e in encoded]) for part in ("ids", "attention_mask"))
+            ids, mask = ids[:, : self._longest], mask[:, : self._longest]
+            with torch.inference_mode():
+                found[chosen] = self._head(self._states(ids, mask), mask).numpy()
+        return found
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        raise NotImplementedError
+
+
+class Transformers(_Padded):
+    """transformers' Qwen2Model with sdpa, in fp32 or bf16."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
+        super().__init__(checkpoint)
+        from transformers import Qwen2Model
+
+        self._model = Qwen2Model.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        found: Tensor = self._model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+        return found
+
+
+class Optimum(_Padded):
+    """optimum-intel's OVModelForFeatureExtraction, int8 weights: what sentence-transformers' OpenVINO backend runs."""
+
+    def __init__(self, checkpoint: Checkpoint, folder: Path, group: int | None) -> None:
+        """group: of activations that share a scale; None takes OpenVINO's default."""
+        super().__init__(checkpoint)
+        from optimum.intel import OVModelForFeatureExtraction
+
+        config = {"PERFORMANCE_HINT": "LATENCY"}
+        if group is not None:
+            config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(group)
+        self._model = OVModelForFeatureExtraction.from_pretrained(folder, ov_config=config)
+
+    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+        positions = torch.arange(ids.shape[1]).expand_as(ids)
+        found: Tensor = self._model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
+        return found
+
+
+class Llama:
+    """llama-cpp-python's Llama.embed on an ordinary Q8_0 file, every state out, since the head wants them all."""
+
+    batches: tuple[int, ...] = (1, 4, 8)
+
+    def __init__(self, checkpoint: Checkpoint, path: Path, threads: int) -> None:
+        from llama_cpp import LLAMA_POOLING_TYPE_NONE
+        from llama_cpp import Llama as Model
+
+        if not path.exists():
+            ordinary_gguf.write(checkpoint, path)
+        self._head = Head(checkpoint)
+        self._model = Model(
+            str(path),
+            embedding=True,
+            pooling_type=LLAMA_POOLING_TYPE_NONE,
+            n_ctx=checkpoint.max_tokens,
+            n_batch=checkpoint.max_tokens,
+            n_ubatch=512,
+            n_threads=threads,
+            n_threads_batch=threads,
+            flash_attn=True,
+            verbose=False,
+        )
+
+    def embed(self, texts: Sequence[str], batch: int) -> Array:
+        found = []
+        for start in range(0, len(texts), batch):
+            for states in self._model.embed(list(texts[start : start + batch]), truncate=True):
+                rows = torch.tensor(states)[None]
+                found.append(self._head(rows, torch.ones(rows.shape[:2])).numpy()[0])
+        return np.stack(found)
+
+
+def write_for_transformers(checkpoint: Checkpoint, folder: Path) -> None:
+    """The backbone as transformers' own Qwen2Model saves it, in bf16."""
+    from transformers import Qwen2Config, Qwen2Model
+
+    backbone = checkpoint.backbone
+    config = Qwen2Config(
+        vocab_size=backbone.vocab,
+        hidden_size=backbone.hidden,
+        intermediate_size=backbone.intermediate,
+        num_hidden_layers=backbone.layers,
+        num_attention_heads=backbone.heads,
+        num_key_value_heads=backbone.kv_heads,
+        max_position_embeddings=backbone.max_positions,
+        rms_norm_eps=backbone.rms_norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": backbone.rope_theta},
+        dtype=torch.bfloat16,
+    )
+    with torch.device("meta"):
+        model = Qwen2Model(config)
+    names: list[str] = list(model.state_dict())
+    weights: dict[str, Any] = {name: torch.from_numpy(np.array(checkpoint.tensor(name))).bfloat16() for name in names}
+    model.load_state_dict(weights, assign=True)
+    model.save_pretrained(folder)
