@@ -9,9 +9,11 @@ transformation starts; the engine applies it, so that texts of any length lie en
 from __future__ import annotations
 
 import importlib.util
+import logging
 import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,7 +77,7 @@ def write_backbone(
     _check_libraries()
     import openvino
 
-    with tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
+    with _quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
         exported = Path(temporary) / GRAPH
         _export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
@@ -113,6 +115,28 @@ def check_kind(checkpoint: Checkpoint, kind: str) -> None:
             f"openvino:int4 has one scale for each {WEIGHT_GROUP} weights, which does not divide this backbone's "
             f"rows of {unfit}: choose openvino:int8"
         )
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the libraries' accounts of their own work off the terminal: none says anything about the result.
+
+    transformers names a loss that is not used and an argument that optimum-intel still gives; OpenVINO's front end
+    calls an attempt that it makes again another way an error; nncf prints a table.
+    """
+    loggers = {
+        logging.getLogger("transformers"): logging.ERROR,
+        logging.getLogger("nncf"): logging.WARNING,
+        logging.getLogger("openvino.frontend.pytorch.utils"): logging.CRITICAL,
+    }
+    before = {logger: logger.level for logger in loggers}
+    for logger, level in loggers.items():
+        logger.setLevel(level)
+    try:
+        yield
+    finally:
+        for logger, level in before.items():
+            logger.setLevel(level)
 
 
 def _export(checkpoint: Checkpoint, path: Path) -> None:
