@@ -6,7 +6,8 @@ formulas have it, over every state (the official code's way; the absorbed form i
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -116,7 +117,11 @@ class Optimum(_Padded):
 
 
 class Llama:
-    """llama-cpp-python's Llama.embed on an ordinary Q8_0 file, every state out, since the head wants them all."""
+    """llama-cpp-python's Llama.embed on an ordinary Q8_0 file, every state out, since the head wants them all.
+
+    With more than one text in a call, 0.3.36 takes the states of all but the first from the wrong place (it moves on by
+    tokens, not by tokens × width). The work is the same, so larger batches are timed; only single texts' vectors hold.
+    """
 
     batches: tuple[int, ...] = (1, 4, 8)
 
@@ -127,18 +132,19 @@ class Llama:
         if not path.exists():
             ordinary_gguf.write(checkpoint, path)
         self._head = Head(checkpoint)
-        self._model = Model(
-            str(path),
-            embedding=True,
-            pooling_type=LLAMA_POOLING_TYPE_NONE,
-            n_ctx=checkpoint.max_tokens,
-            n_batch=checkpoint.max_tokens,
-            n_ubatch=512,
-            n_threads=threads,
-            n_threads_batch=threads,
-            flash_attn=True,
-            verbose=False,
-        )
+        with _without_special_buffers():
+            self._model = Model(
+                str(path),
+                embedding=True,
+                pooling_type=LLAMA_POOLING_TYPE_NONE,
+                n_ctx=checkpoint.max_tokens,
+                n_batch=checkpoint.max_tokens,
+                n_ubatch=512,
+                n_threads=threads,
+                n_threads_batch=threads,
+                flash_attn=True,
+                verbose=False,
+            )
 
     def embed(self, texts: Sequence[str], batch: int) -> Array:
         found = []
@@ -147,6 +153,28 @@ class Llama:
                 rows = torch.tensor(states)[None]
                 found.append(self._head(rows, torch.ones(rows.shape[:2])).numpy()[0])
         return np.stack(found)
+
+
+@contextmanager
+def _without_special_buffers() -> Iterator[None]:
+    """Llama takes no such setting; on a CPU with AMX it would end the process (engines/llama_cpp_buffers.py).
+
+    Q8_0 has no repacked kernels on x86, so that nothing else is lost.
+    """
+    from llama_cpp import llama_cpp
+
+    defaults = llama_cpp.llama_model_default_params
+
+    def without() -> Any:
+        params = defaults()
+        params.use_extra_bufts = False
+        return params
+
+    llama_cpp.llama_model_default_params = without
+    try:
+        yield
+    finally:
+        llama_cpp.llama_model_default_params = defaults
 
 
 def write_for_transformers(checkpoint: Checkpoint, folder: Path) -> None:

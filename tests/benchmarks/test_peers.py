@@ -28,8 +28,9 @@ def peer(request, checkpoint, tmp_path_factory) -> Peer:
     return Transformers(checkpoint, folder / "model", torch.float32)
 
 
-@pytest.mark.parametrize("batch", [1, 3])
-def test_a_peer_gives_the_model_s_vectors(peer, checkpoint, batch):
+def test_a_peer_gives_the_model_s_vectors(peer, checkpoint):
     ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
-    cosines = np.sum(peer.embed(TEXTS, batch) * vectors(checkpoint, ids), axis=1)
-    assert cosines.min() > (0.99999 if isinstance(peer, Transformers) else 0.99)
+    full = vectors(checkpoint, ids)
+    batches, least = ((1, 3), 0.99999) if isinstance(peer, Transformers) else ((1,), 0.99)
+    for batch in batches:
+        assert np.sum(peer.embed(TEXTS, batch) * full, axis=1).min() > least
