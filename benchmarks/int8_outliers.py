@@ -2,9 +2,9 @@
 
     python -m c2llm_lite.benchmarks.int8_outliers CHECKPOINT
 
-Rounding is played in the fp32 model, weights by rows and inputs by tokens, as bitsandbytes does it, on functions of the
-development pairs; cosines are to the fp32 vectors. `threshold` leaves a column of a batch's inputs unrounded where one
-is above 6.0 (LLM.int8(), arXiv 2208.07339); `smoothed` is convert/smoothing.py's rescaling.
+Rounding is played in the fp32 model, weights by rows and inputs by tokens, as bitsandbytes does it, on queries and
+functions of the development pairs; cosines are to the fp32 vectors. `threshold` leaves a column of a batch's inputs
+unrounded where one is above 6.0 (LLM.int8(), arXiv 2208.07339); `smoothed` is convert/smoothing.py's rescaling.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,15 +26,17 @@ from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.probes import TEXTS as PROBES
 from c2llm_lite.convert.smoothing import Smoothing
+from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines.torch import TorchEngine
+from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar
 from c2llm_lite.text import Tokeniser
 
 from .hardware import stamp
-from .pairs import DEVELOPMENT, development_pairs, list_sha256
+from .pairs import DEVELOPMENT, Pair, development_pairs, list_sha256
 
 RESULTS = Path(__file__).with_name("results") / "int8_outliers.json"
-TEXTS = 100
+PAIRS = 50
 THRESHOLD = 6.0
 LEVELS = 127
 # What is rounded: (after smoothing, the inputs too, with a threshold).
@@ -49,7 +51,7 @@ WAYS: dict[str, tuple[bool, bool, float | None]] = {
 def main(source: str) -> None:
     checkpoint = open_checkpoint(source)
     pairs = development_pairs()
-    texts = [pair.code for pair in pairs[:: len(pairs) // TEXTS]][:TEXTS]
+    chosen = pairs[:: len(pairs) // PAIRS][:PAIRS]
     smoothing = Smoothing(checkpoint, Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(PROBES))
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -59,24 +61,30 @@ def main(source: str) -> None:
             assert isinstance(engine, TorchEngine)
             assert engine._model is not None
             backbone = engine._model
-            full = model.embed(texts, prompt_name="document")
+            full = _vectors(model, chosen)
             weights = {name: value.clone() for name, value in backbone.state_dict().items()}
             for name, (smoothed, inputs, threshold) in WAYS.items():
                 for parameter, value in backbone.state_dict().items():
                     whole = weights[parameter]
                     value.copy_(torch.from_numpy(smoothing(parameter, whole.numpy())) if smoothed else whole)
                 with _rounded(backbone, inputs, threshold):
-                    found = verify.fidelity(model.embed(texts, prompt_name="document"), full)
+                    found = verify.fidelity(_vectors(model, chosen), full)
                 rows[name] = {"mean": found.mean, "percentile_1": found.percentile_1, "worst": found.worst}
                 advance(1)
     result = {
         "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
-        "texts": {"functions": len(texts), "list": DEVELOPMENT.name, "sha256": list_sha256(DEVELOPMENT)},
+        "pairs": {"list": DEVELOPMENT.name, "sha256": list_sha256(DEVELOPMENT), "used": len(chosen)},
         "cosine_to_fp32": rows,
         "on": stamp(),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(rows, indent=1))
+
+
+def _vectors(model: Embedder, pairs: Sequence[Pair]) -> Array:
+    documents = model.embed([pair.code for pair in pairs], prompt_name="document")
+    queries = model.embed([pair.query for pair in pairs], prompt_name="query")
+    return np.concatenate([documents, queries])
 
 
 @contextmanager

@@ -77,7 +77,8 @@ def convert(
     ids = None
     if calibrate is not None:
         tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
-        ids = [text[:CALIBRATION_TOKENS] for text in tokeniser.encode(calibrate, DOCUMENT_PROMPT)]
+        # In an order of their own, so that the same texts give the same bundle, byte for byte.
+        ids = sorted(text[:CALIBRATION_TOKENS] for text in tokeniser.encode(calibrate, DOCUMENT_PROMPT))
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
         tensors = wanted.write_backbone(checkpoint, folder, ids)

@@ -5,63 +5,48 @@ SmoothQuant (arXiv 2211.10438, equation 4): each column j of a matrix is multipl
     s_j = activations_j^strength / weights_j^(1 - strength)
 
 with weights_j the column's largest weight. Its activations_j is their largest value; here it is the root of their mean
-square, which a single token cannot set. The division is folded into what makes the inputs: RMSNorm's gains for q, k, v
-and for gate, up; up's rows for down, since silu(gate)·up is linear in up; v's rows for o, where the query heads of a
-group share their v. Factors are powers of two, so that 16-bit gains and weights stay exact.
+square, which a single token cannot set. The paper has one strength for a model; here each group of matrices that share
+inputs gets the one that leaves the smallest error in their products. The division is folded into what makes the inputs:
+RMSNorm's gains for q, k, v and for gate, up; up's rows for down, since silu(gate)·up is linear in up; v's rows for o,
+where the query heads of a group share their v. (A row's own scale takes up what its row is divided by.) Factors are
+powers of two, so that 16-bit gains and weights stay exact.
 """
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
-from numpy.typing import NDArray
 
+from c2llm_lite.bundle import Backbone
 from c2llm_lite.pma import Array
 
 from . import reference
 from .checkpoint import Checkpoint
 
-STRENGTH = 0.5
+STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+TOKENS = 2048  # that decide: evenly many of all texts' share
+JUDGING = 128  # tokens whose products are rounded to choose a strength
+LEVELS = 127  # of int8, to each side
 LEAST = 1e-6  # an input or a column that is never used
 # Matrices that read the same inputs, and what makes these.
-SHARED_INPUTS = (
-    (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("input_layernorm.weight",)),
-    (("mlp.gate_proj", "mlp.up_proj"), ("post_attention_layernorm.weight",)),
-    (("mlp.down_proj",), ("mlp.up_proj.weight",)),
-    (("self_attn.o_proj",), ("self_attn.v_proj.weight", "self_attn.v_proj.bias")),
-)
+SHARED_INPUTS = {
+    "self_attn.q_proj": (("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"), ("input_layernorm.weight",)),
+    "self_attn.o_proj": (("self_attn.o_proj",), ("self_attn.v_proj.weight", "self_attn.v_proj.bias")),
+    "mlp.gate_proj": (("mlp.gate_proj", "mlp.up_proj"), ("post_attention_layernorm.weight",)),
+    "mlp.down_proj": (("mlp.down_proj",), ("mlp.up_proj.weight",)),
+}
 
 
 class Smoothing:
     """Factors for every tensor they touch: call it with a tensor's name and its values."""
 
-    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], strength: float = STRENGTH) -> None:
+    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> None:
         """texts: token ids, whose activations in the fp32 reference decide."""
+        self._checkpoint = checkpoint
         self._columns: dict[str, Array] = {}  # what a matrix's columns are multiplied by
         self._rows: dict[str, Array] = {}  # what a matrix's rows, a gain or a bias is divided by
-        squares: dict[str, NDArray[np.float64]] = defaultdict(lambda: np.zeros(1))
-        tokens = sum(map(len, texts))
-
-        def observe(name: str, inputs: Array) -> None:
-            squares[name] = squares[name] + np.square(inputs, dtype=np.float64).sum(axis=0)
-
-        reference.states(checkpoint, texts, observe=observe)
-        shape = checkpoint.backbone
-        sharing = shape.heads // shape.kv_heads
-        for layer in (f"layers.{number}." for number in range(shape.layers)):
-            for readers, makers in SHARED_INPUTS:
-                names = [f"{layer}{reader}.weight" for reader in readers]
-                activations = np.sqrt(squares[names[0]] / tokens)
-                weights = np.max([np.abs(checkpoint.tensor(name)).max(axis=0) for name in names], axis=0)
-                if readers == ("self_attn.o_proj",):
-                    activations, weights = (_of_groups(x, shape.head_dim, sharing) for x in (activations, weights))
-                factors = _factors(activations, weights, strength)
-                self._rows |= {f"{layer}{maker}": factors for maker in makers}
-                if readers == ("self_attn.o_proj",):
-                    factors = np.repeat(factors.reshape(-1, shape.head_dim), sharing, axis=0).reshape(-1)
-                self._columns |= dict.fromkeys(names, factors)
+        reference.states(checkpoint, _sample(texts), observe=self._choose)
 
     def __call__(self, name: str, values: Array) -> Array:
         """The tensor as it is to be stored: a matrix (rows, width), or a vector (rows,)."""
@@ -72,16 +57,59 @@ class Smoothing:
             values = values / (rows[:, None] if values.ndim == 2 else rows)
         return values
 
+    def _choose(self, name: str, inputs: Array) -> None:
+        """Factors for the matrices that read `inputs` (tokens, width), and for what makes these."""
+        _, number, part, matrix, _ = name.split(".")
+        layer, first = f"layers.{number}", f"{part}.{matrix}"
+        readers, makers = SHARED_INPUTS[first]
+        names = [f"{layer}.{reader}.weight" for reader in readers]
+        matrices = [self._checkpoint.tensor(reader) for reader in names]
+        judging = inputs[:: max(1, len(inputs) // JUDGING)]
+        shared = self._checkpoint.backbone if first == "self_attn.o_proj" else None
+        tried = list(_candidates(inputs, matrices, shared))
+        columns = min(tried, key=lambda factors: _error(judging, matrices, factors))
+        self._columns |= dict.fromkeys(names, columns)
+        rows = columns if shared is None else _one_of_a_group(columns, shared)
+        self._rows |= {f"{layer}.{maker}": rows for maker in makers}
 
-def _factors(activations: NDArray[np.float64], weights: Array, strength: float) -> Array:
-    """Powers of two, around 1."""
-    large, wide = (np.log2(np.maximum(found, LEAST)) for found in (activations, weights))
-    exponents = strength * large - (1 - strength) * wide
-    factors: Array = np.exp2(np.rint(exponents - exponents.mean())).astype(np.float32)
-    return factors
+
+def _sample(texts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
+    """Texts from all over, of about TOKENS tokens in all."""
+    tokens = sum(map(len, texts))
+    return list(texts[:: max(1, -(-tokens // TOKENS))])
 
 
-def _of_groups(values: NDArray[np.float64], head_dim: int, sharing: int) -> NDArray[np.float64]:
-    """(heads * head_dim) -> (kv_heads * head_dim): the largest of the query heads that share a value."""
-    largest: NDArray[np.float64] = values.reshape(-1, sharing, head_dim).max(axis=1).reshape(-1)
-    return largest
+def _candidates(inputs: Array, matrices: Sequence[Array], shared: Backbone | None) -> Iterator[Array]:
+    """Factors (width,) of each strength: powers of two around 1. shared: one factor for heads that share a value."""
+    large = np.log2(np.maximum(np.sqrt(np.square(inputs, dtype=np.float64).mean(axis=0)), LEAST))
+    wide = np.log2(np.maximum(np.max([np.abs(matrix).max(axis=0) for matrix in matrices], axis=0), LEAST))
+    for strength in STRENGTHS:
+        exponents = strength * large - (1 - strength) * wide
+        if shared is not None:
+            groups = exponents.reshape(shared.kv_heads, -1, shared.head_dim)
+            exponents = np.broadcast_to(groups.mean(axis=1, keepdims=True), groups.shape).reshape(-1)
+        factors: Array = np.exp2(np.rint(exponents - exponents.mean())).astype(np.float32)
+        yield factors
+
+
+def _one_of_a_group(columns: Array, shared: Backbone) -> Array:
+    """(heads * head_dim) -> (kv_heads * head_dim)."""
+    return columns.reshape(shared.kv_heads, -1, shared.head_dim)[:, 0].reshape(-1)
+
+
+def _error(inputs: Array, matrices: Sequence[Array], factors: Array) -> float:
+    """Of the products as int8 gives them: squared error over energy, over the matrices."""
+    rounded = _rounded(inputs / factors)
+    errors = 0.0
+    for matrix in matrices:
+        product = inputs @ matrix.T
+        difference = rounded @ _rounded(matrix * factors).T - product
+        errors += float(np.square(difference).sum() / max(float(np.square(product).sum()), LEAST))
+    return errors
+
+
+def _rounded(values: Array) -> Array:
+    """To int8's levels, with a scale a row."""
+    step = np.maximum(np.abs(values).max(axis=1, keepdims=True), LEAST) / np.float32(LEVELS)
+    found: Array = np.rint(values / step) * step
+    return found

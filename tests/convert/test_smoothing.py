@@ -54,7 +54,7 @@ def test_every_input_is_divided_by_what_its_matrices_are_multiplied_by(checkpoin
     before = inputs(checkpoint)
     smoothing = Smoothing(checkpoint, TEXTS)
     after = inputs(smoothed(checkpoint, smoothing))
-    for readers, _ in SHARED_INPUTS:
+    for readers, _ in SHARED_INPUTS.values():
         name = f"layers.1.{readers[0]}.weight"
         factors = smoothing(name, np.ones(checkpoint.shape(name), np.float32))[0]
         assert len(np.unique(factors)) > 1
