@@ -20,6 +20,7 @@ from rich.table import Table
 from . import bundle as bundles
 from .options import AsJson, BundleArgument, Device, Threads, print_json
 from .search import cli as search_cli
+from .serve import cli as serve_cli
 from .vectors import Precision
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -298,6 +299,7 @@ def _precision(name: PrecisionName) -> Precision:
 
 
 search_cli.register(app)
+serve_cli.register(app)
 
 
 def main() -> None:
