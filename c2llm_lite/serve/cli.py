@@ -19,6 +19,8 @@ err = Console(stderr=True)
 QUEUE_TOKENS = 262_144  # two to three minutes of a 0.5B model's work on a few cores, and under 10 MB of ids
 # How long a stopping server waits for its clients: OpenAI's clients wait no longer for an answer.
 STOP_SECONDS = 600
+# An idle connection is kept longer than clients keep theirs (httpx: 5), so that none is closed as it is used again.
+KEEP_ALIVE_SECONDS = 75
 
 
 def register(app: typer.Typer) -> None:
@@ -98,6 +100,7 @@ def serve(
             access_log=False,  # a request's path may hold a text
             server_header=False,
             proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS,
         )
         # uvicorn raises the signal that stopped it anew, when all is finished: that must not end the process half way.
