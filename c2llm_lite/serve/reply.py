@@ -21,8 +21,8 @@ def pieces(vectors: Array, encoding_format: EncodingFormat, model: str, tokens: 
             for index, row in enumerate(vectors[start : start + ROWS], start)
         ]
         yield (("," if start else "") + ",".join(rows)).encode()
-    usage = {"prompt_tokens": tokens, "total_tokens": tokens}
-    yield f'],"model":{json.dumps(model)},"usage":{json.dumps(usage)}}}'.encode()
+    usage = f'{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}'
+    yield f'],"model":{json.dumps(model)},"usage":{usage}}}'.encode()
 
 
 def _encoded(row: Array, encoding_format: EncodingFormat) -> str:

@@ -53,7 +53,9 @@ def test_a_body_of_the_greatest_size_and_the_most_tokens_is_refused_in_bounded_m
     answer = httpx.post(f"{server.url}/v1/embeddings", content=texts, timeout=60)
     assert answer.status_code == 400, answer.text
     one = json.dumps({"model": "small", "input": "x" * 8_000_000}).encode()
-    assert httpx.post(f"{server.url}/v1/embeddings", content=one, timeout=60).status_code == 400
+    refused = httpx.post(f"{server.url}/v1/embeddings", content=one, timeout=60)
+    assert refused.status_code == 400
+    assert "8,000,000 characters" in refused.text
     nested = b"[" + b"[]," * 2_700_000 + b"[]]"
     assert httpx.post(f"{server.url}/v1/embeddings", content=nested, timeout=60).status_code == 400
     assert resident(server.process.pid) - before < 400e6
@@ -135,15 +137,17 @@ def test_a_client_that_hangs_up_frees_its_place(here, until):
     assert "c2llm_hung_up_total 1.0" in httpx.get(f"{server.url}/metrics").text
 
 
-def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until, caplog):
+def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until):
     monkeypatch.setattr(limits, "SEND_SECONDS", 0.5)
     server = here(queue_tokens=10_000)
+    server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of its connections
     body = json.dumps({"model": "model", "input": ["x"] * 2048}).encode()
     with socket.socket() as deaf:
         deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         deaf.connect(("127.0.0.1", server.port))
         deaf.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         until(lambda: server.service.queue.held == 0 and server.model.batches)
+        assert server.server.server_state.tasks
         until(lambda: not server.server.server_state.tasks)
     assert server.post().status_code == 200
 

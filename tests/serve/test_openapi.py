@@ -30,5 +30,9 @@ def test_the_document_tells_how_the_server_was_started(here):
     assert request["properties"]["dimensions"]["maximum"] == 8
     ids = {"model": "model", "input": [1, 2]}
     assert not Draft202012Validator(request).is_valid(ids)
-    document = httpx.get(f"{here(token_ids=True).url}/openapi.json").json()
+    document = httpx.get(f"{here(token_ids=True, keys=['k']).url}/openapi.json").json()
     assert Draft202012Validator(document["components"]["schemas"]["EmbeddingRequest"]).is_valid(ids)
+    for path, method in (("/v1/embeddings", "post"), ("/v1/models", "get")):
+        operation = document["paths"][path][method]
+        assert operation["security"] == [{"key": []}]
+        assert "401" in operation["responses"]

@@ -35,7 +35,7 @@ def test_sigterm_under_load_loses_no_accepted_request(launch):
             try:
                 connection.request("POST", "/v1/embeddings", body)
                 answer = connection.getresponse()
-                answered.append((answer.status, len(json.load(answer).get("data", []))))
+                answered.append((answer.status, answer.read().count(b'"embedding":[')))
             except (OSError, http.client.HTTPException) as error:
                 lost.append(repr(error))
                 return
