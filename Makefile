@@ -8,7 +8,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench tables bench-engines bench-memory head clean
+.PHONY: setup demo test lint bench tables bench-engines bench-serve bench-memory head clean
 
 setup: $(READY)
 
@@ -52,6 +52,10 @@ tables: setup
 bench-engines: setup
 	$(PY) -m c2llm_lite.benchmarks.engines_side_by_side
 	$(PY) -m c2llm_lite.benchmarks.openvino_batching build/bench/side_by_side/openvino-int8
+
+# The server under load beside embed(), on a bundle that `make bench` made: about five minutes.
+bench-serve: setup
+	$(PY) -m c2llm_lite.benchmarks.serve_load build/bench/openvino-int8
 
 # 24 GB of disk: a 7B-shaped checkpoint of random weights, converted under watch of its memory.
 bench-memory: setup
