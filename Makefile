@@ -8,7 +8,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench tables bench-engines bench-peers bench-search bench-torch bench-memory head clean
+.PHONY: setup demo test lint bench tables bench-engines bench-peers bench-search bench-serve bench-torch bench-memory head clean
 
 setup: $(READY)
 
@@ -60,18 +60,21 @@ bench-engines: setup
 bench-peers: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.peers $(STANDIN)/tokenizer.json
 
+build/bench/%: $(STANDIN)/config.json
+	$(CLI) convert $(STANDIN) -o $@ --to $(subst -,:,$*) --force
+
 # The search: the standard library indexed and asked, and 200,000 vectors.
-bench-search: setup $(STANDIN)/config.json
-	test -d build/bench/search-bundle || $(CLI) convert $(STANDIN) -o build/bench/search-bundle --to openvino:int8
-	$(PY) -m c2llm_lite.benchmarks.search_stdlib build/bench/search-bundle
+bench-search: setup build/bench/openvino-int8
+	$(PY) -m c2llm_lite.benchmarks.search_stdlib build/bench/openvino-int8
 	$(PY) -m c2llm_lite.benchmarks.search_speed
 
+# The server under load beside embed(): about five minutes.
+bench-serve: setup build/bench/openvino-int8
+	$(PY) -m c2llm_lite.benchmarks.serve_load build/bench/openvino-int8
+
 # Speed of PyTorch's batches, and what int8 activations cost without smoothing.
-bench-torch: setup $(STANDIN)/config.json
-	for kind in fp32 bf16; do \
-		test -d build/bench/torch-$$kind || $(CLI) convert $(STANDIN) -o build/bench/torch-$$kind --to torch:$$kind || exit; \
-		$(PY) -m c2llm_lite.benchmarks.torch_batching build/bench/torch-$$kind || exit; \
-	done
+bench-torch: setup build/bench/torch-fp32 build/bench/torch-bf16
+	for kind in fp32 bf16; do $(PY) -m c2llm_lite.benchmarks.torch_batching build/bench/torch-$$kind || exit; done
 	$(PY) -m c2llm_lite.benchmarks.int8_outliers $(STANDIN)
 
 # 24 GB of disk: a 7B-shaped checkpoint of random weights, converted under watch of its memory.

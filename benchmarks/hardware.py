@@ -23,6 +23,8 @@ LIBRARIES = (
     "torch",
     "transformers",
     "bitsandbytes",
+    "starlette",
+    "uvicorn",
 )
 # What decides which kernels a library chooses.
 SPEED_FLAGS = (

@@ -25,8 +25,8 @@ def read(name: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str,
         raise MissingDependencyError("mteb", "mteb", "an MTEB task") from error
     try:
         task = mteb.get_task(name)
-    except KeyError as error:
-        raise ValueError(f"MTEB has no task {name!r}: {error}") from None
+    except KeyError:
+        raise ValueError(f"MTEB has no task {name!r}: mteb.get_tasks() lists them") from None
     try:
         task.load_data()
     except Exception as error:  # datasets and the hub's client raise kinds of their own
