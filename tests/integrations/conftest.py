@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import c2llm_lite
-from c2llm_lite.benchmarks.data import stdlib_pairs
+from c2llm_lite.benchmarks.pairs import stdlib_pairs
 from c2llm_lite.convert import convert
 
 PAIRS, LONGEST = 12, 250  # functions, and characters of one
