@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +17,9 @@ from threadpoolctl import ThreadpoolController
 from . import bundle as bundles
 from . import machine, pma, text, vectors
 from .cache import cache_folder
-from .engines import Engine, open_engine
+from .engines import Engine, TokenIds, open_engine
 from .errors import BundleError, OutOfMemoryError, TextError
-from .packing import packs
+from .packing import packs, room
 from .pma import Array
 from .progress import bar
 from .vectors import Precision
@@ -78,11 +78,51 @@ class Embedder:
         width = self._width(dim)
         prefix = text.choose_prompt(self.prompts, prompt_name, prompt)
         single = isinstance(texts, str)
-        found = self._vectors(_as_list(texts), prefix, progress)[:, :width]
+        listed = _as_list(texts)
+        ids = self._tokeniser.encode(listed, prefix) if listed else []
+        found = self.embed_tokens(ids, prompt=prefix, progress=progress)[:, :width]
         if normalize:
             found = vectors.normalise(found)
         encoded = vectors.encode(found, precision)
         return encoded[0] if single else encoded
+
+    def tokenise(
+        self, texts: Sequence[str], *, prompt: str = "", first_index: int = 0, cut: bool = True
+    ) -> list[list[int]]:
+        """The token ids that embed() runs for each text, the prompt's with them; for embed_tokens().
+
+        Raises TextError as embed() does, counting texts from `first_index`; and, where `cut` is False, for a text of
+        more than max_tokens, which is cut otherwise.
+        """
+        return self._tokeniser.encode(texts, prompt, first_index=first_index, cut=cut)
+
+    def embed_tokens(self, batch: Sequence[TokenIds], *, prompt: str = "", progress: bool = False) -> Array:
+        """What the head gives for texts that are token ids already: (n, d) float32, not normalised.
+
+        batch: as tokenise() gives them, of at least one id each. prompt: what they begin with, so that it is computed
+        once.
+        """
+        # Identical texts are computed once.
+        unique: dict[tuple[int, ...], int] = {}
+        rows = [unique.setdefault(tuple(tokens), len(unique)) for tokens in batch]
+        different = list(unique)
+        found = np.empty((len(different), self.dim), np.float32)
+        shared = text.shared_tokens(self._prompt_tokens(prompt), different)
+        lengths = [len(tokens) - shared for tokens in different]  # what each text adds
+        with self._turn, self._blas.limit(limits=1), bar("embedding", sum(lengths), "tokens", show=progress) as advance:
+            engine = self._ready()
+            for pack in packs(lengths, tokens=room(engine.batch_tokens, shared), texts=engine.batch_texts):
+                pooled = engine.pool([different[i] for i in pack], self._head.queries, shared)
+                found[pack] = self._head.embed(pooled)
+                advance(sum(lengths[i] for i in pack))
+        if not np.isfinite(found).all():
+            raise BundleError(f"{self.bundle.folder}: the backbone gave NaN or infinity: run `c2llm-lite verify` on it")
+        return found[rows]
+
+    def full_batch(self, prompt: str = "") -> tuple[int, int]:
+        """The prompt's own tokens, and how many tokens beside them fill a batch."""
+        shared = len(self._prompt_tokens(prompt))
+        return shared, room(self._ready().batch_tokens, shared)
 
     def info(self) -> dict[str, Any]:
         """What is loaded: source, target, widths, prompts, memory, versions, and the engine's own account."""
@@ -132,28 +172,9 @@ class Embedder:
             self._narrow_warned = True
         return dim
 
-    def _vectors(self, texts: list[str], prefix: str, progress: bool) -> Array:
-        """(n, d), as the head gives them: not normalised."""
-        ids = self._tokeniser.encode(texts, prefix) if texts else []
-        # Identical texts are computed once.
-        unique: dict[tuple[int, ...], int] = {}
-        rows = [unique.setdefault(tuple(tokens), len(unique)) for tokens in ids]
-        batch = list(unique)
-        found = np.empty((len(batch), self.dim), np.float32)
-        (prompt,) = self._tokeniser.encode([""], prefix) if prefix else ([],)
-        shared = text.shared_tokens(prompt, batch)
-        lengths = [len(tokens) - shared for tokens in batch]  # what each text adds
-        with self._turn, self._blas.limit(limits=1), bar("embedding", sum(lengths), "tokens", show=progress) as advance:
-            engine = self._ready()
-            # The shared tokens stand in every pack's attention, but a long prompt must not leave packs of a text each.
-            room = max(engine.batch_tokens - shared, engine.batch_tokens // 2)
-            for pack in packs(lengths, tokens=room, texts=engine.batch_texts):
-                pooled = engine.pool([batch[i] for i in pack], self._head.queries, shared)
-                found[pack] = self._head.embed(pooled)
-                advance(sum(lengths[i] for i in pack))
-        if not np.isfinite(found).all():
-            raise BundleError(f"{self.bundle.folder}: the backbone gave NaN or infinity: run `c2llm-lite verify` on it")
-        return found[rows]
+    def _prompt_tokens(self, prompt: str) -> list[int]:
+        (ids,) = self._tokeniser.encode([""], prompt) if prompt else ([],)
+        return ids
 
 
 def load(

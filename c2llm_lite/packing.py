@@ -21,3 +21,11 @@ def packs(lengths: Sequence[int], *, tokens: int, texts: int) -> Iterator[list[i
         held += lengths[index]
     if pack:
         yield pack
+
+
+def room(tokens: int, shared: int) -> int:
+    """How many tokens beside the `shared` leading ones a pack of `tokens` takes.
+
+    The shared tokens stand in every pack's attention, but a long prompt must not leave packs of a text each.
+    """
+    return max(tokens - shared, tokens // 2)

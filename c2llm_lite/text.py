@@ -71,11 +71,13 @@ class Tokeniser:
         self.max_tokens = max_tokens
         self._cut_logged = False
 
-    def encode(self, texts: Sequence[str], prompt: str = "", *, first_index: int = 0) -> list[list[int]]:
+    def encode(
+        self, texts: Sequence[str], prompt: str = "", *, first_index: int = 0, cut: bool = True
+    ) -> list[list[int]]:
         """Ids of prompt + text for each text, at most max_tokens of them; a longer text is cut from the right.
 
         Raises TextError, naming the text's index from `first_index`, for what is not a string, is empty, or is not
-        valid Unicode.
+        valid Unicode; and, where `cut` is False, for a longer text.
         """
         whole = [prompt + _checked(text, first_index + i) for i, text in enumerate(texts)]
         encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
@@ -84,6 +86,11 @@ class Tokeniser:
             if not tokens:
                 raise TextError(f"text {first_index + i} is empty: give it words, or a prompt")
             if len(tokens) > self.max_tokens:
+                if not cut:
+                    raise TextError(
+                        f"text {first_index + i} has {len(tokens):,} tokens with its prompt, and this model takes "
+                        f"{self.max_tokens:,}: cut it into pieces"
+                    )
                 self._tell_of_cut(first_index + i, len(tokens))
                 del tokens[self.max_tokens :]
         return ids

@@ -191,3 +191,17 @@ def test_importing_loads_no_engine():
     heavy = ("torch", "transformers", "llama_cpp", "openvino", "rich", "typer", "gguf")
     code = f"import c2llm_lite, sys; print([name for name in {heavy} if name in sys.modules])"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize("prompt", ["", "Retrieved Answer:"])
+def test_token_ids_give_the_head_s_own_vectors_of_their_texts(model, prompt):
+    ids = model.tokenise(TEXTS, prompt=prompt)
+    expected = model.embed(TEXTS, prompt=prompt, normalize=False)
+    np.testing.assert_array_equal(model.embed_tokens(ids, prompt=prompt), expected)
+    assert model.embed_tokens([]).shape == (0, model.dim)
+
+
+def test_a_long_text_is_refused_where_it_may_not_be_cut(model):
+    assert len(model.tokenise(["x " * 5000])[0]) == model.max_tokens
+    with pytest.raises(TextError, match=r"text 8 has .* tokens .* 2,048: cut it into pieces"):
+        model.tokenise(["x", "x " * 5000], first_index=7, cut=False)

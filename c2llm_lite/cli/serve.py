@@ -1,0 +1,119 @@
+"""The command `serve`. What it needs is imported when it runs: `--help` stays quick."""
+
+from __future__ import annotations
+
+import ipaddress
+import signal
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import MissingDependencyError
+from .options import BundleArgument, Device, Threads, err
+
+QUEUE_TOKENS = 262_144  # two to three minutes of a 0.5B model's work on a few cores, and under 10 MB of ids
+# How long a stopping server waits for its clients: OpenAI's clients wait no longer for an answer.
+STOP_SECONDS = 600
+# An idle connection is kept longer than clients keep theirs (httpx: 5), so that none is closed as it is used again.
+KEEP_ALIVE_SECONDS = 75
+
+
+def serve(
+    bundle: BundleArgument,
+    host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is every address of this machine.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one, and says which.")] = 8000,
+    api_key_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Ask for an API key: one of FILE's lines.")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="The model's name in the API; default: the bundle's folder.")] = None,
+    max_batch_tokens: Annotated[
+        int | None, typer.Option(min=1, help="Run at most so many tokens at once; default: what the engine likes.")
+    ] = None,
+    queue: Annotated[
+        int, typer.Option(min=1, metavar="TOKENS", help="So many tokens may wait; then clients get 429.")
+    ] = QUEUE_TOKENS,
+    accept_token_ids: Annotated[
+        bool, typer.Option("--accept-token-ids", help="Take input as token ids: this model's own, no other's.")
+    ] = False,
+    cut_long_texts: Annotated[
+        bool, typer.Option("--cut-long-texts", help="Cut a text that is too long, as embed() does, not refuse it.")
+    ] = False,
+    device: Device = "auto",
+    threads: Threads = None,
+    max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest text, its prompt included.")] = None,
+) -> None:
+    """Serve a bundle as OpenAI's embeddings API: POST /v1/embeddings, GET /v1/models, /healthz, /readyz, /metrics.
+
+    Example: c2llm-lite serve c2llm-q8 --port 8000 --api-key-file keys.txt
+    """
+    try:
+        import uvicorn
+
+        from ..serve.app import Service
+        from ..serve.keys import Keys
+        from ..serve.request import Offer
+    except ImportError as error:
+        raise MissingDependencyError(error.name or "a library", "serve", "the server") from error
+    from ..embedder import load
+
+    keys = Keys([]) if api_key_file is None else Keys.read(api_key_file)
+    if not keys and not _is_loopback(host):
+        err.print(f"[yellow]warning:[/yellow] whoever reaches {host} may use this: --api-key-file FILE asks for a key")
+    listener = _listen(host, port)
+    with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
+        offer = Offer(
+            name=name or model.bundle.folder.resolve().name,
+            dim=model.dim,
+            prompts=model.prompts,
+            vocab=model.bundle.manifest.backbone.vocab,
+            max_tokens=model.max_tokens,
+            token_ids=accept_token_ids,
+        )
+        service = Service(
+            model,
+            offer,
+            keys=keys,
+            queue_tokens=queue,
+            max_batch_tokens=max_batch_tokens,
+            cut_long_texts=cut_long_texts,
+        )
+        address, taken = listener.getsockname()[:2]
+        shown = f"[{address}]" if ":" in address else address
+        err.print(f"{offer.name} at http://{shown}:{taken}/v1", highlight=False, markup=False, soft_wrap=True)
+        config = uvicorn.Config(
+            service.app(),
+            loop="asyncio",
+            http="h11",
+            ws="none",
+            lifespan="on",
+            log_config=None,  # this process's own
+            access_log=False,  # a request's path may hold a text
+            server_header=False,
+            proxy_headers=False,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS,
+        )
+        # uvicorn raises the signal that stopped it anew, when all is finished: that must not end the process half way.
+        signal.signal(signal.SIGTERM, lambda *_: None)
+        signal.signal(signal.SIGINT, lambda *_: None)
+        uvicorn.Server(config).run(sockets=[listener])
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """Before the model is loaded, which takes a while: a port that is taken is told at once."""
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise OSError(
+            f"cannot listen on {host}, port {port}: {error.strerror}; choose another --host or --port"
+        ) from error

@@ -1,0 +1,9 @@
+"""The embedding objects that frameworks ask for, each over a loaded bundle: give one where the framework takes its own.
+
+    langchain.py               LangChain's Embeddings
+    llamaindex.py              LlamaIndex's BaseEmbedding
+    sentence_transformers.py   encode(), encode_query() and encode_document() as sentence-transformers has them
+    mteb.py                    MTEB's encoder
+
+The name of a file is the framework's; each imports its framework, and nothing else of this package imports it.
+"""

@@ -1,0 +1,213 @@
+"""The endpoints: what a request goes through from its key to its answer."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator, Mapping
+from concurrent.futures import Future
+from contextlib import asynccontextmanager
+from typing import Any
+
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from ..embedder import Embedder
+from ..errors import TextError
+from ..pma import Array
+from ..vectors import normalise
+from . import limits, openapi, reply
+from .body import Bodies
+from .failures import ApiError
+from .keys import Keys
+from .metrics import Counted, Metrics
+from .queue import Queue, QueueClosed, QueueFull
+from .request import EmbeddingRequest, Offer, parse
+
+EMBEDDINGS, MODELS = "/v1/embeddings", "/v1/models"
+PATHS = frozenset({EMBEDDINGS, MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json"})
+HUNG_UP = 499  # as nginx counts it; nobody is there to read it
+
+
+class Service:
+    """One model behind the API. close() finishes what was accepted."""
+
+    def __init__(
+        self,
+        model: Embedder,
+        offer: Offer,
+        *,
+        keys: Keys,
+        queue_tokens: int,
+        max_batch_tokens: int | None = None,
+        cut_long_texts: bool = False,
+    ) -> None:
+        """queue_tokens: how many may wait. max_batch_tokens: run at once; None takes what is fastest."""
+        self._model = model
+        self._offer = offer
+        self._keys = keys
+        self._cut = cut_long_texts
+        self._most = queue_tokens
+        self._max_batch_tokens = max_batch_tokens
+        self._bodies = Bodies()
+        self._tokenising = asyncio.Semaphore(limits.TOKENISING)
+        self.metrics = Metrics(lambda: self.queue.held)
+        self.queue = Queue(
+            lambda texts, prompt: model.embed_tokens(texts, prompt=prompt),
+            width=model.dim,
+            most=queue_tokens,
+            on_batch=self.metrics.batches.observe,
+        )
+
+    def app(self) -> ASGIApp:
+        """The ASGI application."""
+        routes = [
+            Route(EMBEDDINGS, self._embeddings, methods=["POST"]),
+            Route(MODELS, self._models),
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/metrics", self._metrics_text),
+            Route("/openapi.json", self._openapi),
+        ]
+        handlers: Mapping[Any, Any] = {ApiError: _api_error, HTTPException: _http_error, Exception: _failure}
+        inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        return Counted(Patient(inner), self.metrics, PATHS)
+
+    @asynccontextmanager
+    async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
+        yield
+        await asyncio.to_thread(self.queue.close)
+
+    async def _embeddings(self, request: Request) -> Response:
+        self._keys.check(request.headers.get("authorization"))
+        try:
+            self.queue.check()  # before the work of reading it
+            async with self._bodies.read(request) as body, self._tokenising:
+                asked, texts, prompt = await asyncio.to_thread(self._read, body)
+            shared, room = self._model.full_batch(prompt)
+            room = min(room, self._max_batch_tokens or room)
+            waiting = self.queue.submit(texts, prompt, shared=shared, room=room)
+        except QueueFull as error:
+            raise ApiError(
+                429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after)}
+            ) from error
+        except QueueClosed as error:
+            raise ApiError(503, str(error), code="stopping", headers={"Retry-After": "5"}) from error
+        except ClientDisconnect:
+            return self._gone()
+        tokens = sum(map(len, texts))
+        self.metrics.texts.inc(len(texts))
+        self.metrics.tokens.inc(tokens)
+        vectors = await _answer(waiting, request)
+        if vectors is None:
+            return self._gone()
+        body_pieces = reply.pieces(normalise(vectors[:, : asked.dim]), asked.encoding_format, asked.model, tokens)
+        return StreamingResponse(body_pieces, media_type="application/json")
+
+    def _read(self, body: bytearray) -> tuple[EmbeddingRequest, list[list[int]], str]:
+        """The request, each text's token ids, and the prompt they begin with. Runs in a thread."""
+        asked = parse(body, self._offer)
+        if asked.ids:
+            return asked, asked.ids, ""
+        prompt = self._offer.prompts[asked.prompt_name] if asked.prompt_name else ""
+        ids: list[list[int]] = []
+        held = 0
+        for first, texts in _portions(asked.texts):
+            try:
+                found = self._model.tokenise(texts, prompt=prompt, first_index=first, cut=self._cut)
+            except TextError as error:
+                raise ApiError(400, str(error), param="input") from None
+            ids += found
+            held += sum(map(len, found))
+            if held > self._most:
+                message = f"input has over {self._most:,} tokens, all that this server queues: send fewer texts at once"
+                raise ApiError(400, message, param="input")
+        return asked, ids, prompt
+
+    def _gone(self) -> Response:
+        self.metrics.hung_up.inc()
+        return Response(status_code=HUNG_UP)
+
+    async def _models(self, request: Request) -> Response:
+        self._keys.check(request.headers.get("authorization"))
+        created = int(self._model.bundle.path("manifest.json").stat().st_mtime)
+        rows = [
+            {"id": name, "object": "model", "created": created, "owned_by": "c2llm-lite"}
+            for name in self._offer.models()
+        ]
+        return JSONResponse({"object": "list", "data": rows})
+
+    async def _healthz(self, _: Request) -> Response:
+        return JSONResponse({"status": "ok"})
+
+    async def _readyz(self, _: Request) -> Response:
+        ready = self.queue.ready
+        return JSONResponse({"status": "ready" if ready else "busy"}, 200 if ready else 503)
+
+    async def _metrics_text(self, _: Request) -> Response:
+        return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
+
+    async def _openapi(self, _: Request) -> Response:
+        return JSONResponse(openapi.document(self._offer, keys=bool(self._keys)))
+
+
+class Patient:
+    """ASGI middleware that gives up on a client that does not take its answer."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        async def sent(message: Message) -> None:
+            await asyncio.wait_for(send(message), limits.SEND_SECONDS)
+
+        await self._app(scope, receive, sent)
+
+
+async def _answer(waiting: Future[Array], request: Request) -> Array | None:
+    """The vectors, or None where the client left before; then its place is free."""
+    done = asyncio.wrap_future(waiting)
+    gone = asyncio.ensure_future(_hang_up(request))
+    either: set[asyncio.Future[Any]] = {done, gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        return done.result() if done.done() else None
+    finally:
+        done.cancel()
+        gone.cancel()
+
+
+async def _hang_up(request: Request) -> None:
+    """Returns when the client has closed the connection."""
+    while (await request.receive())["type"] != "http.disconnect":
+        pass
+
+
+def _portions(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
+    """The texts in runs of limits.TOKENISED_CHARACTERS, each with its first text's index."""
+    first = held = 0
+    for i, text in enumerate(texts):
+        if held and held + len(text) > limits.TOKENISED_CHARACTERS:
+            yield first, texts[first:i]
+            first, held = i, 0
+        held += len(text)
+    yield first, texts[first:]
+
+
+async def _api_error(_: Request, error: Any) -> Response:
+    response: Response = error.response()
+    return response
+
+
+async def _http_error(_: Request, error: Any) -> Response:
+    """starlette's own: no such path, or no such method there."""
+    return ApiError(error.status_code, f"{error.detail}; see /openapi.json", headers=error.headers).response()
+
+
+async def _failure(_: Request, error: Exception) -> Response:
+    """What went wrong stands in the log, which the server's owner reads."""
+    return ApiError(500, "the server failed to embed this; its log says why").response()

@@ -1,0 +1,199 @@
+"""Requests that wait, joined into full batches for the one engine, and fair among them.
+
+Which text goes next is decided by weighted fair queueing (Demers, Keshav and Shenker, 1989): each request is treated as
+if it had an equal share of the engine, and the text that would be done first under such sharing is run first. So a
+short request goes before the long ones that wait, and a long one waits no longer than its share makes it, however many
+short ones come. A batch holds one prompt, whose tokens are then computed once for all its texts.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..engines import TokenIds
+from ..pma import Array
+
+log = logging.getLogger(__name__)
+
+LOOKED_AT = 64  # requests that are passed over, at most, to find a text that still fits a batch
+RATE_MEMORY = 0.9  # weight of the past in the speed that Retry-After is reckoned from
+
+
+class QueueFull(Exception):
+    """No room now. retry_after: seconds until there should be."""
+
+    def __init__(self, retry_after: int) -> None:
+        super().__init__(f"the queue is full; try again in {retry_after} s")
+        self.retry_after = retry_after
+
+
+class QueueClosed(Exception):
+    """The server is stopping and takes nothing new."""
+
+
+@dataclass(order=True)
+class _Job:
+    """One request. done_at: when its next text would be done under equal sharing, in tokens; jobs are ordered by it."""
+
+    done_at: float
+    order: int
+    texts: Sequence[TokenIds] = field(compare=False)
+    costs: Sequence[int] = field(compare=False)  # tokens that each text adds to a batch
+    vectors: Array = field(compare=False)  # (texts, d)
+    future: Future[Array] = field(compare=False, default_factory=Future)
+    taken: int = field(compare=False, default=0)  # texts that went to the engine
+    missing: int = field(compare=False, default=0)  # texts whose vectors are not here yet
+
+
+class Queue:
+    """Accepts requests from any thread; one thread of its own runs them."""
+
+    def __init__(
+        self,
+        run: Callable[[Sequence[TokenIds], str], Array],
+        *,
+        width: int,
+        most: int,
+        on_batch: Callable[[int], object] = lambda tokens: None,
+    ) -> None:
+        """run: token ids and their prompt to (n, width). most: tokens that may be held. on_batch: told each's size."""
+        self._run = run
+        self._width = width
+        self._most = most
+        self._on_batch = on_batch
+        self._waiting: dict[tuple[str, int], list[_Job]] = {}  # heaps, by prompt and room
+        self._change = threading.Condition()
+        self._order = itertools.count()
+        self._clock = 0.0  # tokens that each request has had by now under equal sharing
+        self._rate = 0.0  # tokens a second, of late
+        self._held = 0
+        self._closed = False
+        self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
+        self._thread.start()
+
+    @property
+    def held(self) -> int:
+        """Tokens that were accepted and are not answered."""
+        return self._held
+
+    @property
+    def ready(self) -> bool:
+        """Whether a request would be accepted now."""
+        return not self._closed and self._held < self._most and self._thread.is_alive()
+
+    def submit(self, texts: Sequence[TokenIds], prompt: str, *, shared: int, room: int) -> Future[Array]:
+        """The vectors to come, (n, width). Cancelling the future frees the request's place.
+
+        shared: how many tokens of the prompt each text begins with. room: how many others fill a batch. An idle queue
+        takes any request, however large. Raises QueueFull or QueueClosed.
+        """
+        tokens = sum(map(len, texts))
+        costs = [max(1, len(ids) - shared) for ids in texts]
+        with self._change:
+            if self._closed:
+                raise QueueClosed("the server is stopping")
+            self.check(tokens)
+            self._held += tokens
+            vectors = np.empty((len(texts), self._width), np.float32)
+            job = _Job(self._clock + costs[0], next(self._order), texts, costs, vectors, missing=len(texts))
+            heapq.heappush(self._waiting.setdefault((prompt, room), []), job)
+            self._change.notify()
+        job.future.add_done_callback(lambda _: self._release(job, (prompt, room), tokens))
+        return job.future
+
+    def check(self, tokens: int = 1) -> None:
+        """Raises QueueFull where a request of so many tokens would not be accepted now."""
+        if self._held and self._held + tokens > self._most:
+            raise QueueFull(max(1, min(600, round(self._held / self._rate)) if self._rate else 1))
+
+    def close(self) -> None:
+        """Accept nothing more, finish what was accepted, and stop."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+        self._thread.join()
+
+    def _release(self, job: _Job, lane: tuple[str, int], tokens: int) -> None:
+        """Called once, when a job has its answer or its client has left."""
+        with self._change:
+            self._held -= tokens
+            heap = self._waiting.get(lane, [])
+            if job in heap:
+                heap.remove(job)
+                heapq.heapify(heap)
+
+    def _work(self) -> None:
+        while True:
+            with self._change:
+                while not any(self._waiting.values()):
+                    if self._closed:
+                        return
+                    self._change.wait()
+                prompt, batch = self._take()
+            self._compute(prompt, batch)
+
+    def _take(self) -> tuple[str, list[tuple[_Job, int]]]:
+        """The next batch: its prompt, and each text's job and place in it."""
+        lanes = {lane: heap for lane, heap in self._waiting.items() if heap}
+        self._waiting = lanes
+        active = sum(map(len, lanes.values()))
+        prompt, room = lane = min(lanes, key=lambda lane: lanes[lane][0])
+        heap = lanes[lane]
+        batch: list[tuple[_Job, int]] = []
+        passed: list[_Job] = []
+        left = room
+        while heap and left > 0 and len(passed) < LOOKED_AT:
+            job = heapq.heappop(heap)
+            cost = job.costs[job.taken]
+            if batch and cost > left:
+                passed.append(job)
+                continue
+            batch.append((job, job.taken))
+            job.taken += 1
+            left -= cost
+            if job.taken < len(job.texts):
+                job.done_at += job.costs[job.taken]
+                heapq.heappush(heap, job)
+        for job in passed:
+            heapq.heappush(heap, job)
+        self._clock += (room - left) / active
+        return prompt, batch
+
+    def _compute(self, prompt: str, batch: list[tuple[_Job, int]]) -> None:
+        tokens = sum(job.costs[place] for job, place in batch)
+        self._on_batch(tokens)
+        started = time.perf_counter()
+        try:
+            vectors = self._run([job.texts[place] for job, place in batch], prompt)
+        except Exception as error:
+            log.exception("a batch of %d texts failed", len(batch))
+            for job, _ in batch:
+                _settle(job.future, error)
+            return
+        rate = tokens / max(1e-6, time.perf_counter() - started)
+        self._rate = RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate if self._rate else rate
+        for (job, place), vector in zip(batch, vectors, strict=True):
+            job.vectors[place] = vector
+            job.missing -= 1
+            if not job.missing:
+                _settle(job.future, job.vectors)
+
+
+def _settle(future: Future[Array], outcome: Array | Exception) -> None:
+    """Give a job its answer, unless its client has left or it has one."""
+    try:
+        if isinstance(outcome, Exception):
+            future.set_exception(outcome)
+        else:
+            future.set_result(outcome)
+    except InvalidStateError:
+        pass
