@@ -92,10 +92,11 @@ def embed_dataset(
 
     bundle: a folder that this process and every node can read by this name, or what ship() gave.
     column: the texts'. prompt_name, prompt, dim, precision: as Embedder.embed takes them.
-    actors: how many, or (fewest, most); None lets Ray add them while the cluster has CPUs to spare. Each holds the
-    model, and a fixed number must leave a CPU to the tasks that read. cpus_per_actor: the CPUs, and the threads, of
-    each. batch_rows: what an actor embeds at a time. Small blocks are put together to so many rows; a larger block is
-    one task, which Ray does again from its beginning when the actor is killed: override_num_blocks= of Ray's readers
+    actors: how many, or (fewest, most); None lets Ray add them up to the CPUs that the cluster has now, less one. Each
+    holds the model. Where actors hold every CPU, the tasks that read wait for ever: leave them one, or give them none
+    (ray_remote_args={"num_cpus": 0} of Ray's readers). cpus_per_actor: the CPUs, and the threads, of each.
+    batch_rows: what an actor embeds at a time. Small blocks are put together to so many rows; a larger block is one
+    task, which Ray does again from its beginning when the actor is killed: ds.repartition(target_num_rows_per_block=)
     cuts finer.
     remote: more of Dataset.map_batches' settings, such as num_gpus=1; memory, by which Ray keeps a node
     from taking more actors than it can hold, is the bundle's own account unless given.
@@ -123,7 +124,8 @@ def embed_dataset(
         batch_size=batch_rows,
         batch_format="pyarrow",
         udf_modifying_row_count=False,
-        compute=actor_pool(actors, in_flight=2),
+        # One on its way while one is worked on; with one alone, Ray would never add an actor.
+        compute=actor_pool(actors or (1, _all_but_one(cpus_per_actor)), in_flight=2),
         num_cpus=cpus_per_actor,
         **{"memory": worker_memory(opened)} | remote,
     )
@@ -165,11 +167,9 @@ def worker_memory(bundle: bundles.Bundle) -> int:
     return bundle.manifest.memory + WORKER_MEMORY
 
 
-def actor_pool(actors: int | tuple[int, int] | None, *, in_flight: int) -> ActorPoolStrategy:
+def actor_pool(actors: int | tuple[int, int], *, in_flight: int) -> ActorPoolStrategy:
     """in_flight: tasks that an actor holds, the one it works on among them."""
-    if isinstance(actors, int):
-        return ActorPoolStrategy(size=actors, max_tasks_in_flight_per_actor=in_flight)
-    fewest, most = actors or (1, None)
+    fewest, most = (actors, actors) if isinstance(actors, int) else actors
     return ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=in_flight)
 
 
@@ -199,6 +199,11 @@ class _Batches:
         vectors = vectors_array(done.vectors, done.kept, len(batch))
         with_vectors = batch.append_column(self._output, vectors)
         return with_vectors.append_column(f"{self._output}_error", pa.array(reasons, pa.string()))
+
+
+def _all_but_one(cpus_per_actor: int) -> int:
+    """Actors that leave a CPU of the cluster to tasks that read; Ray's own choice was seen to leave none, and hang."""
+    return max(1, (int(ray.cluster_resources().get("CPU", 1)) - 1) // cpus_per_actor)
 
 
 def _has_column(column: str, names: list[str]) -> None:

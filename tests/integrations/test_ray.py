@@ -31,30 +31,26 @@ def in_order(ds):
     return sorted(ds.take_all(), key=lambda row: row["id"])
 
 
-def test_vectors_are_embed_s_on_several_nodes_from_parquet_to_parquet(model, f32_bundle, tmp_path):
-    for start in range(0, 60, 15):
-        table = pa.table({"id": range(start, start + 15), "code": TEXTS[start : start + 15]})
-        (tmp_path / "in").mkdir(exist_ok=True)
-        pq.write_table(table, tmp_path / "in" / f"{start}.parquet")
-    read = ray.data.read_parquet(str(tmp_path / "in"), override_num_blocks=4)
-    # No node has two CPUs: two actors are on two nodes, and the third node reads and writes.
-    done = embed_dataset(
-        read, f32_bundle, column="code", output="v", prompt_name="document", actors=2, batch_rows=8, memory=2**27
-    )
+def test_vectors_are_embed_s_on_several_nodes_and_go_to_parquet(model, f32_bundle, tmp_path):
+    # No node has two CPUs: two actors are on two nodes, and the third node writes.
+    asked = {"output": "v", "prompt_name": "document"}
+    done = embed_dataset(dataset(TEXTS), f32_bundle, actors=2, batch_rows=15, **asked)
     done.write_parquet(str(tmp_path / "out"))
     found = pq.read_table(tmp_path / "out").sort_by("id")
     assert found["id"].to_pylist() == list(range(60))
-    assert found["code"].to_pylist() == TEXTS
+    assert found["text"].to_pylist() == TEXTS
     assert found["v_error"].null_count == 60
     assert found.schema.field("v").type == pa.list_(pa.float32(), 64)
     vectors = np.array(found["v"].to_pylist(), np.float32)
     np.testing.assert_allclose(vectors, model.embed(TEXTS, prompt_name="document"), atol=1e-5)
 
 
-def test_rows_that_cannot_be_embedded_are_marked_and_the_others_are_not_harmed(model, f32_bundle):
+def test_rows_that_cannot_be_embedded_are_marked_and_the_others_are_not_harmed(model, f32_bundle, tmp_path):
     texts = ["def f(): pass", None, "", "x = 1"]
     settings = {"dim": 20, "precision": "int8"}
-    rows = in_order(embed_dataset(dataset(texts, 2), f32_bundle, actors=1, **settings))
+    pq.write_table(pa.table({"id": range(4), "code": texts}), tmp_path / "in.parquet")
+    read = ray.data.read_parquet(str(tmp_path / "in.parquet"))
+    rows = in_order(embed_dataset(read, f32_bundle, column="code", **settings))
     reasons = [row["embedding_error"] for row in rows]
     assert reasons[0] is None
     assert reasons[3] is None
