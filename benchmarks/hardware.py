@@ -23,6 +23,7 @@ LIBRARIES = (
     "torch",
     "transformers",
     "bitsandbytes",
+    "ray",
 )
 # What decides which kernels a library chooses.
 SPEED_FLAGS = (

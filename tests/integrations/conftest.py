@@ -35,6 +35,7 @@ def pairs():
 @pytest.fixture(scope="session")
 def cluster(cache):
     """A Ray cluster's address: three nodes of one CPU each. This process is connected to it."""
-    from ray_cluster import started
+    from c2llm_lite.benchmarks.ray_cluster import cluster
 
-    yield from started(nodes=3)
+    with cluster(nodes=3) as address:
+        yield address

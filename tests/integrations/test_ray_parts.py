@@ -13,8 +13,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from ray_cluster import kill_worker
 
+from c2llm_lite.benchmarks.ray_cluster import kill_worker
 from c2llm_lite.convert import convert
 from c2llm_lite.embed_parts.parts import KEY
 from c2llm_lite.embed_parts.plan import plan
