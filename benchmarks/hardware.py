@@ -25,6 +25,7 @@ LIBRARIES = (
     "bitsandbytes",
     "starlette",
     "uvicorn",
+    "ray",
 )
 # What decides which kernels a library chooses.
 SPEED_FLAGS = (

@@ -15,6 +15,10 @@ class TextError(ValueError):
     """A text that cannot be embedded: empty, not a string, or not valid Unicode; the message names its index."""
 
 
+class InputError(ValueError):
+    """An input that is missing, cannot be read, or lacks the column that was asked for."""
+
+
 class OutputError(OSError):
     """An output that exists already, cannot be written, or does not fit on the disk."""
 

@@ -14,13 +14,14 @@ from rich.logging import RichHandler
 from .bench import bench
 from .convert import convert, demo
 from .embed import embed
+from .embed_dataset import embed_dataset
 from .options import err
 from .search import duplicates, index, search
 from .serve import serve
 from .verify import info, verify
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
-for command in (convert, embed, info, verify, search, index, duplicates, serve, bench, demo):
+for command in (convert, embed, embed_dataset, info, verify, search, index, duplicates, serve, bench, demo):
     app.command()(command)
 
 

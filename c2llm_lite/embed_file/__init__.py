@@ -87,7 +87,9 @@ def embed_file(
         return model.embed(texts, prompt=prefix, dim=dim, normalize=normalize, precision=precision)
 
     none = embed([])  # (0, d); checks the arguments before a file is touched
-    settings = Settings.of(model, prefix, dim, precision, normalize, field)
+    settings = Settings.of(
+        model.bundle, prefix, dim, precision, field, normalize=normalize, max_tokens=model.max_tokens
+    )
     with open_texts(source, field=field, prompted=bool(prefix)) as texts:
         if output.is_dir() or (output.exists() and source.exists() and output.samefile(source)):
             raise OutputError(f"{output} is {'a folder' if output.is_dir() else 'the input'}: choose another output")

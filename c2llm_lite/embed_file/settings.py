@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..embedder import Embedder
+from ..bundle import Bundle
 from ..vectors import Precision
 
 FORMAT = 1
@@ -29,19 +29,28 @@ class Settings:
 
     @classmethod
     def of(
-        cls, model: Embedder, prompt: str, dim: int | None, precision: Precision, normalize: bool, field: str | None
+        cls,
+        bundle: Bundle,
+        prompt: str,
+        dim: int | None,
+        precision: Precision,
+        field: str | None,
+        *,
+        normalize: bool = True,
+        max_tokens: int | None = None,
     ) -> Settings:
-        manifest = model.bundle.manifest
+        """max_tokens: None is the bundle's own."""
+        manifest = bundle.manifest
         return cls(
             format=FORMAT,
-            bundle=model.bundle.sha256,
+            bundle=bundle.sha256,
             source=manifest.source.name,
             target=manifest.target,
             prompt=prompt,
-            dim=dim or model.dim,
+            dim=dim or manifest.width,
             precision=precision,
             normalize=normalize,
-            max_tokens=model.max_tokens,
+            max_tokens=max_tokens or manifest.max_tokens,
             field=field,
         )
 

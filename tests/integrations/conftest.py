@@ -30,3 +30,12 @@ def trained(standin, tmp_path_factory):
 def pairs():
     """Questions and the functions that answer them, which the stand-in has not seen."""
     return [pair for pair in stdlib_pairs() if len(pair.code) <= LONGEST][:PAIRS]
+
+
+@pytest.fixture(scope="session")
+def cluster(cache):
+    """A Ray cluster's address: three nodes of one CPU each. This process is connected to it."""
+    from c2llm_lite.benchmarks.ray_cluster import cluster
+
+    with cluster(nodes=3) as address:
+        yield address

@@ -18,6 +18,7 @@ def run(code):
         ("langchain", "langchain_core", "langchain"),
         ("llamaindex", "llama_index", "llamaindex"),
         ("mteb", "mteb", "mteb"),
+        ("ray", "ray", "ray"),
     ],
 )
 def test_a_missing_framework_is_named(module, library, extra):
@@ -40,8 +41,18 @@ def test_the_server_without_its_libraries_names_its_extra(tmp_path):
     assert "c2llm-lite[serve]" in run(code)
 
 
+def test_embed_dataset_without_ray_names_its_extra():
+    code = (
+        "import sys; sys.modules['ray'] = None; from pathlib import Path\n"
+        "from c2llm_lite.cli.embed_dataset import embed_dataset\n"
+        "try:\n    embed_dataset(Path('b'), [Path('in')], Path('out'))\nexcept ImportError as error:\n    print(error)"
+    )
+    assert "embed-dataset needs ray" in run(code)
+    assert "c2llm-lite[ray]" in run(code)
+
+
 def test_the_command_line_and_encode_load_no_framework():
-    heavy = ("torch", "starlette", "uvicorn", "langchain_core", "llama_index", "mteb", "sentence_transformers")
+    heavy = ("torch", "starlette", "uvicorn", "langchain_core", "llama_index", "mteb", "sentence_transformers", "ray")
     code = (
         "import sys, c2llm_lite.cli, c2llm_lite.integrations.sentence_transformers\n"
         f"print([name for name in {heavy} if name in sys.modules])"

@@ -1,0 +1,48 @@
+"""A cluster of several nodes on this machine, as ray.cluster_utils makes them for Ray's own tests; and kills in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.cluster_utils import Cluster
+
+OBJECT_STORE = 10**8  # bytes, of each node
+
+
+@contextlib.contextmanager
+def cluster(nodes: int) -> Iterator[str]:
+    """The address of a cluster of so many nodes, each with one CPU; this process is connected to it."""
+    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    os.environ["RAY_DATA_DISABLE_PROGRESS_BARS"] = "1"
+    node: dict[str, Any] = {"num_cpus": 1, "object_store_memory": OBJECT_STORE}
+    opened = Cluster(initialize_head=True, head_node_args={"include_dashboard": False} | node)
+    try:
+        for _ in range(nodes - 1):
+            opened.add_node(**node)
+        ray.init(opened.address, log_to_driver=False)
+        yield opened.address
+    finally:
+        ray.shutdown()
+        opened.shutdown()
+
+
+def kill_worker() -> bool:
+    """SIGKILL one process in which an actor of Ray Data is at work on a task; False where none is.
+
+    Ray sets its processes' titles: ray::MapWorker(…).submit while a task runs.
+    """
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            title = (process / "cmdline").read_bytes()
+        except OSError:
+            continue  # it has ended
+        if title.startswith(b"ray::MapWorker") and b".submit" in title:
+            os.kill(int(process.name), signal.SIGKILL)
+            return True
+    return False

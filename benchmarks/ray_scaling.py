@@ -1,0 +1,162 @@
+"""What Ray Data costs: two actors of one core each beside one embed() of two threads, and five workers killed.
+
+    python -m c2llm_lite.benchmarks.ray_scaling BUNDLE [TEXTS]
+
+Functions of the standard library, on a cluster of two nodes of one CPU each on this machine. Interleaved rounds;
+medians. A rate is counted from the first batch's arrival on, and without its rows: a job's start (workers begun, the
+bundle loaded) is told beside it. The same dataset through an actor that does nothing tells Ray's own part. Then the
+texts go into parts while five workers are killed at random moments, and every row is compared with embed()'s.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+import c2llm_lite
+from c2llm_lite.embed_parts.plan import plan
+from c2llm_lite.embed_parts.run import run
+from c2llm_lite.integrations.ray import actor_pool, embed_dataset
+from c2llm_lite.pma import Array
+
+from .hardware import Stolen, stamp
+from .pairs import stdlib_pairs
+from .ray_cluster import cluster, kill_worker
+
+RESULTS = Path(__file__).with_name("results") / "ray_scaling.json"
+TEXTS = 1000
+BATCHES = 16  # of a dataset; what two actors leave each other waiting for at the end is less than one
+ROUNDS = 3
+ACTORS = 2
+KILLS = 5
+LEAST = {"ratio": 0.9, "cosine": 0.995}  # the second: DESIGN.md's for a quantised bundle
+
+
+class Nothing:
+    """An actor that gives each row a vector of zeros."""
+
+    def __init__(self, dim: int) -> None:
+        self._dim = dim
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        zeros = pa.array(np.zeros(len(batch) * self._dim, np.float32))
+        return batch.append_column("embedding", pa.FixedSizeListArray.from_arrays(zeros, self._dim))
+
+
+def main(bundle: str, count: int) -> None:
+    texts = [pair.code for pair in stdlib_pairs()][:count]
+    batch = -(-len(texts) // BATCHES)
+    stolen = Stolen()
+    embed_rates: list[float] = []
+    jobs: dict[str, list[dict[str, float]]] = {"embed_dataset": [], "no-op": []}
+    with c2llm_lite.load(bundle, threads=ACTORS) as model, cluster(nodes=ACTORS):
+        tokens = sum(map(len, model.tokenise(texts)))
+        model.embed(texts[:8])  # warm
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            vectors: Array = model.embed(texts)
+            embed_rates.append(round(len(texts) / (time.perf_counter() - started), 2))
+            ds = ray.data.from_items(
+                [{"id": i, "text": text} for i, text in enumerate(texts)], override_num_blocks=BATCHES
+            )
+            jobs["embed_dataset"].append(_job(embed_dataset(ds, bundle, actors=ACTORS, batch_rows=batch)))
+            nothing = ds.map_batches(
+                Nothing,
+                fn_constructor_args=(model.dim,),
+                batch_size=batch,
+                batch_format="pyarrow",
+                compute=actor_pool(ACTORS, in_flight=2),
+                num_cpus=1,
+            )
+            jobs["no-op"].append(_job(nothing))
+        killed = _killed(bundle, texts, vectors)
+    rates = {way: statistics.median(job["rows_per_second"] for job in found) for way, found in jobs.items()}
+    embed_rate = statistics.median(embed_rates)
+    result: dict[str, Any] = {
+        "bundle": Path(bundle).name,
+        "texts": len(texts),
+        "tokens": tokens,
+        "batch_rows": batch,
+        "embed_rows_per_second": embed_rates,
+        "jobs": jobs,
+        "ratio": {"found": round(rates["embed_dataset"] / embed_rate, 3), "least": LEAST["ratio"]},
+        "ray_ms_a_row": round(1e3 / rates["no-op"], 3),
+        "ray_share_of_the_time": round(rates["embed_dataset"] / rates["no-op"], 4),
+        "killed": killed,
+        "load": os.getloadavg()[0],
+        "stolen": stolen.share(),
+        "machine": stamp(),
+    }
+    print(json.dumps(result, indent=1))
+    if len(texts) == TEXTS:
+        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def _job(ds: Any) -> dict[str, float]:
+    """rows_per_second: after the first batch; start_seconds: until it; seconds: the whole job's."""
+    started = time.perf_counter()
+    arrived = [(len(batch["id"]), time.perf_counter()) for batch in ds.iter_batches(batch_size=None)]
+    (_, first), (_, last) = arrived[0], arrived[-1]
+    rate = sum(rows for rows, _ in arrived[1:]) / (last - first)
+    return {
+        "rows_per_second": round(rate, 2),
+        "start_seconds": round(first - started, 2),
+        "seconds": round(last - started, 2),
+    }
+
+
+def _killed(bundle: str, texts: list[str], vectors: Array) -> dict[str, Any]:
+    """A run into parts whose workers are killed: rows lost, rows that are there twice, the worst cosine to embed()."""
+    moments = random.Random(0)
+    with tempfile.TemporaryDirectory() as scratch:
+        source, output = Path(scratch) / "texts.jsonl", Path(scratch) / "parts"
+        lines = (json.dumps({"text": text, "row": row}) + "\n" for row, text in enumerate(texts))
+        source.write_text("".join(lines))
+        planned = plan(bundle, [source], output, id_column="row", part_rows=max(1, len(texts) // 64))
+        # Kill k comes once a random number of parts in its fifth of them is there.
+        share = len(planned.missing) / KILLS
+        after = [int(share * (k + 0.8 * moments.random())) for k in range(KILLS)]
+        at: list[int] = []
+
+        def kill() -> None:
+            while len(at) < KILLS:
+                there = len(list(output.glob("*.parquet")))
+                if there >= after[len(at)] and kill_worker():
+                    at.append(there)
+                time.sleep(0.01)
+
+        killer = threading.Thread(target=kill, daemon=True)
+        killer.start()
+        started = time.perf_counter()
+        written = run(planned, actors=ACTORS)
+        seconds = time.perf_counter() - started
+        killer.join(1)
+        found = pq.read_table(output).sort_by("id")
+    rows = found["id"].to_pylist()
+    made = np.array(found["embedding"].to_pylist(), np.float32)
+    worst = float((made * vectors[rows]).sum(axis=1).min())
+    return {
+        "parts": written.parts,
+        "workers_killed_after_parts": at,
+        "seconds": round(seconds, 1),
+        "rows_lost": len(set(range(len(texts))) - set(rows)),
+        "rows_twice": len(rows) - len(set(rows)),
+        "worst_cosine": {"found": round(worst, 6), "least": LEAST["cosine"]},
+    }
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else TEXTS)

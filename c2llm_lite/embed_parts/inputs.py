@@ -1,0 +1,270 @@
+"""Inputs of rows (parquet, JSONL, Arrow), cut into spans of which each makes one part, the same ones in every run.
+
+Ray's own readers cut as it suits a cluster, so that a part could not be known again, and end the job at a line of JSON
+that is broken or of another type than those before. Here a span is read where it is embedded, by Arrow's readers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..bundle import file_sha256
+from ..errors import InputError, TextError
+from .rows import values
+
+PARQUET = (".parquet",)
+JSONL = (".jsonl", ".ndjson")
+ARROW = (".arrow", ".feather", ".ipc")
+SUFFIXES = (*PARQUET, *JSONL, *ARROW)
+BATCH_ROWS = 1024  # of a parquet file decoded at a time: a row group may hold a million
+
+Id = str | int
+IdType = Literal["int64", "string"]
+
+
+@dataclass(frozen=True)
+class Span:
+    """Neighbouring rows of an input. sha256: of the whole input. offset: where a JSONL's first row begins, in bytes."""
+
+    path: str
+    sha256: str
+    first: int
+    rows: int
+    offset: int = 0
+
+
+class Row(NamedTuple):
+    """A row that could not be read has its TextError as text; where its id could not be, that is None."""
+
+    id: Id | None
+    text: object
+
+
+def files(inputs: Iterable[str | Path]) -> list[Path]:
+    """Each input, and in an input's place, where it is a folder, what it holds at any depth, in the names' order.
+
+    Raises InputError for what is missing, is none of the formats, is named twice, or for a folder that holds none.
+    """
+    found: list[Path] = []
+    for path in map(Path, inputs):
+        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file()) if path.is_dir() else [path]
+        if not inside or not inside[0].is_file():
+            raise InputError(f"{path} {'holds no input' if path.is_dir() else 'is not there'}: {_wanted()}")
+        if inside[0].suffix not in SUFFIXES:
+            raise InputError(f"{path} is none of the inputs read here: {_wanted()}")
+        found += inside
+    twice = {path for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
+    if twice:
+        raise InputError(f"{min(twice)} is named twice: its rows would be embedded twice")
+    return found
+
+
+def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
+    """The input cut into spans of `rows` rows. Raises InputError where it cannot be read or lacks a column."""
+    with _told(path):
+        if path.suffix in JSONL:
+            offsets, count = _line_offsets(path, columns, rows)
+        else:
+            _check_columns(path, _schema(path), columns)
+            count = _count(path)
+            offsets = [0] * -(-count // rows)
+        sha256 = file_sha256(path)
+    starts = range(0, count, rows)
+    return [
+        Span(str(path), sha256, start, min(rows, count - start), offset)
+        for start, offset in zip(starts, offsets, strict=True)
+    ]
+
+
+def id_type(spans: Iterable[Span], column: str, id_column: str | None) -> IdType:
+    """What the ids are, by the first row of each input. Raises InputError where they are of both types."""
+    told: dict[IdType, str] = {}
+    for span in spans if id_column else ():
+        if span.first == 0:
+            (row,) = _rows(replace(span, rows=1), column, id_column)
+            if row.id is not None:
+                told.setdefault(_type(row.id), span.path)
+    if len(told) > 1:
+        raise InputError(
+            f"{id_column!r} holds integers in {told['int64']} and strings in {told['string']}: make them all strings"
+        )
+    return next(iter(told), "string")
+
+
+def read(span: Span, column: str, id_column: str | None, ids: IdType) -> list[Row]:
+    """The span's rows, in order; without an id column, a row's id is its input and number, which sort as the rows do.
+
+    ids: what id_type() gave; a row that has no such id cannot be read. Raises InputError where the input cannot be
+    read, or is no longer what was cut.
+    """
+    rows = _rows(span, column, id_column)
+    if id_column:
+        return [row if row.id is not None and _type(row.id) == ids else _without_id(row, id_column) for row in rows]
+    return [Row(f"{span.path}:{span.first + i:010d}", row.text) for i, row in enumerate(rows)]
+
+
+def _rows(span: Span, column: str, id_column: str | None) -> list[Row]:
+    path = Path(span.path)
+    with _told(path):
+        if path.suffix in JSONL:
+            found = _read_lines(path, span, column, id_column)
+        else:
+            table = _read_table(path, span, [column, *([id_column] if id_column else [])])
+            ids = values(table[id_column]) if id_column else [None] * len(table)
+            found = [Row(_id(id_), text) for id_, text in zip(ids, values(table[column]), strict=True)]
+    if len(found) != span.rows:
+        raise InputError(f"{path} has other rows than when this run began: leave inputs alone, and begin again")
+    return found
+
+
+def _line_offsets(path: Path, columns: Sequence[str], rows: int) -> tuple[list[int], int]:
+    offsets, at, count = [], 0, 0
+    with path.open("rb") as file:
+        for line in file:
+            if count == 0 and isinstance(found := _json(line), dict):
+                _check_columns(path, list(found), columns)
+            if count % rows == 0:
+                offsets.append(at)
+            at += len(line)
+            count += 1
+    return offsets, count
+
+
+def _read_lines(path: Path, span: Span, column: str, id_column: str | None) -> list[Row]:
+    with path.open("rb") as file:
+        file.seek(span.offset)
+        return [_parsed(file.readline(), column, id_column) for _ in range(span.rows)]
+
+
+def _parsed(line: bytes, column: str, id_column: str | None) -> Row:
+    data = _json(line)
+    if isinstance(data, TextError):
+        return Row(None, data)
+    if not isinstance(data, dict):
+        return Row(None, TextError(f"is a JSON {type(data).__name__}, not an object with a field {column!r}"))
+    id_ = _id(data.get(id_column)) if id_column else None
+    return Row(id_, data[column] if column in data else TextError(f"has no field {column!r}"))
+
+
+def _json(line: bytes) -> object:
+    try:
+        return json.loads(line)
+    except (ValueError, RecursionError) as error:
+        return TextError(f"is not JSON: {error}")
+
+
+def _id(value: object) -> Id | None:
+    """The value, where Arrow's string or int64 can hold it."""
+    if isinstance(value, str):
+        return None if any("\ud800" <= character <= "\udfff" for character in value) else value
+    return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
+
+
+def _type(id_: Id) -> IdType:
+    return "int64" if isinstance(id_, int) else "string"
+
+
+def _without_id(row: Row, id_column: str) -> Row:
+    why = row.text if isinstance(row.text, TextError) else TextError(f"has no id in {id_column!r} of its input's type")
+    return Row(None, why)
+
+
+def _schema(path: Path) -> list[str]:
+    if path.suffix in PARQUET:
+        names: list[str] = pq.read_schema(path).names
+        return names
+    with _arrow(path) as reader:
+        names = reader.schema.names
+        return names
+
+
+def _count(path: Path) -> int:
+    if path.suffix in PARQUET:
+        count: int = pq.read_metadata(path).num_rows
+        return count
+    with _arrow(path) as reader:
+        return sum(batch.num_rows for batch in _batches(reader))
+
+
+def _read_table(path: Path, span: Span, columns: list[str]) -> pa.Table:
+    if path.suffix in PARQUET:
+        with pq.ParquetFile(path) as file:
+            groups, skip = _row_groups(file.metadata, span)
+            batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
+            return pa.Table.from_batches(_cut(batches, skip, span.rows), file.read_row_groups([], columns).schema)
+    with _arrow(path) as reader:
+        found = pa.Table.from_batches(_cut(_batches(reader), span.first, span.rows), reader.schema)
+        return found.select(columns)
+
+
+def _row_groups(metadata: Any, span: Span) -> tuple[list[int], int]:
+    """The row groups that hold the span, and how many rows of theirs go before it."""
+    groups: list[int] = []
+    skip = start = 0
+    for group in range(metadata.num_row_groups):
+        end = start + metadata.row_group(group).num_rows
+        if end > span.first and start < span.first + span.rows:
+            if not groups:
+                skip = span.first - start
+            groups.append(group)
+        start = end
+    return groups, skip
+
+
+def _cut(batches: Iterable[pa.RecordBatch], skip: int, rows: int) -> list[pa.RecordBatch]:
+    """`rows` rows after the first `skip`."""
+    found = []
+    for batch in batches:
+        taken = batch.slice(min(skip, batch.num_rows), rows)
+        skip -= min(skip, batch.num_rows)
+        rows -= taken.num_rows
+        found.append(taken)
+        if not rows:
+            break
+    return found
+
+
+@contextlib.contextmanager
+def _arrow(path: Path) -> Iterator[Any]:
+    """A reader of either of Arrow's two forms, mapped, so that only the rows that are asked for are read."""
+    with pa.memory_map(str(path)) as source:
+        try:
+            reader = pa.ipc.open_file(source)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            reader = pa.ipc.open_stream(source)
+        yield reader
+
+
+def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(reader, pa.RecordBatchFileReader):
+        return (reader.get_batch(i) for i in range(reader.num_record_batches))
+    return iter(reader)
+
+
+def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
+    for column in columns:
+        if column not in names:
+            raise InputError(f"{path} has no column {column!r}; it has: {', '.join(names)}")
+
+
+@contextlib.contextmanager
+def _told(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except InputError:
+        raise
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(f"cannot read {path}: {error}; mend it, or leave it out") from error
+
+
+def _wanted() -> str:
+    return f"give files, or folders of files, whose names end in {', '.join(SUFFIXES)}"

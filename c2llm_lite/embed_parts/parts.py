@@ -1,0 +1,137 @@
+"""Parts of an output: parquet files that are whole or absent, each with what it was made from and how in its schema.
+
+A part is written under a temporary name and renamed, so that one that is there is whole, whoever was killed. What was
+left out of it, and why, goes with it: the side file is made from the parts, and cannot disagree with them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ..bundle import sync
+from ..errors import OutputError
+from .inputs import Id, Span
+
+KEY = b"c2llm-lite"  # in the schema's metadata; its value is JSON
+# Names that Arrow's, Spark's and Ray's readers of a folder pass over.
+TEMPORARY = "_partial"
+LEFT_OUT = "_left_out.jsonl"
+
+
+def name(span: Span) -> str:
+    """The part's file name; names sort by row within an input, and two inputs of one name do not meet."""
+    path = Path(span.path)
+    return f"{path.stem}-{hashlib.sha256(span.path.encode()).hexdigest()[:8]}-{span.first:010d}.parquet"
+
+
+def write(
+    folder: Path,
+    span: Span,
+    settings: Mapping[str, Any],
+    ids: Sequence[Id | None],
+    vectors: pa.Array,
+    left_out: Sequence[Mapping[str, Any]],
+) -> None:
+    """The part is on the disk, under its name, when this returns; one of that name is replaced.
+
+    Raises OutputError where it cannot be written.
+    """
+    made = {"settings": settings, "input": asdict(span), "rows": len(ids), "left_out": left_out}
+    id_type = pa.int64() if settings["id_type"] == "int64" else pa.string()
+    table = pa.table({"id": pa.array(ids, id_type), "embedding": vectors})
+    table = table.replace_schema_metadata({KEY: json.dumps(made)})
+    # A worker that Ray takes for dead may still be writing the same part, on another node.
+    temporary = folder / TEMPORARY / f"{name(span)}.{platform.node()}.{os.getpid()}"
+    try:
+        temporary.parent.mkdir(parents=True, exist_ok=True)
+        pq.write_table(table, temporary, write_page_checksum=True, compression="zstd")
+        sync(temporary)
+        temporary.replace(folder / name(span))
+        sync(folder)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"could not write {folder / name(span)}: {error.strerror or error}; mend that, or free some space, and run "
+            "the same command again: finished parts are kept"
+        ) from error
+
+
+def made_already(folder: Path, spans: Sequence[Span], settings: Mapping[str, Any]) -> set[Span]:
+    """The spans whose parts are there and whole.
+
+    Raises OutputError where any part in the folder was made with another bundle or other settings, or one of these
+    from another input; and for a parquet file that is no part.
+    """
+    wanted = {name(span): span for span in spans}
+    found = set()
+    for path, made in _whole(folder):
+        _check(path, made["settings"], settings)
+        span = wanted.get(path.name)
+        if span and made["input"] != asdict(span):
+            raise OutputError(
+                f"{path} was made from another {span.path} than is there now: give rows that were added as a file of "
+                "their own, or choose another output folder"
+            )
+        if span:
+            found.add(span)
+    return found
+
+
+def write_left_out(folder: Path) -> int:
+    """Write the side file, a line of JSON for each row that was left out, from what the parts tell; how many."""
+    temporary = folder / TEMPORARY / LEFT_OUT
+    temporary.parent.mkdir(parents=True, exist_ok=True)
+    count = 0
+    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+        for _, made in _whole(folder):
+            for row in made["left_out"]:
+                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                count += 1
+    sync(temporary)
+    temporary.replace(folder / LEFT_OUT)
+    shutil.rmtree(folder / TEMPORARY)  # with what killed workers left there
+    sync(folder)
+    return count
+
+
+def _whole(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
+    """Each whole part of a folder, by name, with what its schema tells; a file that was cut is passed over."""
+    for path in sorted(folder.glob("*.parquet")):
+        try:
+            with pq.ParquetFile(path) as file:
+                metadata, rows = file.schema_arrow.metadata or {}, file.metadata.num_rows
+        except (pa.ArrowInvalid, OSError):
+            continue
+        if KEY not in metadata:
+            raise OutputError(
+                f"{path} is not a part that c2llm-lite wrote: choose a folder that is empty, or a run's own"
+            )
+        made: dict[str, Any] = json.loads(metadata[KEY])
+        if made["rows"] == rows:
+            yield path, made
+
+
+def _check(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) -> None:
+    differing = [name for name, value in settings.items() if found.get(name) != value]
+    if differing:
+        told = ", ".join(f"{name} {_short(found.get(name))}, now {_short(settings[name])}" for name in differing)
+        raise OutputError(
+            f"{path} was made with another {' and '.join(differing)} ({told}): give the same as then, or choose "
+            "another output folder"
+        )
+
+
+def _short(value: object) -> str:
+    shown = str(value)
+    return shown if len(shown) <= 40 else f"{shown[:12]}…"

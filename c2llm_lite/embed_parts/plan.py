@@ -1,0 +1,72 @@
+"""What a run has to do: inputs checked and cut, and the parts that are there set aside, before a cluster is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ..bundle import Bundle, open_bundle
+from ..embed_file.settings import Settings
+from ..errors import OutputError
+from ..vectors import Precision
+from . import inputs, parts
+from .inputs import Span
+from .rows import checked_prompt
+
+# About ten minutes of one core, the most that a kill loses and that the last actor keeps others waiting; 100 million
+# rows make 50,000 files of 7 MB.
+PART_ROWS = 2048
+
+
+@dataclass(frozen=True)
+class Plan:
+    """settings: what decides a part's content. there: how many of the inputs' parts are there; missing: the others."""
+
+    bundle: Bundle
+    output: Path
+    settings: dict[str, Any]
+    there: int
+    missing: list[Span]
+
+
+def plan(
+    bundle: str | Path,
+    sources: Sequence[str | Path],
+    output: str | Path,
+    *,
+    column: str = "text",
+    id_column: str | None = None,
+    prompt_name: str | None = None,
+    prompt: str | None = None,
+    dim: int | None = None,
+    precision: Precision = "float32",
+    part_rows: int = PART_ROWS,
+) -> Plan:
+    """How to embed `sources` into parts in the folder `output`; nothing is written yet.
+
+    sources: files, or folders of them, in parquet, JSONL or Arrow (a file or a stream). column: the texts'. id_column:
+    strings or integers that go with the vectors; without one an id is "input:row", the input's whole path with it.
+    prompt_name to precision: as Embedder.embed takes them. part_rows: rows to a part, a task of Ray's.
+
+    Raises BundleError where the bundle cannot be read here; InputError for an input that is missing, cannot be read or
+    lacks a column; OutputError for a part in `output` that was made with another bundle, other settings or from another
+    input; ValueError for an argument out of range.
+    """
+    opened = open_bundle(Path(bundle).absolute())
+    prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
+    if part_rows < 1:
+        raise ValueError(f"part_rows is {part_rows}; give 1 or more")
+    output = Path(output).absolute()
+    if output.exists() and not output.is_dir():
+        raise OutputError(f"{output} is a file: choose a folder for the parts")
+    columns = [column, *([id_column] if id_column else [])]
+    spans = [span for path in inputs.files(sources) for span in inputs.spans(path.absolute(), columns, part_rows)]
+    settings = asdict(Settings.of(opened, prefix, dim, precision, column)) | {
+        "id": id_column,
+        "id_type": inputs.id_type(spans, column, id_column),
+        "part_rows": part_rows,
+    }
+    there = parts.made_already(output, spans, settings)
+    return Plan(opened, output, settings, len(there), [span for span in spans if span not in there])

@@ -1,0 +1,101 @@
+"""The parts that a plan misses, made on Ray Data: a span is read, embedded and written by one task of an actor.
+
+So vectors never travel, and a task that Ray runs again, because its actor was killed, writes the same part again under
+the same name: nothing is lost and nothing is there twice. Ray's dataset here is the list of spans, a block each.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+
+from ..integrations.ray import OnNode, Shipped, actor_pool, vectors_array, worker_memory
+from . import inputs, parts
+from .inputs import Span
+from .plan import Plan
+from .rows import embed_rows
+
+
+@dataclass(frozen=True)
+class Written:
+    """parts and rows: made by this run. left_out: lines of the side file, which tells of every part in the folder."""
+
+    parts: int
+    rows: int
+    left_out: int
+
+
+def run(
+    plan: Plan,
+    *,
+    shipped: Shipped | None = None,
+    actors: int | None = None,
+    cpus_per_actor: int = 1,
+    gpus_per_actor: float = 0,
+) -> Written:
+    """Make the missing parts on the cluster that ray.init() reached; then the side file, output/_left_out.jsonl.
+
+    Inputs and output lie on a file system that every node shares with this process, and so does the bundle, unless it
+    was shipped. actors: None is as many as the cluster's CPUs (and GPUs) hold now.
+
+    A part has the columns id and embedding (a list of d), in the input's order. Raises BundleError where a node cannot
+    read the bundle or has another, InputError where it cannot read an input, OutputError where a part cannot be
+    written; Ray's errors for its own.
+    """
+    if cpus_per_actor < 1:
+        raise ValueError(f"cpus_per_actor is {cpus_per_actor}; give 1 or more")
+    done = []
+    if plan.missing:
+        plan.output.mkdir(parents=True, exist_ok=True)
+        node = OnNode(shipped or plan.bundle.folder, plan.bundle.sha256, cpus_per_actor)
+        size = min(actors or _actors_that_fit(cpus_per_actor, gpus_per_actor), len(plan.missing))
+        spans = ray.data.from_items([asdict(span) for span in plan.missing], override_num_blocks=len(plan.missing))
+        made = spans.map(
+            _MakePart,
+            fn_constructor_args=(node, plan.settings, plan.output),
+            # A second span in an actor's hands would wait for the first, at the end with other actors idle.
+            compute=actor_pool(size, in_flight=1),
+            num_cpus=cpus_per_actor,
+            num_gpus=gpus_per_actor,
+            memory=worker_memory(plan.bundle),
+        )
+        made.context.raise_original_map_exception = True  # else Ray keeps a worker's error as text alone
+        try:
+            done = made.take_all()
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from error
+    left_out = parts.write_left_out(plan.output) if plan.output.exists() else 0
+    return Written(len(done), sum(row["rows"] for row in done), left_out)
+
+
+class _MakePart:
+    """Ray's callable class: constructed once an actor, called with each span."""
+
+    def __init__(self, node: OnNode, settings: dict[str, Any], output: Path) -> None:
+        self._node = node
+        self._settings = settings
+        self._output = output
+
+    def __call__(self, span_fields: dict[str, Any]) -> dict[str, Any]:
+        span = Span(**span_fields)
+        settings = self._settings
+        rows = inputs.read(span, settings["field"], settings["id"], settings["id_type"])
+        made = {name: settings[name] for name in ("prompt", "dim", "precision")}
+        done = embed_rows(self._node.model, [row.text for row in rows], **made)
+        left_out = [
+            {"input": span.path, "row": span.first + i, "id": rows[i].id, "reason": reason}
+            for i, reason in sorted(done.left_out.items())
+        ]
+        vectors = vectors_array(done.vectors, list(range(len(done.kept))), len(done.kept))
+        parts.write(self._output, span, settings, [rows[i].id for i in done.kept], vectors, left_out)
+        return {"part": parts.name(span), "rows": len(done.kept)}
+
+
+def _actors_that_fit(cpus: int, gpus: float) -> int:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    by_cpus = [node.get("CPU", 0) // cpus for node in nodes]
+    by_gpus = [node.get("GPU", 0) // gpus for node in nodes] if gpus else by_cpus
+    return max(1, int(sum(map(min, by_cpus, by_gpus))))
