@@ -73,7 +73,7 @@ def test_the_report_tells_each_target_s_loss_and_costs(report):
 def test_a_target_that_fails_does_not_lose_the_others(report):
     result = json.loads((report / "results.json").read_text())
     assert list(result["failed"]) == ["gguf:q9_9"]
-    assert "q9_9 is not a type this package writes" in result["failed"]["gguf:q9_9"]
+    assert "q9_9 is not a kind this package writes" in result["failed"]["gguf:q9_9"]
     assert any("gguf:q9_9 could not be measured" in told for told in result["not_measured"])
 
 

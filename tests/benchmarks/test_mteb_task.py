@@ -15,7 +15,7 @@ DATASET = {
             "corpus": Dataset.from_list(
                 [
                     {"id": "d1", "title": "add", "text": "def add(): ..."},
-                    {"id": "d2", "title": "", "text": "class A: ..."},
+                    {"id": "d2", "title": "", "text": "class A:"},
                 ]
             ),
             "relevant_docs": {"q1": {"d1": 1}, "q2": {}},
