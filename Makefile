@@ -8,7 +8,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench tables bench-engines bench-peers bench-search bench-torch bench-memory head clean
+.PHONY: setup demo test lint bench tables bench-engines bench-peers bench-search bench-torch bench-ray bench-memory head clean
 
 setup: $(READY)
 
@@ -65,6 +65,11 @@ bench-search: setup $(STANDIN)/config.json
 	test -d build/bench/search-bundle || $(CLI) convert $(STANDIN) -o build/bench/search-bundle --to openvino:int8
 	$(PY) -m c2llm_lite.benchmarks.search_stdlib build/bench/search-bundle
 	$(PY) -m c2llm_lite.benchmarks.search_speed
+
+# Two actors of one core beside one embed() of two threads, and five workers killed.
+bench-ray: setup $(STANDIN)/config.json
+	test -d build/bench/ray-bundle || $(CLI) convert $(STANDIN) -o build/bench/ray-bundle --to gguf:q8_0
+	$(PY) -m c2llm_lite.benchmarks.ray_scaling build/bench/ray-bundle
 
 # Speed of PyTorch's batches, and what int8 activations cost without smoothing.
 bench-torch: setup $(STANDIN)/config.json
