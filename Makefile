@@ -8,7 +8,8 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint bench tables bench-engines bench-peers bench-search bench-serve bench-torch bench-memory head clean
+.PHONY: setup demo test lint clean head tables
+.PHONY: bench bench-engines bench-memory bench-peers bench-ray bench-search bench-serve bench-torch
 
 setup: $(READY)
 
@@ -71,6 +72,10 @@ bench-search: setup build/bench/openvino-int8
 # The server under load beside embed(): about five minutes.
 bench-serve: setup build/bench/openvino-int8
 	$(PY) -m c2llm_lite.benchmarks.serve_load build/bench/openvino-int8
+
+# Two actors of one core beside one embed() of two threads, and five workers killed.
+bench-ray: setup build/bench/gguf-q8_0
+	$(PY) -m c2llm_lite.benchmarks.ray_scaling build/bench/gguf-q8_0
 
 # Speed of PyTorch's batches, and what int8 activations cost without smoothing.
 bench-torch: setup build/bench/torch-fp32 build/bench/torch-bf16

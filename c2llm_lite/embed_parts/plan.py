@@ -15,8 +15,8 @@ from . import inputs, parts
 from .inputs import Span
 from .rows import checked_prompt
 
-# About ten minutes of one core, the most that a kill loses and that the last actor keeps others waiting; 100 million
-# rows make 50,000 files of 7 MB.
+# A quarter of an hour of one core at the stand-in's measured rate (standin_speed.json, openvino:int8): the most that a
+# kill loses, and that the last actor keeps the others waiting. 100 million rows make 49,000 files of 7 MB.
 PART_ROWS = 2048
 
 
