@@ -27,7 +27,7 @@ from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, open_engine, setting
 from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 
-from .hardware import stamp
+from .hardware import Stolen, stamp
 from .pairs import stdlib_pairs
 
 RESULTS = Path(__file__).with_name("results") / "openvino_batching.json"
@@ -62,6 +62,7 @@ def main(folder: str) -> None:
             engine.pool([texts[i] for i in pack], queries)
 
     slots = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
+    stolen = Stolen()
     seconds = _interleaved({"padded": run_padded, "packed": run_packed, "flat": run_flat})
     result = {
         "target": bundle.manifest.target,
@@ -72,6 +73,7 @@ def main(folder: str) -> None:
         "tokens_per_second": {way: round(sum(lengths) / float(np.median(s)), 1) for way, s in seconds.items()},
         "seconds": seconds,
         "load": os.getloadavg()[0],
+        "stolen": stolen.share(),
         "machine": stamp(),
     }
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")

@@ -26,7 +26,7 @@ from c2llm_lite.engines.torch_backbone import ATTENTION
 from c2llm_lite.packing import packs
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
 
-from .hardware import stamp
+from .hardware import Stolen, stamp
 from .pairs import stdlib_pairs
 
 RESULTS = Path(__file__).with_name("results") / "torch_batching.json"
@@ -47,6 +47,7 @@ def main(folder: str) -> None:
         way: {size: [] for size in BATCH_TOKENS} for way in ("flat", "padded")
     }
     padding: dict[int, float] = {}
+    stolen = Stolen()
     for repeat in range(ROUNDS + 1):  # the first warms up
         for size in BATCH_TOKENS:
             batches = list(packs(lengths, tokens=size, texts=engine.batch_texts))
@@ -73,6 +74,7 @@ def main(folder: str) -> None:
         "tokens_per_second_by_batch_tokens": rates,
         "padding_by_batch_tokens": padding,
         "seconds": seconds,
+        "stolen": stolen.share(),
         "on": stamp(),
     }
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
