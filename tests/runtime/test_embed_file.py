@@ -39,7 +39,8 @@ class Model:
     prompts = {"query": "find: "}  # noqa: RUF012
 
     def __init__(self, bundle: str = "b" * 64, max_tokens: int = 16, seconds: float = 0) -> None:
-        manifest = SimpleNamespace(source=SimpleNamespace(name="C2LLM-tiny"), target="gguf:f16")
+        source = SimpleNamespace(name="C2LLM-tiny")
+        manifest = SimpleNamespace(source=source, target="gguf:f16", width=self.dim, max_tokens=max_tokens)
         self.bundle = SimpleNamespace(sha256=bundle, manifest=manifest)
         self.max_tokens = max_tokens
         self.calls: list[list[str]] = []
