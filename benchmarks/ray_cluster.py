@@ -13,6 +13,7 @@ import ray
 from ray.cluster_utils import Cluster
 
 OBJECT_STORE = 10**8  # bytes, of each node
+_SELF = Path("/proc") / str(os.getpid())
 
 
 @contextlib.contextmanager
@@ -33,16 +34,25 @@ def cluster(nodes: int) -> Iterator[str]:
 
 
 def kill_worker() -> bool:
-    """SIGKILL one process in which an actor of Ray Data is at work on a task; False where none is.
+    """SIGKILL one process of cluster()'s in which an actor of Ray Data is at work on a task; False where none is.
 
-    Ray sets its processes' titles: ray::MapWorker(…).submit while a task runs.
+    Ray sets its processes' titles: ray::MapWorker(…).submit while a task runs. Each is its node's child, and the nodes
+    are this process's: another cluster on this machine is left alone.
     """
     for process in Path("/proc").glob("[0-9]*"):
         try:
             title = (process / "cmdline").read_bytes()
         except OSError:
             continue  # it has ended
-        if title.startswith(b"ray::MapWorker") and b".submit" in title:
+        if title.startswith(b"ray::MapWorker") and b".submit" in title and _parent(_parent(process)) == _SELF:
             os.kill(int(process.name), signal.SIGKILL)
             return True
     return False
+
+
+def _parent(process: Path) -> Path:
+    try:
+        status = (process / "status").read_text().splitlines()
+    except OSError:
+        return process
+    return process.with_name(next(line.split()[1] for line in status if line.startswith("PPid:")))

@@ -88,7 +88,13 @@ def embed_file(
 
     none = embed([])  # (0, d); checks the arguments before a file is touched
     settings = Settings.of(
-        model.bundle, prefix, dim, precision, field, normalize=normalize, max_tokens=model.max_tokens
+        model.bundle,
+        prompt=prefix,
+        dim=dim or model.dim,
+        precision=precision,
+        normalize=normalize,
+        max_tokens=model.max_tokens,
+        field=field,
     )
     with open_texts(source, field=field, prompted=bool(prefix)) as texts:
         if output.is_dir() or (output.exists() and source.exists() and output.samefile(source)):

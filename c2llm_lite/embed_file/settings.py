@@ -31,15 +31,14 @@ class Settings:
     def of(
         cls,
         bundle: Bundle,
-        prompt: str,
-        dim: int | None,
-        precision: Precision,
-        field: str | None,
         *,
-        normalize: bool = True,
-        max_tokens: int | None = None,
+        prompt: str,
+        dim: int,
+        precision: Precision,
+        normalize: bool,
+        max_tokens: int,
+        field: str | None,
     ) -> Settings:
-        """max_tokens: None is the bundle's own."""
         manifest = bundle.manifest
         return cls(
             format=FORMAT,
@@ -47,10 +46,10 @@ class Settings:
             source=manifest.source.name,
             target=manifest.target,
             prompt=prompt,
-            dim=dim or manifest.width,
+            dim=dim,
             precision=precision,
             normalize=normalize,
-            max_tokens=max_tokens or manifest.max_tokens,
+            max_tokens=max_tokens,
             field=field,
         )
 

@@ -11,20 +11,17 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Literal, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from ..bundle import file_sha256
 from ..errors import InputError, TextError
+from . import tables
 from .rows import values
 
-PARQUET = (".parquet",)
 JSONL = (".jsonl", ".ndjson")
-ARROW = (".arrow", ".feather", ".ipc")
-SUFFIXES = (*PARQUET, *JSONL, *ARROW)
-BATCH_ROWS = 1024  # of a parquet file decoded at a time: a row group may hold a million
+SUFFIXES = (*tables.PARQUET, *JSONL, *tables.ARROW)
 
 Id = str | int
 IdType = Literal["int64", "string"]
@@ -73,8 +70,8 @@ def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
         if path.suffix in JSONL:
             offsets, count = _line_offsets(path, columns, rows)
         else:
-            _check_columns(path, _schema(path), columns)
-            count = _count(path)
+            names, count = tables.shape(path)
+            _check_columns(path, names, columns)
             offsets = [0] * -(-count // rows)
         sha256 = file_sha256(path)
     starts = range(0, count, rows)
@@ -117,7 +114,7 @@ def _rows(span: Span, column: str, id_column: str | None) -> list[Row]:
         if path.suffix in JSONL:
             found = _read_lines(path, span, column, id_column)
         else:
-            table = _read_table(path, span, [column, *([id_column] if id_column else [])])
+            table = tables.read(path, span.first, span.rows, [column, *([id_column] if id_column else [])])
             ids = values(table[id_column]) if id_column else [None] * len(table)
             found = [Row(_id(id_), text) for id_, text in zip(ids, values(table[column]), strict=True)]
     if len(found) != span.rows:
@@ -175,79 +172,6 @@ def _type(id_: Id) -> IdType:
 def _without_id(row: Row, id_column: str) -> Row:
     why = row.text if isinstance(row.text, TextError) else TextError(f"has no id in {id_column!r} of its input's type")
     return Row(None, why)
-
-
-def _schema(path: Path) -> list[str]:
-    if path.suffix in PARQUET:
-        names: list[str] = pq.read_schema(path).names
-        return names
-    with _arrow(path) as reader:
-        names = reader.schema.names
-        return names
-
-
-def _count(path: Path) -> int:
-    if path.suffix in PARQUET:
-        count: int = pq.read_metadata(path).num_rows
-        return count
-    with _arrow(path) as reader:
-        return sum(batch.num_rows for batch in _batches(reader))
-
-
-def _read_table(path: Path, span: Span, columns: list[str]) -> pa.Table:
-    if path.suffix in PARQUET:
-        with pq.ParquetFile(path) as file:
-            groups, skip = _row_groups(file.metadata, span)
-            batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
-            return pa.Table.from_batches(_cut(batches, skip, span.rows), file.read_row_groups([], columns).schema)
-    with _arrow(path) as reader:
-        found = pa.Table.from_batches(_cut(_batches(reader), span.first, span.rows), reader.schema)
-        return found.select(columns)
-
-
-def _row_groups(metadata: Any, span: Span) -> tuple[list[int], int]:
-    """The row groups that hold the span, and how many rows of theirs go before it."""
-    groups: list[int] = []
-    skip = start = 0
-    for group in range(metadata.num_row_groups):
-        end = start + metadata.row_group(group).num_rows
-        if end > span.first and start < span.first + span.rows:
-            if not groups:
-                skip = span.first - start
-            groups.append(group)
-        start = end
-    return groups, skip
-
-
-def _cut(batches: Iterable[pa.RecordBatch], skip: int, rows: int) -> list[pa.RecordBatch]:
-    """`rows` rows after the first `skip`."""
-    found = []
-    for batch in batches:
-        taken = batch.slice(min(skip, batch.num_rows), rows)
-        skip -= min(skip, batch.num_rows)
-        rows -= taken.num_rows
-        found.append(taken)
-        if not rows:
-            break
-    return found
-
-
-@contextlib.contextmanager
-def _arrow(path: Path) -> Iterator[Any]:
-    """A reader of either of Arrow's two forms, mapped, so that only the rows that are asked for are read."""
-    with pa.memory_map(str(path)) as source:
-        try:
-            reader = pa.ipc.open_file(source)
-        except pa.ArrowInvalid:
-            source.seek(0)
-            reader = pa.ipc.open_stream(source)
-        yield reader
-
-
-def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
-    if isinstance(reader, pa.RecordBatchFileReader):
-        return (reader.get_batch(i) for i in range(reader.num_record_batches))
-    return iter(reader)
 
 
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:

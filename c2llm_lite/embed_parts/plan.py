@@ -63,10 +63,16 @@ def plan(
         raise OutputError(f"{output} is a file: choose a folder for the parts")
     columns = [column, *([id_column] if id_column else [])]
     spans = [span for path in inputs.files(sources) for span in inputs.spans(path.absolute(), columns, part_rows)]
-    settings = asdict(Settings.of(opened, prefix, dim, precision, column)) | {
-        "id": id_column,
-        "id_type": inputs.id_type(spans, column, id_column),
-        "part_rows": part_rows,
-    }
+    made = Settings.of(
+        opened,
+        prompt=prefix,
+        dim=dim or opened.manifest.width,
+        precision=precision,
+        normalize=True,
+        max_tokens=opened.manifest.max_tokens,
+        field=column,
+    )
+    types = inputs.id_type(spans, column, id_column)
+    settings = asdict(made) | {"id": id_column, "id_type": types, "part_rows": part_rows}
     there = parts.made_already(output, spans, settings)
     return Plan(opened, output, settings, len(there), [span for span in spans if span not in there])

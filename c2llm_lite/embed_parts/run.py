@@ -47,28 +47,37 @@ def run(
     """
     if cpus_per_actor < 1:
         raise ValueError(f"cpus_per_actor is {cpus_per_actor}; give 1 or more")
-    done = []
     if plan.missing:
         plan.output.mkdir(parents=True, exist_ok=True)
-        node = OnNode(shipped or plan.bundle.folder, plan.bundle.sha256, cpus_per_actor)
-        size = min(actors or _actors_that_fit(cpus_per_actor, gpus_per_actor), len(plan.missing))
-        spans = ray.data.from_items([asdict(span) for span in plan.missing], override_num_blocks=len(plan.missing))
-        made = spans.map(
-            _MakePart,
-            fn_constructor_args=(node, plan.settings, plan.output),
-            # A second span in an actor's hands would wait for the first, at the end with other actors idle.
-            compute=actor_pool(size, in_flight=1),
-            num_cpus=cpus_per_actor,
-            num_gpus=gpus_per_actor,
-            memory=worker_memory(plan.bundle),
-        )
-        made.context.raise_original_map_exception = True  # else Ray keeps a worker's error as text alone
-        try:
-            done = made.take_all()
-        except ray.exceptions.RayTaskError as error:
-            raise error.cause from error
+    try:
+        if ray.util.client.ray.is_connected():  # ray://…, over which Ray Data does not work: it runs in the cluster
+            make = ray.remote(num_cpus=0)(_make)
+            rows = ray.get(make.remote(plan, shipped, actors, cpus_per_actor, gpus_per_actor))
+        else:
+            rows = _make(plan, shipped, actors, cpus_per_actor, gpus_per_actor)
+    except ray.exceptions.RayTaskError as error:
+        raise error.cause from error
     left_out = parts.write_left_out(plan.output) if plan.output.exists() else 0
-    return Written(len(done), sum(row["rows"] for row in done), left_out)
+    return Written(len(plan.missing), rows, left_out)
+
+
+def _make(plan: Plan, shipped: Shipped | None, actors: int | None, cpus: int, gpus: float) -> int:
+    """The vectors in the parts that were missing, and are there when this returns."""
+    if not plan.missing:
+        return 0
+    spans = ray.data.from_items([asdict(span) for span in plan.missing], override_num_blocks=len(plan.missing))
+    node = OnNode(shipped or plan.bundle.folder, plan.bundle.sha256, cpus)
+    made = spans.map(
+        _MakePart,
+        fn_constructor_args=(node, plan.settings, plan.output),
+        # A second span in an actor's hands would wait for the first, at the end with other actors idle.
+        compute=actor_pool(min(actors or _actors_that_fit(cpus, gpus), len(plan.missing)), in_flight=1),
+        num_cpus=cpus,
+        num_gpus=gpus,
+        memory=worker_memory(plan.bundle),
+    )
+    made.context.raise_original_map_exception = True  # else Ray keeps a worker's error as text alone
+    return sum(row["rows"] for row in made.take_all())
 
 
 class _MakePart:

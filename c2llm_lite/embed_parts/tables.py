@@ -1,0 +1,80 @@
+"""Rows out of the middle of a parquet or Arrow file, without reading what goes before or after them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+PARQUET = (".parquet",)
+ARROW = (".arrow", ".feather", ".ipc")
+BATCH_ROWS = 1024  # of a parquet file decoded at a time: a row group may hold a million
+
+
+def shape(path: Path) -> tuple[list[str], int]:
+    """The names of the columns, and how many rows there are. Raises pyarrow's errors, or OSError."""
+    if path.suffix in PARQUET:
+        with pq.ParquetFile(path) as file:
+            return file.schema_arrow.names, file.metadata.num_rows
+    with _arrow(path) as reader:
+        return reader.schema.names, sum(batch.num_rows for batch in _batches(reader))
+
+
+def read(path: Path, first: int, rows: int, columns: list[str]) -> pa.Table:
+    """`rows` rows from the one numbered `first` on, fewer where the file ends."""
+    if path.suffix in PARQUET:
+        with pq.ParquetFile(path) as file:
+            groups, skip = _row_groups(file.metadata, first, rows)
+            batches = file.iter_batches(BATCH_ROWS, row_groups=groups, columns=columns)
+            return pa.Table.from_batches(_cut(batches, skip, rows), file.read_row_groups([], columns).schema)
+    with _arrow(path) as reader:
+        return pa.Table.from_batches(_cut(_batches(reader), first, rows), reader.schema).select(columns)
+
+
+def _row_groups(metadata: Any, first: int, rows: int) -> tuple[list[int], int]:
+    """The row groups that hold these rows, and how many of theirs go before them."""
+    groups: list[int] = []
+    skip = start = 0
+    for group in range(metadata.num_row_groups):
+        end = start + metadata.row_group(group).num_rows
+        if end > first and start < first + rows:
+            if not groups:
+                skip = first - start
+            groups.append(group)
+        start = end
+    return groups, skip
+
+
+def _cut(batches: Iterable[pa.RecordBatch], skip: int, rows: int) -> list[pa.RecordBatch]:
+    """`rows` rows after the first `skip`."""
+    found = []
+    for batch in batches:
+        taken = batch.slice(min(skip, batch.num_rows), rows)
+        skip -= min(skip, batch.num_rows)
+        rows -= taken.num_rows
+        found.append(taken)
+        if not rows:
+            break
+    return found
+
+
+@contextlib.contextmanager
+def _arrow(path: Path) -> Iterator[Any]:
+    """A reader of either of Arrow's two forms, mapped, so that only the rows that are asked for are read."""
+    with pa.memory_map(str(path)) as source:
+        try:
+            reader = pa.ipc.open_file(source)
+        except pa.ArrowInvalid:
+            source.seek(0)
+            reader = pa.ipc.open_stream(source)
+        yield reader
+
+
+def _batches(reader: Any) -> Iterator[pa.RecordBatch]:
+    if isinstance(reader, pa.RecordBatchFileReader):
+        return (reader.get_batch(i) for i in range(reader.num_record_batches))
+    return iter(reader)
