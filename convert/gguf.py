@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
+from c2llm_lite.engines.llama_cpp_library import ggml
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
@@ -144,13 +145,7 @@ class Quantiser:
     """ggml's quantiser, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
 
     def __init__(self) -> None:
-        try:
-            folder = import_module("llama_cpp._ggml").libggml_base_path
-            load = import_module("llama_cpp._ctypes_extensions").load_shared_library
-        except ImportError as error:
-            raise MissingDependencyError("llama-cpp-python", "llama-cpp", "a gguf target") from error
-        library = load("ggml-base", folder)  # "ggml", which llama_cpp holds, lacks the symbol on Windows
-        self._chunk = library.ggml_quantize_chunk
+        self._chunk = ggml("ggml-base", "a gguf target").ggml_quantize_chunk
         self._chunk.restype = ctypes.c_size_t
         pointer, count = ctypes.c_void_p, ctypes.c_int64
         # (type, source, destination, first weight, rows, row width, importance or NULL)
@@ -178,7 +173,8 @@ class Quantiser:
         return out
 
 
-def _add_metadata(gguf: Any, writer: Any, backbone: Backbone) -> None:
+def add_shape(writer: Any, backbone: Backbone) -> None:
+    """A Qwen2 backbone's shape, under GGUF's keys; writer: gguf-py's."""
     writer.add_context_length(backbone.max_positions)
     writer.add_embedding_length(backbone.hidden)
     writer.add_block_count(backbone.layers)
@@ -187,6 +183,10 @@ def _add_metadata(gguf: Any, writer: Any, backbone: Backbone) -> None:
     writer.add_head_count_kv(backbone.kv_heads)
     writer.add_rope_freq_base(backbone.rope_theta)
     writer.add_layer_norm_rms_eps(backbone.rms_norm_eps)
+
+
+def _add_metadata(gguf: Any, writer: Any, backbone: Backbone) -> None:
+    add_shape(writer, backbone)
     writer.add_pooling_type(gguf.PoolingType.NONE)
     writer.add_quantization_version(gguf.GGML_QUANT_VERSION)
     writer.add_tokenizer_model("none")

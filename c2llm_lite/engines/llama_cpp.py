@@ -12,7 +12,6 @@ import functools
 import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
-from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,11 +20,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..bundle import TOKEN_EMBEDDINGS, Bundle
-from ..errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
+from ..errors import BundleError, DeviceError, OutOfMemoryError
 from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
 from . import TokenIds
 from .llama_cpp_buffers import avoid_amx
+from .llama_cpp_library import library
 from .prefix import Prefix
 
 BACKBONE = "backbone.gguf"
@@ -48,11 +48,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     """
     if device not in ("auto", "cpu"):
         raise DeviceError(f"device is {device!r}, and a gguf bundle runs on the CPU: give 'auto' or 'cpu'")
-    try:
-        llama = import_module("llama_cpp.llama_cpp")
-    except ImportError as error:
-        raise MissingDependencyError("llama-cpp-python", "llama-cpp", "a gguf bundle") from error
-    return LlamaCpp(bundle, llama, threads, max_tokens)
+    return LlamaCpp(bundle, library("llama_cpp", "a gguf bundle"), threads, max_tokens)
 
 
 class LlamaCpp:

@@ -9,8 +9,9 @@ AVX, stay: without them 4-bit weights run at half the speed.
 from __future__ import annotations
 
 import ctypes
-from importlib import import_module
 from typing import Any
+
+from .llama_cpp_library import ggml
 
 CPU_DEVICE = 0  # enum ggml_backend_dev_type
 AMX, REPACKED = "AMX", "CPU_REPACK"  # names of ggml's buffer types
@@ -44,9 +45,7 @@ def avoid_amx(params: Any, kind: str, rows: tuple[int, ...]) -> Any:
 
 def _special_buffers() -> dict[str, int]:
     """The CPU's special buffer types by name, as ggml lists them."""
-    folder = import_module("llama_cpp._ggml").libggml_base_path
-    load = import_module("llama_cpp._ctypes_extensions").load_shared_library
-    base, registry = load("ggml-base", folder), load("ggml", folder)
+    base, registry = ggml("ggml-base", "a gguf bundle"), ggml("ggml", "a gguf bundle")
     pointer = ctypes.c_void_p
 
     def function(library: Any, name: str, *arguments: Any) -> Any:

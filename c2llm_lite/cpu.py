@@ -1,0 +1,50 @@
+"""Which instructions beyond the common base this x86-64 CPU has, so that a library that needs them can be refused.
+
+A library built for a newer CPU does not raise: its first unknown instruction kills the process.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable
+from pathlib import Path
+
+_CPUINFO = Path("/proc/cpuinfo")
+_ECX, _EBX = 2, 1
+# Leaf of glibc's table (CPUID_INDEX_1 and CPUID_INDEX_7 of <sys/platform/x86.h>), register, bit.
+_BITS = {
+    "avx": (0, _ECX, 28),
+    "fma": (0, _ECX, 12),
+    "f16c": (0, _ECX, 29),
+    "avx2": (1, _EBX, 5),
+    "bmi2": (1, _EBX, 8),
+}
+
+
+class _Leaf(ctypes.Structure):
+    """struct cpuid_feature: what the CPU has, and which of it the operating system lets programs use."""
+
+    _fields_ = (("cpuid", ctypes.c_uint * 4), ("active", ctypes.c_uint * 4))
+
+
+def lacking(instructions: Iterable[str]) -> list[str]:
+    """Those of `instructions` (named as in /proc/cpuinfo) that cannot be run here; none where nothing can tell."""
+    known = _known()
+    return [name for name in instructions if known is not None and name not in known]
+
+
+def _known() -> set[str] | None:
+    try:
+        leaf = ctypes.CDLL(None)["__x86_get_cpuid_feature_leaf"]  # glibc 2.33; unlike /proc/cpuinfo right in emulators
+    except (AttributeError, OSError, TypeError):  # TypeError: Windows has no library without a name
+        return _listed()
+    leaf.restype = ctypes.POINTER(_Leaf)
+    return {name for name, (index, register, bit) in _BITS.items() if leaf(index)[0].active[register] >> bit & 1}
+
+
+def _listed() -> set[str] | None:
+    try:
+        lines = _CPUINFO.read_text().splitlines()
+    except OSError:
+        return None
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), None)

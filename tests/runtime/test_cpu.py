@@ -1,0 +1,98 @@
+"""What this CPU can run, and what is refused because it cannot."""
+
+import ctypes
+import json
+import sys
+
+import pytest
+
+from c2llm_lite import cpu
+from c2llm_lite.engines import llama_cpp_library
+from c2llm_lite.errors import DeviceError, MissingDependencyError
+
+CPUINFO = "processor\t: 0\nflags\t\t: fpu sse4_2 avx fma\nbugs\t\t: spectre_v1\n"
+
+
+@pytest.fixture
+def listed(monkeypatch, tmp_path):
+    """A CPU that only /proc/cpuinfo tells of; returns the file."""
+
+    def nothing(_name):
+        raise OSError
+
+    monkeypatch.setattr(cpu.ctypes, "CDLL", nothing)
+    monkeypatch.setattr(cpu, "_CPUINFO", tmp_path / "cpuinfo")
+    return tmp_path / "cpuinfo"
+
+
+@pytest.fixture
+def nothing_imported():
+    """No module of llama_cpp, and afterwards those that there were."""
+
+    def taken():
+        return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "llama_cpp"}
+
+    before = taken()
+    yield
+    taken()
+    sys.modules.update(before)
+
+
+@pytest.fixture
+def built_for(nothing_imported, tmp_path, monkeypatch):
+    """A llama_cpp package whose libraries were built for these instructions, and which notes that it was imported."""
+
+    def make(*instructions: str):
+        folder = tmp_path / "llama_cpp"
+        (folder / "lib").mkdir(parents=True)
+        (folder / llama_cpp_library.FLOOR).write_text(json.dumps(instructions))
+        (folder / "__init__.py").write_text("")
+        (folder / "llama_cpp.py").write_text("imported = True")
+        monkeypatch.syspath_prepend(tmp_path)
+
+    return make
+
+
+def test_both_sources_agree():
+    if not hasattr(ctypes.CDLL(None), "__x86_get_cpuid_feature_leaf"):
+        pytest.skip("this C library does not tell what the CPU has")
+    listed = cpu._listed()
+    assert listed is not None
+    assert cpu._known() == listed & set(cpu._BITS)
+
+
+def test_an_unknown_instruction_is_lacking():
+    if cpu._known() is None:
+        pytest.skip("nothing here tells what the CPU has")
+    assert cpu.lacking(["sse9"]) == ["sse9"]
+
+
+def test_what_the_system_lists(listed):
+    listed.write_text(CPUINFO)
+    assert cpu.lacking(["avx", "avx2", "fma", "bmi2"]) == ["avx2", "bmi2"]
+
+
+@pytest.mark.parametrize("content", [None, "processor : 0\n"])
+def test_where_nothing_can_tell_nothing_is_lacking(listed, content):
+    if content is not None:
+        listed.write_text(content)
+    assert cpu.lacking(["avx2"]) == []
+
+
+def test_a_library_for_a_newer_cpu_is_refused_before_it_is_imported(built_for):
+    built_for("avx2", "sse9")
+    with pytest.raises(DeviceError, match="needs a CPU with sse9"):
+        llama_cpp_library.library("llama_cpp", "a gguf bundle")
+    assert "llama_cpp" not in sys.modules
+
+
+def test_a_library_for_this_cpu_is_imported(built_for):
+    built_for()
+    assert llama_cpp_library.library("llama_cpp", "a gguf bundle").imported
+
+
+def test_a_missing_library_is_named_with_its_extra(nothing_imported, monkeypatch):
+    monkeypatch.setattr(llama_cpp_library, "find_spec", lambda _name: None)
+    monkeypatch.setitem(sys.modules, "llama_cpp", None)
+    with pytest.raises(MissingDependencyError, match=r"a gguf bundle needs .*pip install 'c2llm-lite\[llama-cpp\]'"):
+        llama_cpp_library.library("llama_cpp", "a gguf bundle")
