@@ -6,6 +6,7 @@ target runs in processes of its own: vectors first, all targets', then the timin
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import subprocess
@@ -84,10 +85,11 @@ def bench(
     that is not there, what open_checkpoint and data.task() raise, and whatever the reference itself fails by.
     """
     checkpoint = open_checkpoint(source)
+    sha256 = checkpoint.sha256()  # reads all the weights
     tasks = [task(name, limit) for name in data]
-    subjects = _subjects(targets, own_bundles, reference, checkpoint)
+    subjects = _subjects(targets, own_bundles, reference, checkpoint.name, sha256)
     work = output / WORK
-    _claim(output, {"checkpoint": checkpoint.sha256(), "tasks": {t.name: t.sha256 for t in tasks}})
+    _claim(output, {"checkpoint": sha256, "tasks": {t.name: t.sha256 for t in tasks}})
     texts = {t.name: _texts(work, t) for t in tasks}
     embedded = sum(len(t.queries) + len(t.documents) for t in tasks)
     with bar("vectors", embedded * len(subjects), "texts", show=progress) as advance:
@@ -103,7 +105,7 @@ def bench(
                     _timings(work, subject, tasks[0])
             advance(1)
     result: dict[str, Any] = {
-        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
+        "checkpoint": {"name": checkpoint.name, "sha256": sha256},
         "tasks": {t.name: _account(t) for t in tasks},
         "on": stamp(),
         "rows": scored([_measured(work, s, tasks) for s in subjects if s.failed is None], tasks),
@@ -114,7 +116,7 @@ def bench(
     return result
 
 
-def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, checkpoint: Checkpoint) -> list[Subject]:
+def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name: str, sha256: str) -> list[Subject]:
     """The reference first. Bundles made elsewhere must be of this checkpoint."""
     if reference not in ("cpu", "cuda"):
         raise ValueError(f"the reference can run on cpu or cuda, not on {reference!r}")
@@ -130,8 +132,8 @@ def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, check
     ]
     for folder in own:
         opened = bundles.open_bundle(folder)
-        if opened.manifest.source.sha256 != checkpoint.sha256():
-            raise BundleError(f"{folder} was made from another checkpoint than {checkpoint.name}: convert it again")
+        if opened.manifest.source.sha256 != sha256:
+            raise BundleError(f"{folder} was made from another checkpoint than {name}: convert it again")
         found.append(Subject(f"{opened.manifest.target} ({folder.name})", "auto", opened))
     return found
 
@@ -243,6 +245,7 @@ def _account(t: Task) -> dict[str, Any]:
     return {"sha256": t.sha256, "queries": len(t.queries), "documents": len(t.documents), "prompt": t.query_prompt}
 
 
+@functools.cache
 def _setup() -> str:
     """A short hash of what vectors and timings depend on, beside bundle and texts."""
     here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory")}

@@ -15,7 +15,7 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from .hardware import stamp
+from .hardware import memory, stamp
 from .nf4_memory import C2LLM_7B
 from .random_checkpoint import write_checkpoint
 
@@ -70,10 +70,9 @@ def main(folder: str, target: str = "gguf:q8_0") -> None:
 def _anonymous(process: int) -> int:
     """RssAnon of a process in bytes; 0 where it has ended."""
     try:
-        lines = Path(f"/proc/{process}/status").read_text().splitlines()
+        return memory("RssAnon", process)
     except OSError:
         return 0
-    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("RssAnon:")), 0)
 
 
 if __name__ == "__main__":

@@ -72,12 +72,17 @@ class Stolen:
         return round(spent[STEAL] / max(1, sum(spent)), 3)
 
 
+def memory(field: str, process: int | str = "self") -> int:
+    """Bytes, as Linux accounts a process's memory: VmRSS, VmHWM (its peak), RssAnon. OSError where there is none."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
+
+
 def peak_memory() -> int:
     """The most bytes of memory that this process held, mapped files that it read among them."""
     try:
         # Not getrusage's ru_maxrss: on Linux a process begins with its parent's, from before it ran its own program.
-        lines = Path("/proc/self/status").read_text().splitlines()
-        return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+        return memory("VmHWM")
     except OSError:
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return held if sys.platform == "darwin" else held * 1024  # KiB, but for macOS

@@ -22,15 +22,13 @@ import torch
 
 import c2llm_lite
 from c2llm_lite import verify
-from c2llm_lite.convert import convert
+from c2llm_lite.convert import convert, probes
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.probes import TEXTS as PROBES
 from c2llm_lite.convert.smoothing import Smoothing
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines.torch import TorchEngine
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar
-from c2llm_lite.text import Tokeniser
 
 from .hardware import stamp
 from .pairs import DEVELOPMENT, Pair, development_pairs, list_sha256
@@ -52,7 +50,7 @@ def main(source: str) -> None:
     checkpoint = open_checkpoint(source)
     pairs = development_pairs()
     chosen = pairs[:: len(pairs) // PAIRS][:PAIRS]
-    smoothing = Smoothing(checkpoint, Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(PROBES))
+    smoothing = Smoothing(checkpoint, probes.token_ids(checkpoint))
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         bundle = convert(source, Path(folder) / "fp32", "torch:fp32", target_probes=False)

@@ -12,9 +12,8 @@ import gguf
 import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
-from c2llm_lite.convert.gguf import TABLE, Quantiser, ggml_type, tensor_names
-
-ARCHITECTURE = "qwen2"
+from c2llm_lite.convert.gguf import TABLE, Quantiser, add_shape, ggml_type, tensor_names
+from c2llm_lite.engines.llama_cpp import ARCHITECTURE
 
 
 def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:
@@ -22,14 +21,7 @@ def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:
     backbone = checkpoint.backbone
     partial = path.with_suffix(".partial")
     writer = gguf.GGUFWriter(partial, ARCHITECTURE)
-    writer.add_context_length(backbone.max_positions)
-    writer.add_embedding_length(backbone.hidden)
-    writer.add_block_count(backbone.layers)
-    writer.add_feed_forward_length(backbone.intermediate)
-    writer.add_head_count(backbone.heads)
-    writer.add_head_count_kv(backbone.kv_heads)
-    writer.add_rope_freq_base(backbone.rope_theta)
-    writer.add_layer_norm_rms_eps(backbone.rms_norm_eps)
+    add_shape(writer, backbone)
     _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
     quantise = Quantiser()
     for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone)):

@@ -6,7 +6,7 @@ formulas have it, over every state (the official code's way; the absorbed form i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from c2llm_lite.convert.checkpoint import Checkpoint
+from c2llm_lite.engines.torch_backbone import qwen2_config
 from c2llm_lite.pma import Array
 
 from . import ordinary_gguf
@@ -56,12 +57,14 @@ class Head:
         return torch.nn.functional.normalize(out, dim=-1)
 
 
-class _Padded:
+class Padded:
     """Batches of texts of like length, each filled up to its longest."""
 
     batches: tuple[int, ...] = (4, 8, 16, 32)
 
-    def __init__(self, checkpoint: Checkpoint) -> None:
+    def __init__(self, checkpoint: Checkpoint, states: Callable[[Tensor, Tensor], Tensor]) -> None:
+        """states: token ids and mask (n, tokens) -> final hidden states (n, tokens, hidden)."""
+        self._states = states
         self._head = Head(checkpoint)
         self._tokenizer = Tokenizer.from_file(str(checkpoint.tokenizer_file))
         self._tokenizer.enable_padding(direction="right")
@@ -79,41 +82,38 @@ class _Padded:
                 found[chosen] = self._head(self._states(ids, mask), mask).numpy()
         return found
 
-    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        raise NotImplementedError
 
-
-class Transformers(_Padded):
+def transformers(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> Padded:
     """transformers' Qwen2Model with sdpa, in fp32 or bf16."""
+    from transformers import Qwen2Model
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> None:
-        super().__init__(checkpoint)
-        from transformers import Qwen2Model
+    model = Qwen2Model.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
 
-        self._model = Qwen2Model.from_pretrained(folder, dtype=dtype, attn_implementation="sdpa").eval()
-
-    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
-        found: Tensor = self._model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
+    def states(ids: Tensor, mask: Tensor) -> Tensor:
+        found: Tensor = model(input_ids=ids, attention_mask=mask, use_cache=False).last_hidden_state
         return found
 
+    return Padded(checkpoint, states)
 
-class Optimum(_Padded):
-    """optimum-intel's OVModelForFeatureExtraction, int8 weights: what sentence-transformers' OpenVINO backend runs."""
 
-    def __init__(self, checkpoint: Checkpoint, folder: Path, group: int | None) -> None:
-        """group: of activations that share a scale; None takes OpenVINO's default."""
-        super().__init__(checkpoint)
-        from optimum.intel import OVModelForFeatureExtraction
+def optimum(checkpoint: Checkpoint, folder: Path, group: int | None) -> Padded:
+    """optimum-intel's OVModelForFeatureExtraction, int8 weights: what sentence-transformers' OpenVINO backend runs.
 
-        config = {"PERFORMANCE_HINT": "LATENCY"}
-        if group is not None:
-            config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(group)
-        self._model = OVModelForFeatureExtraction.from_pretrained(folder, ov_config=config)
+    group: of activations that share a scale; None takes OpenVINO's default.
+    """
+    from optimum.intel import OVModelForFeatureExtraction
 
-    def _states(self, ids: Tensor, mask: Tensor) -> Tensor:
+    config = {"PERFORMANCE_HINT": "LATENCY"}
+    if group is not None:
+        config["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = str(group)
+    model = OVModelForFeatureExtraction.from_pretrained(folder, ov_config=config)
+
+    def states(ids: Tensor, mask: Tensor) -> Tensor:
         positions = torch.arange(ids.shape[1]).expand_as(ids)
-        found: Tensor = self._model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
+        found: Tensor = model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
         return found
+
+    return Padded(checkpoint, states)
 
 
 class Llama:
@@ -179,21 +179,10 @@ def _without_special_buffers() -> Iterator[None]:
 
 def write_for_transformers(checkpoint: Checkpoint, folder: Path) -> None:
     """The backbone as transformers' own Qwen2Model saves it, in bf16."""
-    from transformers import Qwen2Config, Qwen2Model
+    from transformers import Qwen2Model
 
     backbone = checkpoint.backbone
-    config = Qwen2Config(
-        vocab_size=backbone.vocab,
-        hidden_size=backbone.hidden,
-        intermediate_size=backbone.intermediate,
-        num_hidden_layers=backbone.layers,
-        num_attention_heads=backbone.heads,
-        num_key_value_heads=backbone.kv_heads,
-        max_position_embeddings=backbone.max_positions,
-        rms_norm_eps=backbone.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": backbone.rope_theta},
-        dtype=torch.bfloat16,
-    )
+    config = qwen2_config(backbone, vocab_size=backbone.vocab, dtype=torch.bfloat16)
     with torch.device("meta"):
         model = Qwen2Model(config)
     names: list[str] = list(model.state_dict())

@@ -35,7 +35,7 @@ from c2llm_lite.text import prompts
 from . import plots
 from .hardware import Stolen, stamp
 from .pairs import Pair, pairs_in
-from .peer_models import Llama, Optimum, Peer, Transformers, write_for_transformers
+from .peer_models import Llama, Peer, optimum, transformers, write_for_transformers
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 FUNCTIONS, QUERIES = 2000, 500  # drawn from
@@ -128,10 +128,10 @@ def _peers(
         with staged(exported) as made:
             _export(folder, made)
     peers: dict[str, Peer] = {
-        "transformers fp32": Transformers(checkpoint, folder, torch.float32),
-        "transformers bf16": Transformers(checkpoint, folder, torch.bfloat16),
-        "optimum-intel int8": Optimum(checkpoint, exported, None),
-        "optimum-intel int8, group 128": Optimum(checkpoint, exported, 128),
+        "transformers fp32": transformers(checkpoint, folder, torch.float32),
+        "transformers bf16": transformers(checkpoint, folder, torch.bfloat16),
+        "optimum-intel int8": optimum(checkpoint, exported, None),
+        "optimum-intel int8, group 128": optimum(checkpoint, exported, 128),
         "Llama.embed Q8_0": Llama(checkpoint, BUILD / "ordinary-q8_0.gguf", machine.cores()),
     }
     chosen = {}

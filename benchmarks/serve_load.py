@@ -34,7 +34,7 @@ import numpy as np
 import c2llm_lite
 from c2llm_lite.embedder import Embedder
 
-from .hardware import Stolen, stamp
+from .hardware import Stolen, memory, stamp
 from .pairs import stdlib_pairs
 
 RESULTS = Path(__file__).with_name("results") / "serve_load.json"
@@ -108,7 +108,7 @@ def _beside_embed(address: str, model: Embedder, draw: Draw, seconds: float) -> 
 
 def _memory(address: str, process: int, requests: int) -> dict[str, Any]:
     """Resident bytes of the server after each tenth of so many small requests."""
-    held = [_resident(process)]
+    held = [memory("VmRSS", process)]
     numbers = itertools.count()
 
     def small(_: random.Random) -> Ask:
@@ -118,7 +118,7 @@ def _memory(address: str, process: int, requests: int) -> dict[str, Any]:
     for _ in range(10):
         answers, _ = _clients(address, small, None, requests // 10)
         statuses.update(_statuses(answers))
-        held.append(_resident(process))
+        held.append(memory("VmRSS", process))
     return {"requests": requests, "answers": statuses, "resident": held, "growth": round(held[-1] / held[1] - 1, 4)}
 
 
@@ -203,12 +203,6 @@ def _waits(answers: list[Answer]) -> dict[str, float]:
     waits = [answer.seconds for answer in answers if answer.status == 200]
     p50, p99 = np.percentile(waits, [50, 99]) if waits else (0, 0)
     return {"requests": len(waits), "p50_seconds": round(float(p50), 3), "p99_seconds": round(float(p99), 3)}
-
-
-def _resident(process: int) -> int:
-    """Bytes of memory that the process holds."""
-    pages = int(Path(f"/proc/{process}/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")
 
 
 if __name__ == "__main__":

@@ -73,8 +73,7 @@ class Embedder:
         Raises TextError, naming the index, for a text that is empty (without a prompt), not a string or not valid
         Unicode; ValueError for an argument out of range.
         """
-        if precision not in vectors.PRECISIONS:
-            raise ValueError(f"precision is {precision!r}; it can be {', '.join(vectors.PRECISIONS)}")
+        vectors.check(dim, precision, self.dim)
         width = self._width(dim)
         prefix = text.choose_prompt(self.prompts, prompt_name, prompt)
         single = isinstance(texts, str)
@@ -165,8 +164,6 @@ class Embedder:
     def _width(self, dim: int | None) -> int:
         if dim is None or dim == self.dim:
             return self.dim
-        if not 1 <= dim < self.dim:
-            raise ValueError(f"dim is {dim}; this model's vectors have {self.dim} components: give 1 to {self.dim}")
         if not self._narrow_warned:
             log.warning("dim=%d keeps the first of %d components; the model was not trained for this", dim, self.dim)
             self._narrow_warned = True

@@ -13,6 +13,14 @@ Precision = Literal["float32", "int8", "binary"]
 PRECISIONS: tuple[Precision, ...] = ("float32", "int8", "binary")
 
 
+def check(dim: int | None, precision: str, width: int) -> None:
+    """Raises ValueError where vectors of `width` components cannot be given in this form."""
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
+    if dim is not None and not 1 <= dim <= width:
+        raise ValueError(f"dim is {dim}; this model's vectors have {width} components: give 1 to {width}")
+
+
 def normalise(vectors: Array) -> Array:
     """Each row to unit length, so that a dot product is the cosine; a row of zeros stays."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
@@ -26,11 +34,10 @@ def encode(vectors: Array, precision: Precision) -> NDArray[Any]:
     "int8": round(127 x / max|x|) per vector, (n, d) int8. "binary": each component's sign bit (1 where positive),
     packed big-endian, (n, ceil(d / 8)) uint8. Raises ValueError for another word.
     """
+    check(None, precision, vectors.shape[-1])
     if precision == "float32":
         return vectors
     if precision == "int8":
         largest = np.abs(vectors).max(axis=-1, keepdims=True)
         return np.rint(vectors * (127 / np.where(largest == 0, 1, largest))).astype(np.int8)
-    if precision == "binary":
-        return np.packbits(vectors > 0, axis=-1, bitorder="big")
-    raise ValueError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
+    return np.packbits(vectors > 0, axis=-1, bitorder="big")

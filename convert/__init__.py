@@ -87,7 +87,7 @@ def convert(
         save_file(head, folder / bundles.HEAD)
         for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
             shutil.copyfile(path, folder / path.name)
-        unproved, full = probes.reference_probes(checkpoint, folder / bundles.TOKENIZER)
+        unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         bundles.seal(folder, manifest)

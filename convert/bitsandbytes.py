@@ -20,10 +20,9 @@ import numpy as np
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
-from c2llm_lite.text import Tokeniser
 
 from .full import FILE, LIBRARIES, backbone_names, bf16_bits
-from .probes import TEXTS
+from .probes import token_ids
 from .safetensors_writer import Dtype, Tensor, write_safetensors
 from .smoothing import Smoothing
 
@@ -65,7 +64,7 @@ def write_backbone(
     if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
         raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
     quantise = _Quantiser(kind)
-    smoothing = Smoothing(checkpoint, calibrate or _probes(checkpoint)) if kind == "int8" else None
+    smoothing = Smoothing(checkpoint, calibrate or token_ids(checkpoint)) if kind == "int8" else None
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
 
@@ -99,10 +98,6 @@ def stored_bytes(backbone: Backbone, kind: str) -> int:
             scales = rows * width // NF4_BLOCK
             total += rows * width // 2 + scales + 4 * -(-scales // NF4_NESTED_BLOCK) + NF4_TABLES
     return total
-
-
-def _probes(checkpoint: Checkpoint) -> list[list[int]]:
-    return Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
 
 
 def matrices(backbone: Backbone) -> list[tuple[int, int]]:

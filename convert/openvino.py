@@ -162,21 +162,16 @@ def _export(checkpoint: Checkpoint, path: Path) -> None:
 def _model(checkpoint: Checkpoint) -> Any:
     """transformers' Qwen2Model over the checkpoint's tensors: bf16 without a copy, anything else in fp32."""
     import torch
-    from transformers import Qwen2Config, Qwen2Model
+    from transformers import Qwen2Model
+
+    from c2llm_lite.engines.torch_backbone import qwen2_config
 
     backbone = checkpoint.backbone
     names = _names(checkpoint)
     half = all(checkpoint.stored(name)[1] == "BF16" for name in names)
-    config = Qwen2Config(
+    config = qwen2_config(
+        backbone,
         vocab_size=1,  # the graph takes rows of embeddings
-        hidden_size=backbone.hidden,
-        intermediate_size=backbone.intermediate,
-        num_hidden_layers=backbone.layers,
-        num_attention_heads=backbone.heads,
-        num_key_value_heads=backbone.kv_heads,
-        max_position_embeddings=backbone.max_positions,
-        rms_norm_eps=backbone.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": backbone.rope_theta},
         attn_implementation="sdpa",
         dtype=torch.bfloat16 if half else torch.float32,
     )

@@ -43,9 +43,14 @@ TEXTS = (
 )
 
 
-def reference_probes(checkpoint: Checkpoint, tokenizer: Path) -> tuple[tuple[bundles.Probe, ...], Array]:
+def token_ids(checkpoint: Checkpoint) -> list[list[int]]:
+    """The probes' texts as the model takes them."""
+    return Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
+
+
+def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...], Array]:
     """The probes without this target's cosines, and their full-precision vectors (n, d), normalised."""
-    ids = Tokeniser(tokenizer, checkpoint.max_tokens).encode(TEXTS)
+    ids = token_ids(checkpoint)
     probes = tuple(bundles.Probe(text, len(tokens), None) for text, tokens in zip(TEXTS, ids, strict=True))
     return probes, reference.vectors(checkpoint, ids)
 

@@ -67,7 +67,8 @@ class Smoothing:
         judging = inputs[:: max(1, len(inputs) // JUDGING)]
         shared = self._checkpoint.backbone if first == "self_attn.o_proj" else None
         tried = list(_candidates(inputs, matrices, shared))
-        columns = min(tried, key=lambda factors: _error(judging, matrices, factors))
+        products = [judging @ matrix.T for matrix in matrices]
+        columns = min(tried, key=lambda factors: _error(judging, matrices, products, factors))
         self._columns |= dict.fromkeys(names, columns)
         rows = columns if shared is None else _one_of_a_group(columns, shared)
         self._rows |= {f"{layer}.{maker}": rows for maker in makers}
@@ -97,12 +98,11 @@ def _one_of_a_group(columns: Array, shared: Backbone) -> Array:
     return columns.reshape(shared.kv_heads, -1, shared.head_dim)[:, 0].reshape(-1)
 
 
-def _error(inputs: Array, matrices: Sequence[Array], factors: Array) -> float:
+def _error(inputs: Array, matrices: Sequence[Array], products: Sequence[Array], factors: Array) -> float:
     """Of the products as int8 gives them: squared error over energy, over the matrices."""
     rounded = _rounded(inputs / factors)
     errors = 0.0
-    for matrix in matrices:
-        product = inputs @ matrix.T
+    for matrix, product in zip(matrices, products, strict=True):
         difference = rounded @ _rounded(matrix * factors).T - product
         errors += float(np.square(difference).sum() / max(float(np.square(product).sum()), LEAST))
     return errors

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import vectors
 from ..bundle import Bundle
 from ..embedder import Embedder
 from ..errors import TextError
 from ..text import choose_prompt
-from ..vectors import PRECISIONS, Precision
+from ..vectors import Precision
 
 # Of texts tokenised at a time: some 300,000 tokens of code, which fill hundreds of packs (embed() packs by tokens), so
 # that the last, part-full one costs nothing; and token ids in Python's lists take about 10 bytes a character, so that
@@ -30,11 +31,7 @@ class Embedded(NamedTuple):
 
 def checked_prompt(bundle: Bundle, prompt_name: str | None, prompt: str | None, dim: int | None, precision: str) -> str:
     """The prefix asked for. Raises ValueError for what embed() would refuse, before any machine loads the bundle."""
-    width = bundle.manifest.width
-    if dim is not None and not 1 <= dim <= width:
-        raise ValueError(f"dim is {dim}; this model's vectors have {width} components: give 1 to {width}")
-    if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
+    vectors.check(dim, precision, bundle.manifest.width)
     return choose_prompt(bundle.manifest.prompts, prompt_name, prompt)
 
 

@@ -15,7 +15,7 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2RotaryEmbedding
 
-from ..bundle import Bundle
+from ..bundle import Backbone, Bundle
 from ..errors import BundleError, MissingDependencyError
 
 FILE = "model.safetensors"
@@ -93,12 +93,10 @@ def attend_text_by_text(
 transformers.AttentionInterface.register(ATTENTION, attend_text_by_text)
 
 
-def _empty_model(bundle: Bundle, device: torch.device) -> Any:
-    """Parameters without memory; the rotary embedding's frequencies, which no file holds, on the device."""
-    shape = bundle.manifest.backbone
+def qwen2_config(shape: Backbone, **settings: Any) -> Any:
+    """transformers' configuration of a backbone of this shape; settings: what else it is to have."""
     configure: Any = transformers.Qwen2Config  # its fields are made at run time, which type checkers do not see
-    config = configure(
-        vocab_size=1,
+    return configure(
         hidden_size=shape.hidden,
         intermediate_size=shape.intermediate,
         num_hidden_layers=shape.layers,
@@ -107,8 +105,13 @@ def _empty_model(bundle: Bundle, device: torch.device) -> Any:
         max_position_embeddings=shape.max_positions,
         rms_norm_eps=shape.rms_norm_eps,
         rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-        attn_implementation=ATTENTION,
+        **settings,
     )
+
+
+def _empty_model(bundle: Bundle, device: torch.device) -> Any:
+    """Parameters without memory; the rotary embedding's frequencies, which no file holds, on the device."""
+    config = qwen2_config(bundle.manifest.backbone, vocab_size=1, attn_implementation=ATTENTION)
     with torch.device("meta"):
         model: Any = Qwen2Model(config)
     model.embed_tokens = torch.nn.Identity()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2llm_lite.benchmarks.peer_models import Llama, Peer, Transformers, write_for_transformers
+from c2llm_lite.benchmarks.peer_models import Llama, Padded, Peer, transformers, write_for_transformers
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.reference import vectors
 from c2llm_lite.text import Tokeniser
@@ -25,12 +25,12 @@ def peer(request, checkpoint, tmp_path_factory) -> Peer:
     if request.param == "Llama.embed":
         return Llama(checkpoint, folder / "ordinary.gguf", threads=1)
     write_for_transformers(checkpoint, folder / "model")
-    return Transformers(checkpoint, folder / "model", torch.float32)
+    return transformers(checkpoint, folder / "model", torch.float32)
 
 
 def test_a_peer_gives_the_model_s_vectors(peer, checkpoint):
     ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
     full = vectors(checkpoint, ids)
-    batches, least = ((1, 3), 0.99999) if isinstance(peer, Transformers) else ((1,), 0.99)
+    batches, least = ((1, 3), 0.99999) if isinstance(peer, Padded) else ((1,), 0.99)
     for batch in batches:
         assert np.sum(peer.embed(TEXTS, batch) * full, axis=1).min() > least

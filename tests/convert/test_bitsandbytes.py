@@ -16,12 +16,11 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.benchmarks import nf4_memory
 from c2llm_lite.convert import bitsandbytes, convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.probes import TEXTS
+from c2llm_lite.convert.probes import token_ids
 from c2llm_lite.convert.safetensors_file import read_header
 from c2llm_lite.convert.smoothing import Smoothing
 from c2llm_lite.engines.torch_backbone import load_backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
-from c2llm_lite.text import Tokeniser
 
 MATRICES = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")
 
@@ -40,7 +39,7 @@ def bundle(request: pytest.FixtureRequest, checkpoint_folder: Path, tmp_path_fac
 @pytest.fixture(scope="module")
 def smoothing(checkpoint: Checkpoint) -> Smoothing:
     """What int8's tensors went through."""
-    return Smoothing(checkpoint, Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS))
+    return Smoothing(checkpoint, token_ids(checkpoint))
 
 
 def quantised(weights: np.ndarray, kind: str) -> torch.nn.Module:
