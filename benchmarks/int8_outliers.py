@@ -24,6 +24,7 @@ import c2llm_lite
 from c2llm_lite import verify
 from c2llm_lite.convert import convert, probes
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.documented_code import Pair
 from c2llm_lite.convert.smoothing import Smoothing
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines.torch import TorchEngine
@@ -31,7 +32,7 @@ from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar
 
 from .hardware import stamp
-from .pairs import DEVELOPMENT, Pair, development_pairs, list_sha256
+from .pairs import DEVELOPMENT, development_pairs, list_sha256
 
 RESULTS = Path(__file__).with_name("results") / "int8_outliers.json"
 PAIRS = 50

@@ -27,6 +27,7 @@ from c2llm_lite import machine
 from c2llm_lite.bundle import staged
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.documented_code import Pair, pairs_in
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar
@@ -34,7 +35,6 @@ from c2llm_lite.text import prompts
 
 from . import plots
 from .hardware import Stolen, stamp
-from .pairs import Pair, pairs_in
 from .peer_models import Llama, Peer, optimum, transformers, write_for_transformers
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 

@@ -23,6 +23,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite.convert.demo import HEAD, write_demo
+from c2llm_lite.convert.documented_code import Pair
 from c2llm_lite.pma import Array, Head, Variant, pool
 from c2llm_lite.progress import bar
 from c2llm_lite.text import Tokeniser, prompts
@@ -31,7 +32,7 @@ from c2llm_lite.vectors import normalise
 from . import head_training
 from .hardware import stamp
 from .head_training import Texts, train
-from .pairs import DEVELOPMENT, HELDOUT, Pair, development_pairs, list_sha256, stdlib_pairs, training_pairs
+from .pairs import DEVELOPMENT, HELDOUT, development_pairs, list_sha256, stdlib_pairs, training_pairs
 from .retrieval import per_query, ranked
 from .states import Half, write_states
 

@@ -6,7 +6,6 @@ import hashlib
 import json
 import platform
 import shutil
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -17,9 +16,9 @@ from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
-from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
+from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
-from . import probes, targets
+from . import calibration_texts, probes, targets
 from .auto import LAYERS as TRIAL_LAYERS
 from .auto import choose
 from .checkpoint import Checkpoint, open_checkpoint
@@ -50,16 +49,16 @@ def convert(
     force: bool = False,
     target_probes: bool = True,
     check_with_checkpoint_code: bool = False,
-    calibrate: Sequence[str] | None = None,
+    calibrate: calibration_texts.Texts | None = None,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
     "auto" takes the fastest of what is installed, by a short trial on this CPU, and keeps its figures in the notes.
     The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
     record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
-    code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded
-    (documents, without their prompt), by which 4-bit targets choose their rounding and the head of any quantised target
-    makes up for it; the notes keep their count and hash.
+    code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded, by the
+    name of their prompt and without it, by which 4-bit targets choose their rounding and the head of any quantised
+    target makes up for it (calibration_texts.py has some); the notes keep their count and hash.
 
     Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
     MissingDependencyError, OutputError (exists, disk full).
@@ -78,7 +77,11 @@ def convert(
     if calibrate is not None:
         tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
         # In an order of their own, so that the same texts give the same bundle, byte for byte.
-        ids = sorted(text[:CALIBRATION_TOKENS] for text in tokeniser.encode(calibrate, DOCUMENT_PROMPT))
+        ids = sorted(
+            text[:CALIBRATION_TOKENS]
+            for name, texts in calibrate.items()
+            for text in tokeniser.encode(texts, choose_prompt(prompts(), name, None))
+        )
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
         tensors = wanted.write_backbone(checkpoint, folder, ids)

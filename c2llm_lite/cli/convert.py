@@ -27,8 +27,11 @@ def convert(
         bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
     ] = True,
     calibrate: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="JSONL texts (field `text`) such as will be embedded: quantise by them."),
+        str | None,
+        typer.Option(
+            metavar="FILE|default",
+            help="Quantise by texts such as will be embedded: JSONL (field `text`), or installed packages' functions.",
+        ),
     ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
@@ -42,9 +45,9 @@ def convert(
 
     Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
     """
+    from ..convert import calibration_texts
     from ..convert import convert as run
     from ..convert import list_targets as available
-    from ..verify import read_texts
 
     if list_targets:
         table = Table("target", "bits per backbone weight")
@@ -58,7 +61,10 @@ def convert(
         from ..convert.checkpoint_code import NOTICE
 
         err.print(NOTICE)
-    texts = None if calibrate is None else read_texts(calibrate)
+    texts = None
+    if calibrate is not None:
+        default = calibrate == calibration_texts.DEFAULT
+        texts = calibration_texts.default() if default else calibration_texts.read(Path(calibrate))
     with err.status(f"converting {source} to {to}"):
         made = run(
             source,

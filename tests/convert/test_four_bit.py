@@ -76,7 +76,7 @@ def test_a_calibrated_bundle_runs_and_is_nearer(kind: str, tmp_path: Path) -> No
     checkpoint = open_checkpoint(source)
     texts = [f"def f{i}(x, y):\n    return x + {i} * y" for i in range(60)]
     errors = {}
-    for name, calibrate in (("plain", None), ("calibrated", texts)):
+    for name, calibrate in (("plain", None), ("calibrated", {"document": texts})):
         bundle = convert(source, tmp_path / name, f"gguf:{kind}", calibrate=calibrate)
         with c2llm_lite.load(bundle.folder) as model:
             ids = model._tokeniser.encode(texts[:8])
@@ -90,7 +90,7 @@ def test_the_same_texts_in_another_order_give_the_same_bytes(tmp_path: Path) -> 
     source = write_checkpoint(tmp_path / "checkpoint")
     texts = [f"def f{i}(x): return x * {i}" for i in range(12)]
     one, two = (
-        convert(source, tmp_path / name, "gguf:q4_0", calibrate=given)
+        convert(source, tmp_path / name, "gguf:q4_0", calibrate={"document": given, "query": ["multiply"]})
         for name, given in (("one", texts), ("two", texts[::-1]))
     )
     assert one.sha256 == two.sha256

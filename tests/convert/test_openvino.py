@@ -79,13 +79,13 @@ def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None
 def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> None:
     pytest.importorskip("optimum.exporters.openvino")
     texts = ["def add(a, b): return a + b", "def first(items): return items[0]"]
-    bundle = convert(source, tmp_path / "bundle", "openvino:int4", calibrate=texts)
-    assert bundle.manifest.notes["calibration"]["texts"] == len(texts)
+    bundle = convert(source, tmp_path / "bundle", "openvino:int4", calibrate={"document": texts, "query": ["add"]})
+    assert bundle.manifest.notes["calibration"]["texts"] == 3
 
 
 def test_a_target_that_quantises_nothing_refuses_texts(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="gguf:f16 is not quantised"):
-        convert(source, tmp_path / "bundle", "gguf:f16", calibrate=["def f(): pass"])
+        convert(source, tmp_path / "bundle", "gguf:f16", calibrate={"document": ["def f(): pass"]})
     assert not (tmp_path / "bundle").exists()
 
 

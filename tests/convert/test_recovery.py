@@ -54,7 +54,7 @@ def test_a_calibrated_bundle_holds_its_map_and_is_nearer(tmp_path: Path) -> None
     checkpoint = open_checkpoint(source)
     texts = [f"{name} = {name}_{i}({i % 7}) {sign} x" for i in range(100) for name in "abc" for sign in "+-*"]
     cosines = {}
-    for name, calibrate in (("plain", None), ("mended", texts[::2])):
+    for name, calibrate in (("plain", None), ("mended", {"document": texts[::2]})):
         bundle = convert(source, tmp_path / name, "gguf:q4_1", calibrate=calibrate)
         held = load_file(bundle.path(bundles.HEAD))
         assert (MAP_MATRIX in held) == (MAP_BIAS in held) == (calibrate is not None)

@@ -1,0 +1,85 @@
+"""Texts to calibrate on: a user's own, or documented functions of the packages that are installed here."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import sysconfig
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from .documented_code import SCORED_ON, TESTS, VENDORED, Pair, pairs_of, unique
+
+# By the prompt's name that they are embedded under.
+Texts = Mapping[str, Sequence[str]]
+
+DEFAULT = "default"
+PAIRS = 500
+PAIRS_A_PACKAGE = 40  # so that no package's style rules
+PAIRS_A_FILE = 4
+
+
+def read(path: Path) -> Texts:
+    """A JSONL file's: `text`, and `prompt_name` where it is not a document. Raises ValueError, naming the line."""
+    texts: dict[str, list[str]] = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line)
+            text, prompt = row["text"], row.get("prompt_name", "document")
+        except (ValueError, KeyError, TypeError, AttributeError):
+            text = prompt = None
+        if not isinstance(text, str) or not isinstance(prompt, str):
+            raise ValueError(f"{path}, line {number}: not a JSON object with a string `text`")
+        texts.setdefault(prompt, []).append(text)
+    if not texts:
+        raise ValueError(f"{path} holds no texts")
+    return texts
+
+
+def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
+    """Functions of installed packages and their docstrings, `pairs` of each: the same where the same is installed.
+
+    Raises ValueError where too little is installed to calibrate on.
+    """
+    folders = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
+    found = _drawn([path for folder in sorted(folders) for path in _sources(folder)], pairs, seed)
+    if not found:
+        raise ValueError("no package with documented functions is installed: give texts of your own, --calibrate FILE")
+    return {"document": [pair.code for pair in found], "query": [pair.query for pair in found]}
+
+
+def _sources(folder: Path) -> Iterator[tuple[str, Path]]:
+    """(package, file) of every Python file of an installed package, tests and copies of other packages apart."""
+    left_out = VENDORED | TESTS
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).with_suffix("").parts
+        if not left_out.intersection(parts) and parts[0] not in SCORED_ON and not parts[-1].startswith("test_"):
+            yield "/".join(parts), path
+
+
+def _drawn(sources: Sequence[tuple[str, Path]], count: int, seed: int) -> list[Pair]:
+    """Files in an arbitrary order, always the same for a seed, a few functions of each, until there are enough."""
+
+    def order(source: tuple[str, Path]) -> str:
+        return hashlib.sha256(f"{seed} {source[0]}".encode()).hexdigest()
+
+    drawn: list[Pair] = []
+    taken: Counter[str] = Counter()
+    code: set[str] = set()
+    queries: set[str] = set()
+    for name, path in sorted(sources, key=order):
+        package = name.partition("/")[0]
+        if taken[package] >= PAIRS_A_PACKAGE:
+            continue
+        try:
+            pairs = unique(pairs_of(path.read_text(encoding="utf-8"), name), code, queries)
+        except (OSError, UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
+            continue
+        drawn += pairs[:PAIRS_A_FILE]
+        taken[package] += len(pairs[:PAIRS_A_FILE])
+        if len(drawn) >= count:
+            break
+    return drawn[:count]
