@@ -8,7 +8,7 @@ CLI := $(VENV)/bin/c2llm-lite
 STANDIN := build/standin
 READY := $(VENV)/.ready
 
-.PHONY: setup demo test lint clean head tables
+.PHONY: setup demo test lint clean head tables airgap airgap-try
 .PHONY: bench bench-engines bench-memory bench-peers bench-ray bench-search bench-serve bench-torch
 
 setup: $(READY)
@@ -85,6 +85,17 @@ bench-torch: setup build/bench/torch-fp32 build/bench/torch-bf16
 # 24 GB of disk: a 7B-shaped checkpoint of random weights, converted under watch of its memory.
 bench-memory: setup
 	$(PY) -m c2llm_lite.benchmarks.convert_memory build/7b gguf:q8_0
+
+# One folder for machines without a network: KIT, with BUNDLE and what EXTRAS name (the bundle's engine among them).
+KIT ?= build/kit
+BUNDLE ?= build/demo-q8_0
+EXTRAS ?= llama-cpp,search,serve
+airgap: setup
+	@test -e $(BUNDLE)/manifest.json || { echo "$(BUNDLE) is no bundle: make demo makes one, or give BUNDLE="; exit 1; }
+	PYTHON=$(abspath $(PY)) airgap/collect.sh $(KIT) $(BUNDLE) $(EXTRAS)
+
+airgap-try:
+	airgap/try.sh $(KIT)
 
 # Trains the stand-in's pooling head anew: about an hour.
 head: setup

@@ -1,0 +1,48 @@
+#!/usr/bin/env bash
+# Collects into one folder all that a machine without a network needs: wheels, a bundle, an installer, checksums.
+#
+#   airgap/collect.sh KIT BUNDLE EXTRAS        EXTRAS: of c2llm-lite, comma-separated, the bundle's engine among them
+#
+# The kit serves machines with this machine's Python version and system (Linux, x86-64), and with its C library or newer.
+# llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Zen of 2017): the
+# package of pip's own building would use every instruction of this machine's CPU, and die on an older one.
+set -euo pipefail
+kit=$1 bundle=$2 extras=$3
+python=${PYTHON:-python3}
+here=$(cd "$(dirname "$0")" && pwd)
+built=build/airgap
+floor='["avx", "avx2", "fma", "f16c", "bmi2"]'
+
+rm -rf "$kit.partial"
+mkdir -p "$kit.partial/wheels" "$built"
+
+if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-*.whl" > /dev/null; then
+    requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
+    echo "compiling $requirement for any CPU with AVX2: about four minutes on two cores"
+    work=$(mktemp -d)
+    trap 'rm -rf "$work"' EXIT
+    CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \
+        "$python" -m pip wheel --quiet --no-deps --no-cache-dir --no-binary llama-cpp-python --wheel-dir "$work" "$requirement"
+    "$python" -m wheel unpack --dest "$work" "$work"/*.whl
+    folder=$(echo "$work"/llama_cpp_python-*/)
+    echo "$floor" > "$folder/llama_cpp/lib/cpu_floor.json"  # what engines/llama_cpp_library.py reads
+    "$python" -m wheel pack --dest-dir "$built" "$folder"
+fi
+
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$kit.partial/wheels" .
+own=$(echo "$kit.partial"/wheels/c2llm_lite-*.whl)
+echo "fetching the libraries of c2llm-lite[$extras]"
+# torch from the kit's own machine is the CPU build; a wheel found here goes before a source of the same version.
+"$python" -m pip download --quiet --prefer-binary --find-links "$built" --dest "$kit.partial/wheels" "$own[$extras]"
+if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
+    echo "these have no wheel, and the machine without a network may have no compiler:" "$kit.partial"/wheels/*.tar.gz >&2
+    exit 1
+fi
+echo "c2llm-lite[$extras]" > "$kit.partial/requirements.txt"
+"$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' > "$kit.partial/python-version"
+cp -r "$bundle" "$kit.partial/bundle"
+cp "$here/install.sh" LICENSE "$kit.partial/"
+(cd "$kit.partial" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum > SHA256SUMS)
+rm -rf "$kit"
+mv "$kit.partial" "$kit"
+du -sh "$kit"

@@ -1,0 +1,41 @@
+#!/usr/bin/env bash
+# Installs a kit where there is no network, embeds, and runs it on an older CPU and on one that is too old (emulated).
+#
+#   airgap/try.sh KIT       needs unshare (util-linux); the CPUs need qemu-x86_64 (Debian: qemu-user), else they are skipped
+set -euo pipefail
+kit=$(cd "$1" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+export kit work
+
+# A network namespace of its own has no route; a home of its own has no pip settings and no cache.
+unshare --net --map-root-user env --ignore-environment PATH="$PATH" HOME="$work" kit="$kit" work="$work" \
+    bash -euo pipefail -c '
+    if [[ -n $(cut -f 1 /proc/net/route | tail -n +2) ]]; then echo "there is a route out" >&2; exit 1; fi
+    "$kit/install.sh" "$work/here"
+    printf "%s\n" "def add(a, b): return a + b" "open a file and read its lines" > "$work/lines"
+    "$work/here/venv/bin/c2llm-lite" embed "$work/here/bundle" "$work/lines" -o "$work/vectors.npy"
+'
+emulator=$(command -v qemu-x86_64 || command -v qemu-x86_64-static || true)
+if [[ -z $emulator ]]; then
+    echo "SKIPPED: no qemu-x86_64 here, so no other CPU was tried"
+    exit 0
+fi
+head -n 1 "$work/lines" > "$work/line"
+embed=("$work/here/venv/bin/python" "$work/here/venv/bin/c2llm-lite" embed "$work/here/bundle" "$work/line" -o)
+echo "on a Haswell of 2013, emulated"
+"$emulator" -cpu Haswell "${embed[@]}" "$work/haswell.npy" 2> >(grep --invert-match "TCG doesn't support" >&2)
+"$work/here/venv/bin/python" -c '
+import sys, numpy
+here, there = (numpy.load(path)[0] for path in sys.argv[1:])
+cosine = float(here @ there)
+print(f"the vector made there and the one made here: cosine {cosine:.6f}")
+sys.exit(cosine < 0.999)
+' "$work/vectors.npy" "$work/haswell.npy"
+echo "on a Nehalem of 2008, emulated, which lacks AVX2"
+if "$emulator" -cpu Nehalem "${embed[@]}" "$work/nehalem.npy" 2> "$work/error"; then
+    echo "it should have been refused" >&2
+    exit 1
+fi
+grep --invert-match "TCG doesn't support" "$work/error"
+grep --quiet "needs a CPU with avx" "$work/error"
