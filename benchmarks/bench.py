@@ -29,7 +29,7 @@ from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
 
 from .data import Task, task
-from .hardware import stamp
+from .hardware import ENGINES, stamp
 from .report import write
 from .scoring import Measured, scored
 from .verdict import front, not_measured, recommendation
@@ -248,5 +248,6 @@ def _account(t: Task) -> dict[str, Any]:
 @functools.cache
 def _setup() -> str:
     """A short hash of what vectors and timings depend on, beside bundle and texts."""
-    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory")}
+    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory", "versions")}
+    here["versions"] = {name: version for name, version in stamp()["versions"].items() if name in ENGINES}
     return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:8]

@@ -12,21 +12,18 @@ from typing import Any
 
 from c2llm_lite import machine
 
-LIBRARIES = (
+# What vectors are computed by.
+ENGINES = (
     "c2llm-lite",
     "numpy",
     "tokenizers",
     "llama-cpp-python",
     "openvino",
-    "optimum-intel",
-    "nncf",
     "torch",
     "transformers",
     "bitsandbytes",
-    "starlette",
-    "uvicorn",
-    "ray",
 )
+LIBRARIES = (*ENGINES, "optimum-intel", "nncf", "starlette", "uvicorn", "ray")
 # What decides which kernels a library chooses.
 SPEED_FLAGS = (
     "avx2",
