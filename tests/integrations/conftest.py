@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-
 import pytest
 
 import c2llm_lite
@@ -11,10 +9,6 @@ from c2llm_lite.benchmarks.pairs import stdlib_pairs
 from c2llm_lite.convert import convert
 
 PAIRS, LONGEST = 12, 250  # functions, and characters of one
-
-
-# A cluster on one machine takes minutes where little of it is free: these run where the extra `ray` was installed.
-collect_ignore_glob = [] if importlib.util.find_spec("ray") else ["test_ray*.py"]
 
 
 @pytest.fixture(scope="session")
