@@ -43,11 +43,12 @@ def embed(
 
     Example: c2llm-lite embed c2llm-q8 functions.jsonl --field code --prompt-name document -o functions.npy
     """
-    from ..embed_file import embed_file
+    from ..embed_file import check_output, embed_file
     from ..embedder import load
 
     if output is None:
         raise typer.BadParameter("say where to write the vectors: -o OUT.npy")
+    check_output(output, resume=resume, force=force)
     with load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model:
         written = embed_file(
             model,

@@ -28,7 +28,7 @@ from .parts import Parts, durable, read_json, to_json
 from .settings import Settings
 from .texts import TextFile, open_texts
 
-__all__ = ["Written", "embed_file"]
+__all__ = ["Written", "check_output", "embed_file"]
 
 PART_ROWS = 512  # about a minute's work on a slow CPU, the most that a kill loses; enough to pack texts by length
 
@@ -74,10 +74,9 @@ def embed_file(
     """
     started = time.monotonic()
     source, output = Path(source), Path(output)
-    if resume and force:
-        raise ValueError("resume goes on from the finished parts and force drops them: give one of the two")
     if part_rows < 1:
         raise ValueError(f"part_rows is {part_rows}; give 1 or more")
+    check_output(output, resume=resume, force=force)
     join = join_for(output)
     if field is None and source.suffix == ".jsonl":
         field = "text"
@@ -107,20 +106,26 @@ def embed_file(
         if parts.begun and resume:
             _go_on(parts, settings, texts)
         else:
-            _begin(output, parts, settings, force)
+            parts.remove()
+            parts.begin(asdict(settings))
         with bar("embedding", texts.bytes_left(), "bytes", show=progress) as advance:
             _embed_parts(embed, texts, parts, part_rows, advance)
         _finish(output, parts, settings, texts, join, none)
     return Written(texts.lines, time.monotonic() - started)
 
 
-def _begin(output: Path, parts: Parts, settings: Settings, force: bool) -> None:
-    if parts.begun and not force:
+def check_output(output: Path, *, resume: bool, force: bool) -> None:
+    """Raise what embed_file raises of its output alone, before a model is loaded for nothing."""
+    if resume and force:
+        raise ValueError("resume goes on from the finished parts and force drops them: give one of the two")
+    join_for(output)
+    parts = Parts(_beside(output, "partial"))
+    if resume or force:
+        return
+    if parts.begun:
         raise OutputError(f"{parts.folder} holds an unfinished run: go on with --resume, or begin anew with --force")
-    if output.exists() and not force:
+    if output.exists():
         raise OutputError(f"{output} exists: choose another name, or replace it with --force")
-    parts.remove()
-    parts.begin(asdict(settings))
 
 
 def _go_on(parts: Parts, settings: Settings, texts: TextFile) -> None:

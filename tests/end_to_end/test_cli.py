@@ -46,6 +46,14 @@ def test_embed_writes_rows_in_order_and_what_they_are(bundle, tmp_path):
     assert "llama" not in done.stderr  # the engine's own log stays off the terminal
 
 
+def test_an_output_that_exists_is_refused_before_the_bundle_is_read(tmp_path):
+    (tmp_path / "out.npy").write_bytes(b"kept")
+    done = run("embed", tmp_path / "no bundle", "-", "-o", tmp_path / "out.npy", input="one\n")
+    assert done.returncode == 1
+    assert "out.npy exists" in " ".join(done.stderr.split())
+    assert (tmp_path / "out.npy").read_bytes() == b"kept"
+
+
 def test_embed_reads_standard_input(bundle, tmp_path):
     done = run("embed", bundle, "-", "-o", tmp_path / "out.jsonl", input="one\ntwo\nthree\n")
     assert done.returncode == 0, done.stderr
