@@ -40,7 +40,7 @@ from .pairs import stdlib_pairs
 RESULTS = Path(__file__).with_name("results") / "serve_load.json"
 SECONDS = 60.0
 CLIENTS = 32
-ROUNDS = 3
+ROUNDS, ROUND_SECONDS = 5, 20.0
 QUERIES = 0.75  # of the requests
 MOST_DOCUMENTS = 8
 OVERLOAD_SECONDS, OVERLOAD_QUEUE = 10.0, 4096
@@ -68,7 +68,7 @@ def main(bundle: Path, seconds: float) -> None:
         result["target"] = model.bundle.manifest.target
         with _serving(bundle) as (address, process):
             _clients(address, draw, 2.0)  # warms up
-            result["load"] = _beside_embed(address, model, draw, seconds / ROUNDS)
+            result["load"] = _beside_embed(address, model, draw, min(ROUND_SECONDS, seconds))
             result["memory"] = _memory(address, process, round(SMALL_REQUESTS * min(1, seconds / SECONDS)))
     with _serving(bundle, "--queue", str(OVERLOAD_QUEUE)) as (address, process):
         answers, _ = _clients(address, draw, min(OVERLOAD_SECONDS, seconds))
@@ -82,8 +82,9 @@ def main(bundle: Path, seconds: float) -> None:
 def _beside_embed(address: str, model: Embedder, draw: Draw, seconds: float) -> dict[str, Any]:
     """Rounds of the server and of embed() on what the server was asked."""
     everything: list[Answer] = []
-    rates, ours = [], []
+    rates, ours, shares = [], [], []
     for _ in range(ROUNDS):
+        stolen = Stolen()
         answers, taken = _clients(address, draw, seconds)
         everything += answers
         rates.append(sum(answer.tokens for answer in answers) / taken)
@@ -96,10 +97,12 @@ def _beside_embed(address: str, model: Embedder, draw: Draw, seconds: float) -> 
         for prompt_name, those in texts.items():
             model.embed(those, prompt_name=prompt_name)
         ours.append(sum(answer.tokens for answer in answers) / (time.perf_counter() - started))
+        shares.append(stolen.share())
     return {
         "answers": _statuses(everything),
         "tokens_per_second": [round(rate) for rate in rates],
         "tokens_per_second_of_embed": [round(rate) for rate in ours],
+        "stolen": shares,
         "throughput_share": round(float(np.median(np.divide(rates, ours))), 3),
         "queries": _waits([a for a in everything if a.ask[0] == "query"]),
         "documents": _waits([a for a in everything if a.ask[0] == "document"]),

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 
     from .checkpoint import Checkpoint
 
-KINDS = ("int8", "int4", "fp32")
+KINDS = ("int8", "int8-static", "int4", "fp32")
+CALIBRATION_TEXTS = 300  # at most, for int8-static: each goes through the graph twice, one at a time
 SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
 VECTOR_BITS = 32
 # Measured: a process that has imported openvino 2026.4 and compiled a graph whose weights are still on the disk.
@@ -64,16 +65,22 @@ def write_backbone(
 ) -> dict[str, str]:
     """Write openvino_model.xml and .bin into `folder`; returns each backbone tensor's type by its checkpoint's name.
 
-    int8: one symmetric scale a row. int4: one symmetric scale for each 32 weights of a row. Vectors stay fp32.
-    calibrate: texts' token ids, for int4 only: scales are then chosen on their activations (nncf's AWQ and scale
-    estimation) in place of each group's largest weight.
+    int8: one symmetric scale a row. int8-static: the same, and one fixed scale for the inputs of each product, by the
+    range that they have in `calibrate` (nncf's quantize, SmoothQuant included). int4: one symmetric scale for each 32
+    weights of a row. Vectors stay fp32.
+    calibrate: texts' token ids, for int8-static and int4: int4's scales are then chosen on their activations (nncf's
+    AWQ and scale estimation) in place of each group's largest weight.
 
     Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
     MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
     """
     check_kind(checkpoint, kind)
-    if calibrate is not None and kind != "int4":
+    if calibrate is not None and kind not in ("int4", "int8-static"):
         raise ValueError(f"calibration texts choose the scales of int4; openvino:{kind} does not take any")
+    if calibrate is None and kind == "int8-static":
+        raise ValueError(
+            "openvino:int8-static fixes the scales of activations by texts: give --calibrate FILE, or default"
+        )
     _check_libraries()
     import openvino
 
@@ -82,7 +89,7 @@ def write_backbone(
         _export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
         if kind != "fp32":
-            graph = _compress(graph, kind, None if calibrate is None else _calibration(checkpoint, calibrate))
+            graph = _compress(checkpoint, graph, kind, calibrate)
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
         types = _tensor_types(checkpoint, graph)
         del graph  # it maps the temporary file
@@ -192,10 +199,22 @@ def _model(checkpoint: Checkpoint) -> Any:
     return model.eval()
 
 
-def _compress(graph: Any, kind: str, dataset: Any) -> Any:
+def _compress(checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Sequence[int]] | None) -> Any:
     nncf = import_module("nncf")
     if kind == "int8":
         return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
+    if kind == "int8-static":
+        chosen = (texts or ())[:: -(-len(texts or ()) // CALIBRATION_TEXTS)]
+        return nncf.quantize(
+            graph,
+            _calibration(checkpoint, chosen),
+            subset_size=len(chosen),
+            preset=nncf.QuantizationPreset.PERFORMANCE,
+            model_type=nncf.ModelType.TRANSFORMER,
+            # The paged-attention transformation does not find an attention whose inputs are quantised.
+            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"]),
+        )
+    dataset = None if texts is None else _calibration(checkpoint, texts)
     return nncf.compress_weights(
         graph,
         mode=nncf.CompressWeightsMode.INT4_SYM,
@@ -228,14 +247,26 @@ def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:
 def _tensor_types(checkpoint: Checkpoint, graph: Any) -> dict[str, str]:
     """Each tensor's type as the graph holds it, by OpenVINO's names (i8, i4, bf16, f32).
 
-    The exporter names matrices and biases after the checkpoint; it folds the norms' gains, in fp32 and without a name.
+    The exporter names products and biases after the checkpoint; it folds the norms' gains, in fp32 and without a name.
     """
-    held = {
-        op.get_friendly_name().removeprefix("self.").replace("_openvino_orig_", ""): op.get_element_type().to_string()
-        for op in graph.get_ops()
-        if op.get_type_name() == "Constant"
-    }
+    held = {}
+    for op in graph.get_ops():
+        name, kind = op.get_friendly_name(), op.get_type_name()
+        if kind == "Constant" and name.endswith(".bias"):
+            held[name.removeprefix("self.")] = op.get_element_type().to_string()
+        elif kind == "MatMul":
+            module = name.partition("/")[0].removeprefix("__module.")
+            held[f"{module}.weight"] = (
+                _constant_behind(op.input_value(1).get_node()).get_output_element_type(0).to_string()
+            )
     return {name: "f32" if name.endswith("norm.weight") else held[name] for name in _names(checkpoint)}
+
+
+def _constant_behind(node: Any) -> Any:
+    """The constant that a product's weights come from, through conversion and scales."""
+    while node.get_type_name() != "Constant" and node.get_input_size():
+        node = node.input_value(0).get_node()
+    return node
 
 
 def _check_libraries() -> None:
@@ -265,4 +296,8 @@ def _bits(shape: tuple[int, ...], kind: str) -> int:
     weights = int(np.prod(shape))
     if len(shape) == 1 or kind == "fp32":
         return weights * VECTOR_BITS
-    return weights * 8 + shape[0] * SCALE_BITS if kind == "int8" else weights * 4 + weights // WEIGHT_GROUP * SCALE_BITS
+    return (
+        weights * 8 + shape[0] * SCALE_BITS
+        if kind.startswith("int8")
+        else weights * 4 + weights // WEIGHT_GROUP * SCALE_BITS
+    )

@@ -20,7 +20,7 @@ FAMILIES = {
 # Targets that quantise nothing, so that calibration texts have nothing to mend.
 FULL_PRECISION = ("gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:fp32", "torch:bf16")
 # Targets whose converter rounds by calibration texts; with the others, only the head makes up for the rounding.
-ROUNDED_ON_TEXTS = ("gguf:q4_0", "gguf:iq4_nl", "openvino:int4", "bnb:int8")
+ROUNDED_ON_TEXTS = ("gguf:q4_0", "gguf:iq4_nl", "openvino:int4", "openvino:int8-static", "bnb:int8")
 
 
 class Converter(Protocol):

@@ -67,13 +67,18 @@ def test_int4_refuses_a_width_that_its_groups_do_not_divide(tmp_path: Path) -> N
 
 
 def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="choose one of int8, int4, fp32"):
+    with pytest.raises(CheckpointError, match="choose one of int8, int8-static, int4, fp32"):
         target.write_backbone(open_checkpoint(source), tmp_path, "int3")
 
 
 def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="int8 does not take any"):
         target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibrate=[[1, 2]])
+
+
+def test_static_scales_need_texts(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="int8-static fixes the scales of activations by texts: give --calibrate"):
+        target.write_backbone(open_checkpoint(source), tmp_path, "int8-static")
 
 
 def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> None:

@@ -31,10 +31,16 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Checkpoint:
 @pytest.fixture(scope="module")
 def bundles(checkpoint: Checkpoint, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Bundle]:
     folder = tmp_path_factory.mktemp("bundles")
-    return {
+    made = {
         kind: convert(checkpoint.folder, folder / kind, f"openvino:{kind}", target_probes=False)
         for kind in ("fp32", "int8", "int4")
     }
+    calibrate = {"document": [f"def f{i}(x, y):\n    return x + {i} * y" for i in range(30)]}
+    static = "openvino:int8-static"
+    made["int8-static"] = convert(
+        checkpoint.folder, folder / "static", static, target_probes=False, calibrate=calibrate
+    )
+    return made
 
 
 @pytest.fixture
@@ -78,7 +84,7 @@ def test_pooling_is_that_of_the_reference_s_states(checkpoint: Checkpoint, open_
 def test_a_text_does_not_depend_on_its_company(checkpoint: Checkpoint, open_kind: Open) -> None:
     several = texts(3, 40, 600, 17, 256)
     queries = pma.Head(checkpoint.head(), checkpoint.variant).queries
-    for kind, tolerance in (("fp32", 1e-5), ("int8", 1e-2), ("int4", 1e-2)):
+    for kind, tolerance in (("fp32", 1e-5), ("int8", 1e-2), ("int8-static", 1e-2), ("int4", 1e-2)):
         engine = open_kind(kind)
         together = engine.pool(several, queries)
         alone = np.concatenate([engine.pool([ids], queries) for ids in several])
@@ -88,7 +94,7 @@ def test_a_text_does_not_depend_on_its_company(checkpoint: Checkpoint, open_kind
 def test_quantised_states_are_near_full_precision(checkpoint: Checkpoint, open_kind: Open) -> None:
     (ids,) = texts(64)
     (wanted,) = reference.states(checkpoint, [ids])
-    for kind, least in (("int8", 0.995), ("int4", 0.95)):
+    for kind, least in (("int8", 0.995), ("int8-static", 0.95), ("int4", 0.95)):
         found = np.concatenate(list(open_kind(kind).states(ids)))
         cosines = np.sum(found * wanted, axis=1) / np.linalg.norm(found, axis=1) / np.linalg.norm(wanted, axis=1)
         assert cosines.mean() > least
