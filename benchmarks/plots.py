@@ -18,6 +18,7 @@ MARKS = "osD^vP*X<>"
 FULL_PRECISION_COLOUR = "0.35"
 INCHES = (8.0, 4.8)
 DPI = 150
+TICKS = [digit * 10.0**power for power in range(-2, 5) for digit in (1, 2, 5)]  # of speed, which is drawn by ratio
 # Nothing of the picture depends on when it was made.
 METADATA = {"Software": None}
 
@@ -74,7 +75,9 @@ def _accuracy_speed(result: dict[str, Any]) -> Any:
     axes.plot([rate(row) for row in best], [_accuracy(row)[0] for row in best], color="0.75", linewidth=6, zorder=0)
     for row, style in _styled(result):
         _point(axes, rate(row), row, style, bold=row in best)
+    rates = [rate(row) for row in result["rows"]]
     axes.set_xscale("log")
+    axes.set_xticks([tick for tick in TICKS if min(rates) / 1.5 < tick < max(rates) * 1.5])
     _plain_ticks(axes.xaxis)
     _legend(axes, "grey band: no target beats these")
     return figure
