@@ -74,8 +74,8 @@ bench-serve: setup build/bench/openvino-int8
 	$(PY) -m c2llm_lite.benchmarks.serve_load build/bench/openvino-int8
 
 # Two actors of one core beside one embed() of two threads, and five workers killed.
-bench-ray: setup build/bench/openvino-int8
-	$(PY) -m c2llm_lite.benchmarks.ray_scaling build/bench/openvino-int8
+bench-ray: setup build/bench/gguf-q8_0
+	$(PY) -m c2llm_lite.benchmarks.ray_scaling build/bench/gguf-q8_0
 
 # Speed of PyTorch's batches, and what int8 activations cost without smoothing.
 bench-torch: setup build/bench/torch-fp32 build/bench/torch-bf16

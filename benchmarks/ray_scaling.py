@@ -37,7 +37,7 @@ from .pairs import stdlib_pairs
 from .ray_cluster import cluster, kill_worker
 
 RESULTS = Path(__file__).with_name("results") / "ray_scaling.json"
-TEXTS = 400
+TEXTS = 200
 BATCHES = 16  # of a dataset; what two actors leave each other waiting for at the end is less than one
 ROUNDS = 3
 ACTORS = 2
