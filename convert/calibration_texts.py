@@ -52,7 +52,7 @@ def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, Path]]:
-    """(package, file) of every Python file of an installed package, tests and copies of other packages apart."""
+    """Every Python file of the installed packages, with its place below `folder`; tests and vendored copies apart."""
     left_out = VENDORED | TESTS
     for path in folder.rglob("*.py"):
         parts = path.relative_to(folder).with_suffix("").parts

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from .checkpoint import Checkpoint
 
 KINDS = ("int8", "int8-static", "int4", "fp32")
-CALIBRATION_TEXTS = 300  # at most, for int8-static: each goes through the graph twice, one at a time
+# At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
+CALIBRATION_TEXTS = 300
 SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
 VECTOR_BITS = 32
 # Measured: a process that has imported openvino 2026.4 and compiled a graph whose weights are still on the disk.
@@ -203,18 +204,19 @@ def _compress(checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Seq
     nncf = import_module("nncf")
     if kind == "int8":
         return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
+    chosen = None if texts is None else texts[:: -(-len(texts) // CALIBRATION_TEXTS)]
+    dataset = None if chosen is None else _calibration(checkpoint, chosen)
+    given = {} if chosen is None else {"subset_size": len(chosen)}
     if kind == "int8-static":
-        chosen = (texts or ())[:: -(-len(texts or ()) // CALIBRATION_TEXTS)]
         return nncf.quantize(
             graph,
-            _calibration(checkpoint, chosen),
-            subset_size=len(chosen),
+            dataset,
+            **given,
             preset=nncf.QuantizationPreset.PERFORMANCE,
             model_type=nncf.ModelType.TRANSFORMER,
             # The paged-attention transformation does not find an attention whose inputs are quantised.
             ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"]),
         )
-    dataset = None if texts is None else _calibration(checkpoint, texts)
     return nncf.compress_weights(
         graph,
         mode=nncf.CompressWeightsMode.INT4_SYM,
@@ -222,6 +224,7 @@ def _compress(checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Seq
         ratio=1.0,
         all_layers=True,
         dataset=dataset,
+        **given,
         awq=True if dataset is not None else None,
         scale_estimation=True if dataset is not None else None,
     )
