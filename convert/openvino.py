@@ -70,7 +70,7 @@ def write_backbone(
     range that they have in `calibrate` (nncf's quantize, SmoothQuant included). int4: one symmetric scale for each 32
     weights of a row. Vectors stay fp32.
     calibrate: texts' token ids, for int8-static and int4: int4's scales are then chosen on their activations (nncf's
-    AWQ and scale estimation) in place of each group's largest weight.
+    AWQ and GPTQ) in place of each group's largest weight.
 
     Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
     MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
@@ -226,7 +226,7 @@ def _compress(checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Seq
         dataset=dataset,
         **given,
         awq=True if dataset is not None else None,
-        scale_estimation=True if dataset is not None else None,
+        gptq=True if dataset is not None else None,
     )
 
 
