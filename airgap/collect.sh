@@ -4,7 +4,7 @@
 #   airgap/collect.sh KIT BUNDLE EXTRAS        EXTRAS: of c2llm-lite, comma-separated, the bundle's engine among them
 #
 # The kit serves machines with this machine's Python version and system (Linux, x86-64), and with its C library or newer.
-# llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Zen of 2017): the
+# llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Excavator of 2015): the
 # package of pip's own building would use every instruction of this machine's CPU, and die on an older one.
 set -euo pipefail
 kit=$1 bundle=$2 extras=$3
@@ -32,7 +32,7 @@ fi
 "$python" -m pip wheel --quiet --no-deps --wheel-dir "$kit.partial/wheels" .
 own=$(echo "$kit.partial"/wheels/c2llm_lite-*.whl)
 echo "fetching the libraries of c2llm-lite[$extras]"
-# torch from the kit's own machine is the CPU build; a wheel found here goes before a source of the same version.
+# A wheel found here goes before a source of the same version.
 "$python" -m pip download --quiet --prefer-binary --find-links "$built" --dest "$kit.partial/wheels" "$own[$extras]"
 if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
     echo "these have no wheel, and the machine without a network may have no compiler:" "$kit.partial"/wheels/*.tar.gz >&2

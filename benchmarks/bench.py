@@ -248,6 +248,6 @@ def _account(t: Task) -> dict[str, Any]:
 @functools.cache
 def _setup() -> str:
     """A short hash of what vectors and timings depend on, beside bundle and texts."""
-    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory", "versions")}
-    here["versions"] = {name: version for name, version in stamp()["versions"].items() if name in ENGINES}
+    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory")}
+    here["versions"] = {name: version for name, version in here["versions"].items() if name in ENGINES}
     return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:8]

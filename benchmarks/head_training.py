@@ -142,7 +142,7 @@ def train(queries: Texts, codes: Texts, noise: Half, progress: Callable[[int, fl
         right = torch.arange(len(logits))
         loss = (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
         optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()  # type: ignore[no-untyped-call]  # torch's
         optimiser.step()
         schedule.step()
         averaged.update_parameters(head)

@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from .documented_code import SCORED_ON, TESTS, VENDORED, Pair, pairs_of, unique
+from .documented_code import SCORED_ON, Pair, pairs_of, sources, unique
 
 # By the prompt's name that they are embedded under.
 Texts = Mapping[str, Sequence[str]]
@@ -52,15 +52,11 @@ def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
 
 
 def _sources(folder: Path) -> Iterator[tuple[str, Path]]:
-    """Every Python file of the installed packages, with its place below `folder`; tests and vendored copies apart."""
-    left_out = VENDORED | TESTS
-    for path in folder.rglob("*.py"):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if not left_out.intersection(parts) and parts[0] not in SCORED_ON and not parts[-1].startswith("test_"):
-            yield "/".join(parts), path
+    for parts, path in sources(folder, skip=SCORED_ON):
+        yield "/".join(parts), path
 
 
-def _drawn(sources: Sequence[tuple[str, Path]], count: int, seed: int) -> list[Pair]:
+def _drawn(files: Sequence[tuple[str, Path]], count: int, seed: int) -> list[Pair]:
     """Files in an arbitrary order, always the same for a seed, a few functions of each, until there are enough."""
 
     def order(source: tuple[str, Path]) -> str:
@@ -70,7 +66,7 @@ def _drawn(sources: Sequence[tuple[str, Path]], count: int, seed: int) -> list[P
     taken: Counter[str] = Counter()
     code: set[str] = set()
     queries: set[str] = set()
-    for name, path in sorted(sources, key=order):
+    for name, path in sorted(files, key=order):
         package = name.partition("/")[0]
         if taken[package] >= PAIRS_A_PACKAGE:
             continue

@@ -53,16 +53,21 @@ def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> It
 
     skip: names of top folders to leave out. Vendored copies, tests and what this Python cannot parse are left out.
     """
-    left_out, skipped_tops = VENDORED | TESTS, set(skip)
-    for path in sorted(folder.rglob("*.py")):
-        parts = path.relative_to(folder).with_suffix("").parts
-        if left_out.intersection(parts) or parts[0] in skipped_tops or parts[-1].startswith("test_"):
-            continue
+    for parts, path in sorted(sources(folder, skip=skip), key=lambda source: source[1]):
         module = ".".join(part for part in (package, *parts) if part and part != "__init__")
         try:
             yield from pairs_of(path.read_text(encoding="utf-8"), module)
         except (UnicodeDecodeError, SyntaxError, ValueError, RecursionError):
             continue
+
+
+def sources(folder: Path, *, skip: Iterable[str] = ()) -> Iterator[tuple[tuple[str, ...], Path]]:
+    """Every Python file below `folder`, with its place there; not vendored copies, tests, or top folders in `skip`."""
+    left_out, skipped_tops = VENDORED | TESTS, set(skip)
+    for path in folder.rglob("*.py"):
+        parts = path.relative_to(folder).with_suffix("").parts
+        if not (left_out.intersection(parts) or parts[0] in skipped_tops or parts[-1].startswith("test_")):
+            yield parts, path
 
 
 def pairs_of(source: str, module: str) -> Iterator[Pair]:

@@ -220,5 +220,5 @@ def _parser(grammar: str) -> Parser:
             raise MissingDependencyError(
                 "tree-sitter-language-pack", "search", "cutting code into functions"
             ) from error
-        _PARSERS[grammar] = get_parser(grammar)  # type: ignore[arg-type]
+        _PARSERS[grammar] = get_parser(grammar)  # type: ignore[arg-type]  # a Literal of all names
     return _PARSERS[grammar]

@@ -88,7 +88,7 @@ def test_gains_and_biases_stay_in_bf16(bundle: bundles.Bundle, checkpoint: Check
 
 def test_no_wide_matrix_is_stored_or_loaded(bundle: bundles.Bundle) -> None:
     with safe_open(bundle.path(bitsandbytes.FILE), framework="pt") as file:
-        wide = [name for name in file.keys() if name.endswith("proj.weight") and file.get_tensor(name).itemsize > 1]  # noqa: SIM118
+        wide = [name for name in file.keys() if name.endswith("proj.weight") and file.get_tensor(name).itemsize > 1]  # noqa: SIM118 - no mapping
     assert not wide
     model = load_backbone(bundle, torch.device("cpu"))
     assert all(p.itemsize == 1 for p in model.parameters() if p.ndim == 2)
