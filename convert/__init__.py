@@ -6,6 +6,7 @@ import hashlib
 import json
 import platform
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -23,6 +24,7 @@ from .auto import LAYERS as TRIAL_LAYERS
 from .auto import choose
 from .checkpoint import Checkpoint, open_checkpoint
 from .recovery import recover
+from .reference import Progress
 from .targets import Target
 from .token_embeddings import write_token_embeddings
 
@@ -50,6 +52,7 @@ def convert(
     target_probes: bool = True,
     check_with_checkpoint_code: bool = False,
     calibrate: calibration_texts.Texts | None = None,
+    progress: Callable[[str], None] | None = None,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
@@ -58,7 +61,8 @@ def convert(
     record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
     code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded, by the
     name of their prompt and without it, by which 4-bit targets choose their rounding and the head of any quantised
-    target makes up for it (calibration_texts.py has some); the notes keep their count and hash.
+    target makes up for it (calibration_texts.py has some); the notes keep their count and hash. progress: called with
+    what a calibration is at.
 
     Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
     MissingDependencyError, OutputError (exists, disk full).
@@ -84,7 +88,7 @@ def convert(
         )
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
-        tensors = wanted.write_backbone(checkpoint, folder, ids)
+        tensors = wanted.write_backbone(checkpoint, folder, ids, _layers("rounding", progress))
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)
@@ -95,7 +99,7 @@ def convert(
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         bundles.seal(folder, manifest)
         if ids is not None:
-            states_map = recover(checkpoint, folder, ids)
+            states_map = recover(checkpoint, folder, ids, _layers("full precision for the head", progress))
             save_file(head | {MAP_MATRIX: states_map.matrix, MAP_BIAS: states_map.bias}, folder / bundles.HEAD)
             bundles.seal(folder, manifest)
         if target_probes:
@@ -105,6 +109,10 @@ def convert(
             proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(unproved, cosines, strict=True))
             bundles.seal(folder, replace(manifest, probes=proved))
     return bundles.open_bundle(output)
+
+
+def _layers(doing: str, progress: Callable[[str], None] | None) -> Progress | None:
+    return None if progress is None else lambda done, of: progress(f"{doing}, layer {done} of {of}")
 
 
 def _manifest(

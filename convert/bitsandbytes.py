@@ -3,7 +3,8 @@
 int8: a scale a row of weights and a scale a token of activations: LLM.int8() (arXiv 2208.07339) without its outlier
 threshold, under which one text's outliers would change another text's vector. What the threshold is for, smoothing does
 better here (smoothing.py). nf4: QLoRA's 4-bit normal floats (arXiv 2305.14314) in blocks of 64, whose scales are
-quantised again to 8 bits in blocks of 256. Gains and biases stay in bf16. Quantising runs on a CPU.
+quantised again to 8 bits in blocks of 256; with calibration texts GPTQ chooses the levels, on bitsandbytes' own scales.
+Gains and biases stay in bf16. Quantising runs on a CPU.
 
 Names in the file are bitsandbytes' own: NAME.weight and MODULE.SCB for int8; NAME.weight, NAME.weight.absmax and the
 rest of its quantisation state for nf4.
@@ -17,12 +18,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.pma import Array
 
+from .calibration import round_in_order
+from .four_bit import Grid
 from .full import FILE, LIBRARIES, backbone_names, bf16_bits
+from .gptq import round_matrix
 from .probes import token_ids
+from .reference import Progress
 from .safetensors_writer import Dtype, Tensor, write_safetensors
 from .smoothing import Smoothing
 
@@ -52,18 +59,22 @@ def write_backbone(
     kind: str,
     *,
     calibrate: Sequence[Sequence[int]] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Write the backbone with every matrix in `kind` to model.safetensors; returns each tensor's type by name.
 
-    Holds one matrix at a time, and for int8 one layer. calibrate: texts' token ids, for int8 only, whose activations
-    are smoothed; the probes' without them. Raises CheckpointError for a kind that does not exist or that these shapes
-    cannot hold, MissingDependencyError without torch or bitsandbytes.
+    Holds one matrix at a time, for int8 one layer, and with texts the codes of all of nf4's. calibrate: texts' token
+    ids. int8's activations are smoothed by them, or else by the probes'; nf4's levels are chosen by them (gptq.py), or
+    else each weight's is the nearest. Raises CheckpointError for a kind that does not exist or that these shapes cannot
+    hold, MissingDependencyError without torch or bitsandbytes.
     """
     if kind not in ("int8", "nf4"):
         raise CheckpointError(f"bnb:{kind} is not a type this package writes: choose int8 or nf4")
     if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
         raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
     quantise = _Quantiser(kind)
+    if kind == "nf4" and calibrate is not None:
+        round_in_order(checkpoint, calibrate, quantise.round_nf4, progress)
     smoothing = Smoothing(checkpoint, calibrate or token_ids(checkpoint)) if kind == "int8" else None
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
@@ -141,11 +152,23 @@ class _Quantiser:
             raise MissingDependencyError("bitsandbytes", "bitsandbytes", f"bnb:{kind}") from error
         self._torch = torch
         self._functional: Any = functional
+        self._packed: dict[str, NDArray[np.uint8]] = {}  # what round_nf4 chose
 
-    def __call__(self, name: str, weights: np.ndarray[Any, np.dtype[np.float32]]) -> Iterator[Tensor]:
+    def round_nf4(self, name: str, weights: Array, moments: Array) -> Array:
+        """A Rounding (calibration.py) that keeps the codes it chose for when the matrix `name` is written."""
+        _, state = self._nf4(weights)
+        scales = self._functional.dequantize_blockwise(state.absmax, state.state2) + state.offset
+        grid = Grid(state.code.numpy(), NF4_BLOCK)
+        given = scales.numpy().reshape(len(weights), -1)  # (rows, width / block)
+        codes, _ = round_matrix(weights, moments, grid, given)
+        pairs = codes.reshape(-1, 2)  # that share a byte
+        self._packed[name] = np.bitwise_or(pairs[:, :1] << 4, pairs[:, 1:], dtype=np.uint8)
+        return grid.decode(codes, given)
+
+    def __call__(self, name: str, weights: Array) -> Iterator[Tensor]:
         """The tensors that hold the matrix `name`, (rows, width) float32."""
-        matrix = self._torch.from_numpy(np.array(weights))  # a copy: the checkpoint's own is read-only
         if self._kind == "int8":
+            matrix = self._torch.from_numpy(np.array(weights))  # a copy: the checkpoint's own is read-only
             # The type that bitsandbytes quantises from; its step is finer than int8's.
             values, scales, _ = self._functional.int8_vectorwise_quant(matrix.to(self._torch.float16))
             if not scales.isfinite().all():
@@ -153,13 +176,19 @@ class _Quantiser:
             yield Tensor(name, "I8", values.numpy())
             yield Tensor(name.removesuffix("weight") + "SCB", "F32", scales.numpy())
             return
-        # The type of what it is dequantised to.
-        packed, state = self._functional.quantize_4bit(
-            matrix.to(self._torch.bfloat16), blocksize=NF4_BLOCK, compress_statistics=True, quant_type="nf4"
-        )
-        yield Tensor(name, "U8", packed.numpy())
+        packed, state = self._nf4(weights)
+        yield Tensor(name, "U8", self._packed.get(name, packed.numpy()))
         for part, tensor in state.as_dict(packed=True).items():
             yield _state_tensor(f"{name}.{part}", tensor.numpy())
+
+    def _nf4(self, weights: Array) -> tuple[Any, Any]:
+        """The nearest levels, packed, and the scales' state."""
+        # bf16: the type of what it is dequantised to.
+        matrix = self._torch.from_numpy(np.array(weights)).to(self._torch.bfloat16)
+        packed, state = self._functional.quantize_4bit(
+            matrix, blocksize=NF4_BLOCK, compress_statistics=True, quant_type="nf4"
+        )
+        return packed, state
 
 
 def _state_tensor(name: str, values: np.ndarray[Any, Any]) -> Tensor:

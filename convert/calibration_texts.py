@@ -15,7 +15,7 @@ from .documented_code import SCORED_ON, Pair, pairs_of, sources, unique
 Texts = Mapping[str, Sequence[str]]
 
 DEFAULT = "default"
-PAIRS = 500
+PAIRS = 250
 PAIRS_A_PACKAGE = 40  # so that no package's style rules
 PAIRS_A_FILE = 4
 

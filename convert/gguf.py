@@ -29,11 +29,14 @@ from c2llm_lite.pma import Array
 
 from .calibration import round_in_order
 from .checkpoint import Checkpoint
-from .four_bit import decode, encode
+from .four_bit import GRIDS, encode
 from .gptq import round_matrix
+from .reference import Progress
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
+# 4 bits by the type that kept most on the development pairs (ARCHITECTURE.md, Calibration).
+RECIPES = {"int4": "iq4_nl"}
 VECTOR_TYPE = "f32"  # of gains and biases, whatever the matrices are in
 VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 FP16_MAX = float(np.finfo(np.float16).max)
@@ -56,9 +59,14 @@ BIASED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
 
 
 def write_backbone(
-    checkpoint: Checkpoint, folder: Path, kind: str, *, calibrate: Sequence[Sequence[int]] | None = None
+    checkpoint: Checkpoint,
+    folder: Path,
+    kind: str,
+    *,
+    calibrate: Sequence[Sequence[int]] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
-    """Write the backbone into `folder` with every matrix in `kind`; returns each tensor's type by canonical name.
+    """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
     Holds one tensor at a time. calibrate: texts' token ids, for the kinds of four_bit.py: matrices are then rounded by
     what that does to their outputs (gptq.py), in place of each weight to its nearest level.
@@ -66,6 +74,7 @@ def write_backbone(
     Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
+    kind = RECIPES.get(kind, kind)
     gguf = _gguf()
     path = folder / BACKBONE
     quantise = Quantiser()
@@ -91,9 +100,10 @@ def write_backbone(
     with path.open("r+b") as file:
 
         def rounded(name: str, weights: Array, moments: Array) -> Array:
-            codes, scales = round_matrix(weights, moments, kind)
+            grid = GRIDS[kind]
+            codes, scales = round_matrix(weights, moments, grid)
             _put(file, starts[name], encode(codes, scales))
-            return decode(codes, scales, kind)
+            return grid.decode(codes, scales)
 
         _put(file, starts[TABLE], table)
         for name, tensor_type in tensor_types.items():
@@ -102,7 +112,7 @@ def write_backbone(
             if calibrate is None or tensor_type == VECTOR_TYPE:
                 _put(file, starts[name], quantise(weights, tensor_type))
         if calibrate is not None:
-            round_in_order(checkpoint, calibrate, rounded)
+            round_in_order(checkpoint, calibrate, rounded, progress)
         file.truncate(end)
     return tensor_types
 
@@ -114,7 +124,7 @@ def kinds(checkpoint: Checkpoint) -> dict[str, float]:
     weights = sum(int(np.prod(shape)) for shape in shapes)
     return {
         kind: 8 * sum(_bytes(shape, kind) for shape in shapes) / weights
-        for kind in KINDS
+        for kind in (*KINDS, *RECIPES)
         if all(width % _block(kind)[0] == 0 for width in widths)
     }
 
@@ -210,7 +220,7 @@ def _places(begin: int, sizes: dict[str, int]) -> tuple[dict[str, int], int]:
 def _check_kind(checkpoint: Checkpoint, kind: str) -> None:
     """Raise CheckpointError, naming the types that fit, unless every matrix of this backbone can be held in `kind`."""
     fitting = ", ".join(kinds(checkpoint))
-    if kind not in KINDS:
+    if kind not in (*KINDS, *RECIPES):
         raise CheckpointError(f"gguf:{kind} is not a kind this package writes; this checkpoint can have {fitting}")
     block, _ = _block(kind)
     unfit = [width for width in _row_widths(checkpoint.backbone) if width % block]
@@ -243,7 +253,7 @@ def _bytes(shape: tuple[int, ...], kind: str) -> int:
 def _block(kind: str) -> tuple[int, int]:
     """Weights and bytes of one of the type's blocks."""
     gguf = _gguf()
-    weights, size = gguf.GGML_QUANT_SIZES[ggml_type(gguf, kind)]
+    weights, size = gguf.GGML_QUANT_SIZES[ggml_type(gguf, RECIPES.get(kind, kind))]
     return weights, size
 
 

@@ -1,4 +1,4 @@
-"""Rounding a matrix to 4 bits by what it does to its outputs: GPTQ (arXiv 2210.17323) on ggml's 4-bit grids.
+"""Rounding a matrix to 4 bits by what it does to its outputs: GPTQ (arXiv 2210.17323).
 
 Columns are rounded one after another, and what each rounds away is made up for by those that are still to come, as the
 inputs' second moments tell. A block's scale is chosen when its turn comes, on the weights as they then stand.
@@ -6,43 +6,60 @@ inputs' second moments tell. A block's scale is chosen when its turn comes, on t
 
 from __future__ import annotations
 
+import os
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
+from numpy.typing import NDArray
 
 from c2llm_lite.pma import Array
 
-from .four_bit import BLOCK, LEVELS, Codes, Scales, nearest
+from .four_bit import Codes, Grid
 
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
-SHRINKING = np.linspace(0.7, 1.1, 17, dtype=np.float32)
+SHRINKING = np.linspace(0.7, 1.1, 9, dtype=np.float32)
+ROWS = 512  # that a thread rounds at once: enough to outweigh what a call costs, few enough for its cache
+Scales = NDArray[np.float16]
 
 
-def round_matrix(weights: Array, moments: Array, kind: str) -> tuple[Codes, Scales]:
-    """Codes (rows, width) and fp16 scales (rows, width / 32) of `weights` (rows, width), float32.
+def round_matrix(weights: Array, moments: Array, grid: Grid, scales: Array | None = None) -> tuple[Codes, Scales]:
+    """Codes (rows, width) and fp16 scales (rows, width / block) of `weights` (rows, width), float32.
 
-    moments: (width, width), the sum over calibration tokens of x·xᵀ, x the matrix's inputs.
+    moments: (width, width), the sum over calibration tokens of x·xᵀ, x the matrix's inputs. scales: where a format
+    leaves no choice of them; they come back in fp16.
     """
-    levels = LEVELS[kind]
-    rows, width = weights.shape
-    left = weights.astype(np.float32)  # what is still to be rounded, as it stands
     factor = _inverse_factor(moments)  # upper triangular, (width, width)
-    codes = np.empty((rows, width), np.uint8)
-    scales = np.empty((rows, width // BLOCK), np.float16)
-    for start in range(0, width, BLOCK):
-        stop = start + BLOCK
-        importance = (1 / np.square(np.diagonal(factor)[start:stop])).astype(np.float32)
-        scale = _scales(left[:, start:stop], importance, levels)
-        scales[:, start // BLOCK] = scale
-        spread = scale.astype(np.float32)
-        errors = np.empty((rows, BLOCK), np.float32)
-        for column in range(start, stop):
-            code = nearest(left[:, column] / spread, levels)
-            codes[:, column] = code
-            error = (left[:, column] - levels[code] * spread) / factor[column, column]  # (rows,)
-            left[:, column:stop] -= np.outer(error, factor[column, column:stop])
-            errors[:, column - start] = error
-        left[:, stop:] -= errors @ factor[start:stop, stop:]
-    return codes, scales
+    codes = np.empty(weights.shape, np.uint8)
+    chosen = np.empty((len(weights), weights.shape[1] // grid.block), np.float16)
+
+    def rows(start: int) -> None:
+        part = slice(start, start + ROWS)
+        _round_rows(weights[part], factor, grid, None if scales is None else scales[part], codes[part], chosen[part])
+
+    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # NumPy lets other threads run while it computes
+        list(pool.map(rows, range(0, len(weights), ROWS)))
+    return codes, chosen
+
+
+def _round_rows(weights: Array, factor: Array, grid: Grid, scales: Array | None, codes: Codes, chosen: Scales) -> None:
+    """Fills `codes` and `chosen`. Works on the transposed weights, a column of which lies in one piece."""
+    left = weights.T.astype(np.float32)  # (width, rows): what is still to be rounded, as it stands
+    for start in range(0, len(left), grid.block):
+        stop, number = start + grid.block, start // grid.block
+        block, corner = left[start:stop], factor[start:stop, start:stop]
+        if scales is None:
+            chosen[:, number] = best_scales(block.T, (1 / np.square(np.diagonal(corner))).astype(np.float32), grid)
+            scale = chosen[:, number].astype(np.float32)
+        else:
+            chosen[:, number] = scale = scales[:, number]
+        errors = np.empty_like(block)  # (block, rows)
+        for column in range(grid.block):
+            code = grid.nearest(block[column] / scale)
+            codes[:, start + column] = code
+            errors[column] = (block[column] - grid.levels[code] * scale) / corner[column, column]
+            block[column:] -= np.outer(corner[column, column:], errors[column])
+        left[stop:] -= factor[start:stop, stop:].T @ errors
 
 
 def _inverse_factor(moments: Array) -> Array:
@@ -55,9 +72,10 @@ def _inverse_factor(moments: Array) -> Array:
     return factor
 
 
-def _scales(block: Array, importance: Array, levels: Array) -> Scales:
-    """The scale of each row's block (rows, 32) that leaves the least error, weighed by `importance` (32,); (rows,).
+def best_scales(block: Array, importance: Array, grid: Grid) -> Scales:
+    """The scale (rows,) of each row's block (rows, width) that leaves the least error.
 
+    importance: (width,), what a column's squared error weighs.
     Candidates put the weight of largest size on the grid's lowest or on its highest level; each is then refitted to the
     codes that it gives.
     """
@@ -66,14 +84,16 @@ def _scales(block: Array, importance: Array, levels: Array) -> Scales:
     largest = np.where(largest == 0, np.float32(1e-8), largest)
     best = np.full(len(block), np.inf, np.float32)
     chosen = np.ones(len(block), np.float16)
-    for end in (levels[0], levels[-1]):
+    for end in (grid.levels[0], grid.levels[-1]):
         for shrinking in SHRINKING:
             scale = largest / end * shrinking
-            grid = levels[nearest(block / scale[:, None], levels)]
-            scale = ((block * grid) @ importance / np.maximum(np.square(grid) @ importance, 1e-20)).astype(np.float16)
+            levels = grid.levels[grid.nearest(block / scale[:, None])]
+            scale = ((block * levels) @ importance / np.maximum(np.square(levels) @ importance, 1e-20)).astype(
+                np.float16
+            )
             scale = np.where(scale == 0, np.float16(6e-8), scale)
             spread = scale.astype(np.float32)[:, None]
-            error = np.square(block - levels[nearest(block / spread, levels)] * spread) @ importance
+            error = np.square(block - grid.levels[grid.nearest(block / spread)] * spread) @ importance
             better = error < best
             best[better], chosen[better] = error[better], scale[better]
     return chosen

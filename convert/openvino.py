@@ -19,9 +19,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, WEIGHT_GROUP
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.pma import Array
+
+from .calibration import round_in_order
+from .four_bit import GRIDS
+from .gptq import round_matrix
+from .reference import Progress
 
 if TYPE_CHECKING:
     from c2llm_lite.bundle import Backbone
@@ -31,6 +38,7 @@ if TYPE_CHECKING:
 KINDS = ("int8", "int8-static", "int4", "fp32")
 # At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
 CALIBRATION_TEXTS = 300
+INT4 = GRIDS["q4_0"]  # the levels of nncf's INT4_SYM, in groups of WEIGHT_GROUP
 SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
 VECTOR_BITS = 32
 # Measured: a process that has imported openvino 2026.4 and compiled a graph whose weights are still on the disk.
@@ -63,21 +71,22 @@ def write_backbone(
     kind: str,
     *,
     calibrate: Sequence[Sequence[int]] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, str]:
     """Write openvino_model.xml and .bin into `folder`; returns each backbone tensor's type by its checkpoint's name.
 
     int8: one symmetric scale a row. int8-static: the same, and one fixed scale for the inputs of each product, by the
     range that they have in `calibrate` (nncf's quantize, SmoothQuant included). int4: one symmetric scale for each 32
     weights of a row. Vectors stay fp32.
-    calibrate: texts' token ids, for int8-static and int4: int4's scales are then chosen on their activations (nncf's
-    AWQ and GPTQ) in place of each group's largest weight.
+    calibrate: texts' token ids, for int8-static and int4, whose weights are then rounded by what that does to their
+    outputs (gptq.py), in place of each to its nearest level.
 
     Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
     MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
     """
     check_kind(checkpoint, kind)
     if calibrate is not None and kind not in ("int4", "int8-static"):
-        raise ValueError(f"calibration texts choose the scales of int4; openvino:{kind} does not take any")
+        raise ValueError(f"openvino:{kind} does not take calibration texts; int4 and int8-static do")
     if calibrate is None and kind == "int8-static":
         raise ValueError(
             "openvino:int8-static fixes the scales of activations by texts: give --calibrate FILE, or default"
@@ -90,7 +99,7 @@ def write_backbone(
         _export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
         if kind != "fp32":
-            graph = _compress(checkpoint, graph, kind, calibrate)
+            graph = _compress(checkpoint, graph, kind, calibrate, progress)
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
         types = _tensor_types(checkpoint, graph)
         del graph  # it maps the temporary file
@@ -200,34 +209,53 @@ def _model(checkpoint: Checkpoint) -> Any:
     return model.eval()
 
 
-def _compress(checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Sequence[int]] | None) -> Any:
+def _compress(
+    checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Sequence[int]] | None, progress: Progress | None
+) -> Any:
     nncf = import_module("nncf")
     if kind == "int8":
         return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
-    chosen = None if texts is None else texts[:: -(-len(texts) // CALIBRATION_TEXTS)]
-    dataset = None if chosen is None else _calibration(checkpoint, chosen)
-    given = {} if chosen is None else {"subset_size": len(chosen)}
     if kind == "int8-static":
+        assert texts is not None  # write_backbone's check
+        chosen = texts[:: -(-len(texts) // CALIBRATION_TEXTS)]
         return nncf.quantize(
             graph,
-            dataset,
-            **given,
+            _calibration(checkpoint, chosen),
+            subset_size=len(chosen),
             preset=nncf.QuantizationPreset.PERFORMANCE,
             model_type=nncf.ModelType.TRANSFORMER,
             # The paged-attention transformation does not find an attention whose inputs are quantised.
             ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"]),
         )
-    return nncf.compress_weights(
-        graph,
-        mode=nncf.CompressWeightsMode.INT4_SYM,
-        group_size=WEIGHT_GROUP,
-        ratio=1.0,
-        all_layers=True,
-        dataset=dataset,
-        **given,
-        awq=True if dataset is not None else None,
-        gptq=True if dataset is not None else None,
-    )
+    mode = nncf.CompressWeightsMode.INT4_SYM
+    graph = nncf.compress_weights(graph, mode=mode, group_size=WEIGHT_GROUP, ratio=1.0, all_layers=True)
+    if texts is not None:
+        _round_again(checkpoint, graph, texts, progress)
+    return graph
+
+
+def _round_again(checkpoint: Checkpoint, graph: Any, texts: Sequence[Sequence[int]], progress: Progress | None) -> None:
+    """Replace the codes and scales of a graph in int4 by those that GPTQ chooses on `texts`."""
+    import openvino
+
+    scaled = {f"{module}.weight": _behind(product, "Multiply") for module, product in _products(graph)}
+
+    def replace(at: Any, values: NDArray[Any], shape: tuple[int, ...], dtype: Any) -> None:
+        tensor = openvino.Tensor(np.ascontiguousarray(values), openvino.Shape(shape), dtype)
+        constant = openvino.op.Constant(tensor, shared_memory=False)
+        constant.set_friendly_name(at.get_source_output().get_node().get_friendly_name())
+        at.replace_source_output(constant.output(0))
+
+    def rounded(name: str, weights: Array, moments: Array) -> Array:
+        codes, scales = round_matrix(weights, moments, INT4)
+        low, high = (codes ^ 8).reshape(-1, 2).T  # level - 8 in 4 bits' two's complement; two to a byte
+        grouped = (*scales.shape, WEIGHT_GROUP)
+        multiply = scaled[name]
+        replace(multiply.input_value(0).get_node().input(0), low | high << 4, grouped, openvino.Type.i4)
+        replace(multiply.input(1), scales, (*scales.shape, 1), openvino.Type.f16)
+        return INT4.decode(codes, scales)
+
+    round_in_order(checkpoint, texts, rounded, progress)
 
 
 def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:
@@ -252,22 +280,27 @@ def _tensor_types(checkpoint: Checkpoint, graph: Any) -> dict[str, str]:
 
     The exporter names products and biases after the checkpoint; it folds the norms' gains, in fp32 and without a name.
     """
-    held = {}
-    for op in graph.get_ops():
-        name, kind = op.get_friendly_name(), op.get_type_name()
-        if kind == "Constant" and name.endswith(".bias"):
-            held[name.removeprefix("self.")] = op.get_element_type().to_string()
-        elif kind == "MatMul":
-            module = name.partition("/")[0].removeprefix("__module.")
-            held[f"{module}.weight"] = (
-                _constant_behind(op.input_value(1).get_node()).get_output_element_type(0).to_string()
-            )
+    held = {
+        op.get_friendly_name().removeprefix("self."): op.get_element_type().to_string()
+        for op in graph.get_ops()
+        if op.get_type_name() == "Constant" and op.get_friendly_name().endswith(".bias")
+    }
+    for module, product in _products(graph):
+        held[f"{module}.weight"] = _behind(product, "Constant").get_output_element_type(0).to_string()
     return {name: "f32" if name.endswith("norm.weight") else held[name] for name in _names(checkpoint)}
 
 
-def _constant_behind(node: Any) -> Any:
-    """The constant that a product's weights come from, through conversion and scales."""
-    while node.get_type_name() != "Constant" and node.get_input_size():
+def _products(graph: Any) -> Iterator[tuple[str, Any]]:
+    """Each matrix product, under the name of the module that it was."""
+    for op in graph.get_ops():
+        if op.get_type_name() == "MatMul":
+            yield op.get_friendly_name().partition("/")[0].removeprefix("__module."), op
+
+
+def _behind(product: Any, kind: str) -> Any:
+    """The node of that type on the way from a product's weights, through conversion and scales, to their constant."""
+    node = product.input_value(1).get_node()
+    while node.get_type_name() != kind and node.get_input_size():
         node = node.input_value(0).get_node()
     return node
 

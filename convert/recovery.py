@@ -93,8 +93,15 @@ class _Moments:
         return float(self._power - 2 * explained + moved + self.tokens * offset @ offset)
 
 
-def recover(checkpoint: Checkpoint, folder: Path, texts: Sequence[Sequence[int]]) -> AffineMap:
+def recover(
+    checkpoint: Checkpoint,
+    folder: Path,
+    texts: Sequence[Sequence[int]],
+    progress: reference.Progress | None = None,
+) -> AffineMap:
     """The map for the bundle in `folder`, as its engine computes `texts` (token ids) on this machine.
+
+    progress: called with layers done and layers in all, of the reference.
 
     Raises BundleError where it cannot run.
     """
@@ -103,7 +110,7 @@ def recover(checkpoint: Checkpoint, folder: Path, texts: Sequence[Sequence[int]]
         ids, what = json.dumps(texts).encode(), "on the calibration texts"
         child.run(__name__, str(folder), str(path), stdin=ids, what=what, remedy="leave out --calibrate")
         ends = np.cumsum([len(text) for text in texts])[:-1]
-        return fit(np.split(np.load(path, mmap_mode="r"), ends), reference.states(checkpoint, texts))
+        return fit(np.split(np.load(path, mmap_mode="r"), ends), reference.states(checkpoint, texts, progress))
 
 
 def _write_states(folder: Path, path: Path, texts: Sequence[Sequence[int]]) -> None:

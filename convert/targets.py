@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Protocol, cast
 
 from .checkpoint import Checkpoint
+from .reference import Progress
 
 # family: (the file that converts, the engine that runs)
 FAMILIES = {
@@ -19,8 +20,9 @@ FAMILIES = {
 }
 # Targets that quantise nothing, so that calibration texts have nothing to mend.
 FULL_PRECISION = ("gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:fp32", "torch:bf16")
+FOUR_BIT = ("gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "openvino:int4", "bnb:nf4")
 # Targets whose converter rounds by calibration texts; with the others, only the head makes up for the rounding.
-ROUNDED_ON_TEXTS = ("gguf:q4_0", "gguf:iq4_nl", "openvino:int4", "openvino:int8-static", "bnb:int8")
+ROUNDED_ON_TEXTS = (*FOUR_BIT, "openvino:int8-static", "bnb:int8")
 
 
 class Converter(Protocol):
@@ -40,9 +42,15 @@ class CalibratedConverter(Converter, Protocol):
     """One that can choose its rounding on the activations of texts, given as token ids."""
 
     def write_backbone(
-        self, checkpoint: Checkpoint, folder: Path, kind: str, *, calibrate: Sequence[Sequence[int]] | None = None
+        self,
+        checkpoint: Checkpoint,
+        folder: Path,
+        kind: str,
+        *,
+        calibrate: Sequence[Sequence[int]] | None = None,
+        progress: Progress | None = None,
     ) -> dict[str, str]:
-        """As Converter's."""
+        """As Converter's. progress: called with layers calibrated and layers in all."""
 
 
 @dataclass(frozen=True)
@@ -63,7 +71,11 @@ class Target:
         return _converter(self.family)
 
     def write_backbone(
-        self, checkpoint: Checkpoint, folder: Path, calibrate: Sequence[Sequence[int]] | None
+        self,
+        checkpoint: Checkpoint,
+        folder: Path,
+        calibrate: Sequence[Sequence[int]] | None,
+        progress: Progress | None = None,
     ) -> dict[str, str]:
         """The converter's, with texts where it takes them. Raises ValueError for texts where nothing is quantised."""
         if calibrate is None:
@@ -73,7 +85,7 @@ class Target:
         if str(self) not in ROUNDED_ON_TEXTS:
             return self.converter.write_backbone(checkpoint, folder, self.kind)
         converter = cast(CalibratedConverter, self.converter)
-        return converter.write_backbone(checkpoint, folder, self.kind, calibrate=calibrate)
+        return converter.write_backbone(checkpoint, folder, self.kind, calibrate=calibrate, progress=progress)
 
 
 def parse(text: str) -> Target:

@@ -12,11 +12,12 @@ from checkpoints import write_checkpoint
 import c2llm_lite
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.four_bit import BLOCK, LEVELS, decode, encode, nearest
+from c2llm_lite.convert.four_bit import GRIDS, encode
 from c2llm_lite.convert.gptq import round_matrix
 from c2llm_lite.pma import Array
 
-KINDS = tuple(LEVELS)
+KINDS = tuple(GRIDS)
+NEEDED = {"openvino:int4": ("optimum.exporters.openvino",), "bnb:nf4": ("bitsandbytes",)}
 
 
 def correlated(random: np.random.Generator, tokens: int, width: int) -> Array:
@@ -28,10 +29,11 @@ def correlated(random: np.random.Generator, tokens: int, width: int) -> Array:
 
 def nearest_rounded(weights: Array, kind: str) -> Array:
     """By ggml's rule: each block's scale puts its largest weight on the lowest level."""
-    blocks = weights.reshape(-1, BLOCK)
+    grid = GRIDS[kind]
+    blocks = weights.reshape(-1, grid.block)
     largest = np.take_along_axis(blocks, np.abs(blocks).argmax(axis=1)[:, None], axis=1)
-    levels = LEVELS[kind]
-    found: Array = (levels[nearest(blocks / largest * levels[0], levels)] * largest / levels[0]).reshape(weights.shape)
+    lowest = grid.levels[0]
+    found: Array = (grid.levels[grid.nearest(blocks / largest * lowest)] * largest / lowest).reshape(weights.shape)
     return found
 
 
@@ -41,7 +43,7 @@ def test_the_bytes_are_ggml_s(kind: str) -> None:
     codes = random.integers(0, 16, (5, 96), dtype=np.uint8)
     scales = random.normal(0, 0.1, (5, 3)).astype(np.float16)
     read = gguf.quants.dequantize(encode(codes, scales).reshape(5, -1), gguf.GGMLQuantizationType[kind.upper()])
-    np.testing.assert_array_equal(read, decode(codes, scales, kind))
+    np.testing.assert_array_equal(read, GRIDS[kind].decode(codes, scales))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -49,7 +51,8 @@ def test_outputs_err_less_than_with_the_nearest_levels(kind: str) -> None:
     random = np.random.default_rng(1)
     weights = random.normal(0, 1, (48, 128)).astype(np.float32)
     inputs, unseen = np.split(correlated(random, 4000, 128), 2)
-    rounded = decode(*round_matrix(weights, inputs.T @ inputs, kind), kind)
+    grid = GRIDS[kind]
+    rounded = grid.decode(*round_matrix(weights, inputs.T @ inputs, grid))
 
     def error(found: Array) -> float:
         return float(np.square(unseen @ (found - weights).T).sum())
@@ -64,26 +67,31 @@ def test_odd_matrices_are_rounded_too(kind: str) -> None:
     weights[1, 5] = 1000
     moments = np.eye(64, dtype=np.float32)
     moments[7, 7] = 0
-    rounded = decode(*round_matrix(weights, moments, kind), kind)
+    grid = GRIDS[kind]
+    rounded = grid.decode(*round_matrix(weights, moments, grid))
     assert np.isfinite(rounded).all()
     assert rounded[1, 5] == pytest.approx(1000, rel=2e-3)
     np.testing.assert_allclose(rounded[[0, 2]], 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_calibrated_bundle_runs_and_is_nearer(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("target", ["gguf:q4_0", "gguf:iq4_nl", "openvino:int4", "bnb:nf4"])
+def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> None:
+    for module in NEEDED.get(target, ()):
+        pytest.importorskip(module)
     source = write_checkpoint(tmp_path / "checkpoint", layers=2)
     checkpoint = open_checkpoint(source)
     texts = [f"def f{i}(x, y):\n    return x + {i} * y" for i in range(60)]
-    errors = {}
+    errors, tensors = {}, []
     for name, calibrate in (("plain", None), ("calibrated", {"document": texts})):
-        bundle = convert(source, tmp_path / name, f"gguf:{kind}", calibrate=calibrate)
+        bundle = convert(source, tmp_path / name, target, calibrate=calibrate)
+        tensors.append(bundle.manifest.tensors)
         with c2llm_lite.load(bundle.folder) as model:
             ids = model._tokeniser.encode(texts[:8])
             states = [np.concatenate(list(model.states(text))) for text in texts[:8]]
         wanted = reference.states(checkpoint, ids)
         errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(states, wanted, strict=True))
     assert errors["calibrated"] < 0.8 * errors["plain"]
+    assert tensors[0] == tensors[1]
 
 
 def test_the_same_texts_in_another_order_give_the_same_bytes(tmp_path: Path) -> None:

@@ -72,7 +72,7 @@ def test_kinds_tell_their_true_bits(wide, tmp_path):
         tensors = [t for t in gguf.GGUFReader(tmp_path / BACKBONE).tensors if t.name != "token_embd.weight"]
         assert len(tensors) == len(types)
         assert bits == 8 * sum(t.n_bytes for t in tensors) / sum(t.n_elements for t in tensors)
-    assert list(target.kinds(wide)) == list(target.KINDS)
+    assert list(target.kinds(wide)) == [*target.KINDS, *target.RECIPES]
 
 
 def test_a_width_that_blocks_do_not_divide_is_refused_with_what_fits(tmp_path):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
@@ -37,19 +36,6 @@ def test_every_matrix_is_in_the_type_asked_for(source: Path, tmp_path: Path) -> 
         assert sorted(path.name for path in folder.iterdir()) == ["openvino_model.bin", "openvino_model.xml"]
         sizes[kind] = (folder / "openvino_model.bin").stat().st_size
     assert sizes["int4"] < sizes["int8"] < sizes["fp32"]
-
-
-def test_int4_is_calibrated_on_texts(source: Path, tmp_path: Path) -> None:
-    pytest.importorskip("optimum.exporters.openvino")
-    checkpoint = open_checkpoint(source)
-    random = np.random.default_rng(0)
-    texts = [random.integers(0, checkpoint.backbone.vocab, 24).tolist() for _ in range(4)]
-    for name, calibrate in (("plain", None), ("calibrated", texts)):
-        (tmp_path / name).mkdir()
-        types = target.write_backbone(checkpoint, tmp_path / name, "int4", calibrate=calibrate)
-        assert types["layers.0.mlp.down_proj.weight"] == "i4"
-    plain, calibrated = ((tmp_path / n / "openvino_model.bin").read_bytes() for n in ("plain", "calibrated"))
-    assert plain != calibrated
 
 
 def test_bits_count_scales_and_vectors(source: Path) -> None:

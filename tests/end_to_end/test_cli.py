@@ -35,6 +35,24 @@ def test_list_targets(checkpoint_folder):
     assert "gguf:q6_k" not in done.stdout
 
 
+def test_plain_4_bits_say_what_they_cost(checkpoint_folder, tmp_path):
+    (tmp_path / "mine.jsonl").write_text('{"text": "def f(x): return x"}\n' * 3)
+    done = run("convert", checkpoint_folder, "-o", tmp_path / "plain", "--to", "gguf:int4")
+    assert "rounded to 4 bits without texts" in " ".join(done.stderr.split())
+    done = run(
+        "convert",
+        checkpoint_folder,
+        "-o",
+        tmp_path / "ours",
+        "--to",
+        "gguf:int4",
+        "--calibrate",
+        tmp_path / "mine.jsonl",
+    )
+    assert done.returncode == 0
+    assert "rounded to 4 bits" not in done.stderr
+
+
 def test_embed_writes_rows_in_order_and_what_they_are(bundle, tmp_path):
     (tmp_path / "texts.txt").write_text("how to read a file\ndef f(): pass\n")
     done = run("embed", bundle, tmp_path / "texts.txt", "-o", tmp_path / "out.npy", "--prompt-name", "query")
