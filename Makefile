@@ -43,9 +43,10 @@ lint: setup
 
 # Everything on this machine against full precision, on the 1,000 held-out pairs; a run that is stopped goes on.
 BENCH := gguf:f16,gguf:q8_0,gguf:iq4_nl,gguf:q4_0,openvino:int8,openvino:int4,bnb:int8,bnb:nf4,torch:bf16
+CALIBRATED := $(patsubst %,build/bench/%/calibrated,gguf-int4 openvino-int4 bnb-nf4)
 KEPT := benchmarks/results/standin
-bench: setup $(STANDIN)/config.json
-	$(CLI) bench $(STANDIN) --targets $(BENCH) -o build/bench/standin
+bench: setup $(STANDIN)/config.json $(CALIBRATED)
+	$(CLI) bench $(STANDIN) --targets $(BENCH) $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/standin
 	mkdir -p $(KEPT)
 	cp build/bench/standin/results.json build/bench/standin/report.md build/bench/standin/*.png $(KEPT)
 
@@ -60,6 +61,10 @@ bench-engines: setup
 # Speed alone, beside the other ways to run this model on a CPU.
 bench-peers: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.peers $(STANDIN)/tokenizer.json
+
+build/bench/%/calibrated: $(STANDIN)/config.json
+	mkdir -p $(@D)
+	$(CLI) convert $(STANDIN) -o $@ --to $(subst -,:,$*) --calibrate default --force
 
 build/bench/%: $(STANDIN)/config.json
 	$(CLI) convert $(STANDIN) -o $@ --to $(subst -,:,$*) --force
