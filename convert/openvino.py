@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import re
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -100,6 +101,7 @@ def write_backbone(
         graph = openvino.Core().read_model(exported)
         if kind != "fp32":
             graph = _compress(checkpoint, graph, kind, calibrate, progress)
+        _name_by_place(graph)
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
         types = _tensor_types(checkpoint, graph)
         del graph  # it maps the temporary file
@@ -273,6 +275,14 @@ def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:
         }
 
     return import_module("nncf").Dataset(list(texts), inputs)
+
+
+def _name_by_place(graph: Any) -> None:
+    """Name anew what OpenVINO numbers by all that the process has made: the same conversion gives the same bytes."""
+    graph.set_friendly_name("qwen2")
+    for place, op in enumerate(graph.get_ordered_ops()):
+        if re.fullmatch(r"[A-Za-z]+_\d+", op.get_friendly_name()):
+            op.set_friendly_name(f"{op.get_type_name()}_{place}")
 
 
 def _tensor_types(checkpoint: Checkpoint, graph: Any) -> dict[str, str]:
