@@ -9,7 +9,7 @@ STANDIN := build/standin
 READY := $(VENV)/.ready
 
 .PHONY: setup demo test lint clean head tables airgap airgap-try
-.PHONY: bench bench-engines bench-memory bench-peers bench-ray bench-search bench-serve bench-torch
+.PHONY: bench bench-calibration bench-engines bench-memory bench-peers bench-ray bench-search bench-serve bench-torch
 
 setup: $(READY)
 
@@ -52,6 +52,10 @@ bench: setup $(STANDIN)/config.json $(CALIBRATED)
 
 tables: setup
 	$(PY) -m c2llm_lite.benchmarks.tables
+
+# What each half of a calibration wins at 4 bits, on development pairs: a quarter of an hour for a target and a seed.
+bench-calibration: setup $(STANDIN)/config.json
+	for seed in 0 1; do $(PY) -m c2llm_lite.benchmarks.calibration $(STANDIN) gguf:int4 openvino:int4 --seed $$seed || exit; done
 
 # Speed alone: C2LLM-0.5B's shape with random weights.
 bench-engines: setup

@@ -79,13 +79,7 @@ def convert(
         checkpoint.variant = find_variant(checkpoint)
     ids = None
     if calibrate is not None:
-        tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
-        # In an order of their own, so that the same texts give the same bundle, byte for byte.
-        ids = sorted(
-            text[:CALIBRATION_TOKENS]
-            for name, texts in calibrate.items()
-            for text in tokeniser.encode(texts, choose_prompt(prompts(), name, None))
-        )
+        ids = calibration_ids(checkpoint, calibrate)
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
         tensors = wanted.write_backbone(checkpoint, folder, ids, _layers("rounding", progress))
@@ -109,6 +103,16 @@ def convert(
             proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(unproved, cosines, strict=True))
             bundles.seal(folder, replace(manifest, probes=proved))
     return bundles.open_bundle(output)
+
+
+def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:
+    """The texts' token ids, in an order of their own: the same texts give the same bundle, byte for byte."""
+    tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
+    return sorted(
+        list(text[:CALIBRATION_TOKENS])
+        for name, texts in calibrate.items()
+        for text in tokeniser.encode(texts, choose_prompt(prompts(), name, None))
+    )
 
 
 def _layers(doing: str, progress: Callable[[str], None] | None) -> Progress | None:
