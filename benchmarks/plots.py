@@ -19,6 +19,8 @@ FULL_PRECISION_COLOUR = "0.35"
 INCHES = (8.0, 4.8)
 DPI = 150
 TICKS = [digit * 10.0**power for power in range(-2, 5) for digit in (1, 2, 5)]  # of speed, which is drawn by ratio
+# Points between a mark and its name, in turn along the front, so that names of neighbours do not meet.
+ABOVE = (14, -24, 28, -40)
 # Nothing of the picture depends on when it was made.
 METADATA = {"Software": None}
 
@@ -74,7 +76,9 @@ def _accuracy_speed(result: dict[str, Any]) -> Any:
     best.sort(key=rate)
     axes.plot([rate(row) for row in best], [_accuracy(row)[0] for row in best], color="0.75", linewidth=6, zorder=0)
     for row, style in _styled(result):
-        _point(axes, rate(row), row, style, bold=row in best)
+        _point(axes, rate(row), row, style)
+    for place, row in enumerate(best):
+        _name(axes, row, ABOVE[place % len(ABOVE)])
     rates = [rate(row) for row in result["rows"]]
     axes.set_xscale("log")
     axes.set_xticks([tick for tick in TICKS if min(rates) / 1.5 < tick < max(rates) * 1.5])
@@ -86,7 +90,7 @@ def _accuracy_speed(result: dict[str, Any]) -> Any:
 def _accuracy_size(result: dict[str, Any]) -> Any:
     figure, axes = _axes("size of the bundle, MB", _accuracy_label(result))
     for row, style in _styled(result):
-        _point(axes, row["bytes"] / 1e6, row, style, bold=False)
+        _point(axes, row["bytes"] / 1e6, row, style)
     axes.set_xlim(left=0)
     _legend(axes, None)
     return figure
@@ -131,13 +135,18 @@ def _styled(result: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]
     ]
 
 
-def _point(axes: Any, x: float, row: dict[str, Any], style: dict[str, Any], *, bold: bool) -> None:
+def _point(axes: Any, x: float, row: dict[str, Any], style: dict[str, Any]) -> None:
     accuracy, below, above = _accuracy(row)
     bars = {"elinewidth": 1, "capsize": 3, "linestyle": "none"}
     axes.errorbar([x], [accuracy], yerr=[[below], [above]], label=row["target"], **bars, **style)
-    if bold:
-        place = {"xytext": (9, 7), "textcoords": "offset points", "fontsize": 9, "fontweight": "bold"}
-        axes.annotate(row["target"], (x, accuracy), **place)
+
+
+def _name(axes: Any, row: dict[str, Any], above: int) -> None:
+    """The target's name so many points above or below its mark's interval, with a thin line to it."""
+    accuracy, below, reach = _accuracy(row)
+    place = {"xytext": (0, above), "textcoords": "offset points", "ha": "center", "fontsize": 8, "fontweight": "bold"}
+    end = accuracy + reach if above > 0 else accuracy - below
+    axes.annotate(row["target"], (rate(row), end), arrowprops={"arrowstyle": "-", "lw": 0.6, "color": "0.6"}, **place)
 
 
 def _accuracy(row: dict[str, Any]) -> tuple[float, float, float]:
