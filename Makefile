@@ -41,7 +41,8 @@ lint: setup
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
 
-# Everything on this machine against full precision, on the 1,000 held-out pairs; a run that is stopped goes on.
+# Everything on this machine against full precision, on the 1,000 held-out pairs: two hours on two cores. A run that is
+# stopped goes on.
 BENCH := gguf:f16,gguf:q8_0,gguf:iq4_nl,gguf:q4_0,openvino:int8,openvino:int4,bnb:int8,bnb:nf4,torch:bf16
 CALIBRATED := $(patsubst %,build/bench/%/calibrated,gguf-int4 openvino-int4 bnb-nf4)
 KEPT := benchmarks/results/standin

@@ -15,8 +15,8 @@ from . import inputs, parts
 from .inputs import Span
 from .rows import checked_prompt
 
-# A quarter of an hour of one core at the stand-in's measured rate (standin_speed.json, openvino:int8): the most that a
-# kill loses, and that the last actor keeps the others waiting. 100 million rows make 49,000 files of 7 MB.
+# Eight minutes of one core at the stand-in's measured rate (results/standin, openvino:int8): the most that a kill
+# loses, and that the last actor keeps the others waiting. 100 million rows make 49,000 files of 7 MB.
 PART_ROWS = 2048
 
 
