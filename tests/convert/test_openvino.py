@@ -58,7 +58,7 @@ def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> Non
 
 
 def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="int8 does not take any"):
+    with pytest.raises(ValueError, match="int8 does not take calibration texts"):
         target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibrate=[[1, 2]])
 
 
