@@ -8,17 +8,17 @@ own package tells what a bundle costs there.
 
 from __future__ import annotations
 
-import importlib.util
 import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from c2llm_lite.convert.documented_code import Pair, pairs_in, unique
-from c2llm_lite.errors import MissingDependencyError, OutputError
+from c2llm_lite.convert.documented_code import Pair, unique
+from c2llm_lite.errors import OutputError
 
 from .beir import CORPUS, QRELS, QUERIES, SPLIT
+from .pairs import package_pairs
 
 PAIRS = 300
 
@@ -34,10 +34,7 @@ def main(
 
 def chosen(package: str, count: int) -> list[Pair]:
     """Raises MissingDependencyError where the package is not installed."""
-    found = importlib.util.find_spec(package)
-    if found is None or found.origin is None:
-        raise MissingDependencyError(package, "bench", f"a task of {package}'s functions")
-    kept = unique(pairs_in(Path(found.origin).parent, package=package), set(), set())
+    kept = unique(package_pairs(package, "bench", f"a task of {package}'s functions"), set(), set())
     named = {(pair.module, pair.name): pair for pair in kept}  # a property's setter has the getter's name
     return sorted(named.values(), key=lambda pair: pair.sha256)[:count]
 

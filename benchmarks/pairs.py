@@ -52,6 +52,14 @@ def training_pairs(folders: Iterable[Path]) -> list[Pair]:
     return kept
 
 
+def package_pairs(package: str, extra: str, needed_for: str) -> Iterator[Pair]:
+    """An installed package's. Raises MissingDependencyError, naming the extra and what needs it, where it is not."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.origin is None:
+        raise MissingDependencyError(package, extra, needed_for)
+    yield from pairs_in(Path(found.origin).parent, package=package)
+
+
 def list_sha256(path: Path) -> str:
     """The hash of a committed list, which stands in every result."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
@@ -62,10 +70,7 @@ def _all_stdlib_pairs() -> Iterator[Pair]:
 
 
 def _all_networkx_pairs() -> Iterator[Pair]:
-    found = importlib.util.find_spec("networkx")
-    if found is None or found.origin is None:
-        raise MissingDependencyError("networkx", "dev", "the development set")
-    yield from pairs_in(Path(found.origin).parent, package="networkx")
+    yield from package_pairs("networkx", "dev", "the development set")
 
 
 def _listed(path: Path, pairs: Iterable[Pair]) -> list[Pair]:
