@@ -8,13 +8,14 @@ hidden and intermediate widths times all tokens, in fp32.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from c2llm_lite.pma import Array
 
 from .checkpoint import Checkpoint
-from .reference import Layer, Progress, attention, groups, rms_norm, silu
+from .reference import Layer, Progress, attention, groups, in_threads, rms_norm, silu
 from .safetensors_file import widen
 
 # (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded.
@@ -39,16 +40,17 @@ def round_in_order(
         def rounded(name: str, weights: Array, moments: Array, number: int = number) -> Array:
             return rounding(f"layers.{number}.{name}.weight", weights, moments)
 
+        def mix(x: Array, cut: list[int], qkv: Sequence[tuple[Array, Array]]) -> Array:
+            parts = [np.split(x @ weights.T + bias, np.cumsum(cut)[:-1]) for weights, bias in qkv]
+            return np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)])
+
         normed = [rms_norm(x, layer.norm1, shape.rms_norm_eps) for x in hidden]
         moments = _moments(normed)
         qkv = [
             (rounded(f"self_attn.{name}_proj", weights, moments), bias)
             for name, (weights, bias) in zip("qkv", (layer.q, layer.k, layer.v), strict=True)
         ]
-        mixed = []
-        for x, cut in zip(normed, lengths, strict=True):
-            parts = [np.split(x @ weights.T + bias, np.cumsum(cut)[:-1]) for weights, bias in qkv]
-            mixed.append(np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)]))
+        mixed = in_threads(partial(mix, qkv=qkv), normed, lengths)
         out = rounded("self_attn.o_proj", layer.out, _moments(mixed))
         for x, m in zip(hidden, mixed, strict=True):
             x += m @ out.T
@@ -56,7 +58,7 @@ def round_in_order(
         normed = [rms_norm(x, layer.norm2, shape.rms_norm_eps) for x in hidden]
         moments = _moments(normed)
         gate, up = rounded("mlp.gate_proj", layer.gate, moments), rounded("mlp.up_proj", layer.up, moments)
-        gated = [silu(x @ gate.T) * (x @ up.T) for x in normed]  # (tokens, intermediate)
+        gated = in_threads(lambda x, gate=gate, up=up: silu(x @ gate.T) * (x @ up.T), normed)  # (tokens, intermediate)
         down = rounded("mlp.down_proj", layer.down, _moments(gated))
         for x, g in zip(hidden, gated, strict=True):
             x += g @ down.T

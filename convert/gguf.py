@@ -35,8 +35,11 @@ from .reference import Progress
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
-# 4 bits by the type that kept most on the development pairs (ARCHITECTURE.md, Calibration).
-RECIPES = {"int4": "iq4_nl"}
+# The type of most matrices, or of all: of the 4-bit types the one that kept most (ARCHITECTURE.md, Calibration).
+RECIPES = {"int4": "iq4_nl", "int5": "iq4_nl"}
+# int5 has these, and the last layer's feed-forward, in q8_0: the embedding feels their rounding most for their size.
+FELT = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
+FELT_TYPE = "q8_0"
 VECTOR_TYPE = "f32"  # of gains and biases, whatever the matrices are in
 VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 FP16_MAX = float(np.finfo(np.float16).max)
@@ -69,17 +72,17 @@ def write_backbone(
     """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
     Holds one tensor at a time. calibrate: texts' token ids, for the kinds of four_bit.py: matrices are then rounded by
-    what that does to their outputs (gptq.py), in place of each weight to its nearest level.
+    what that does to their outputs (gptq.py), in place of each weight to its nearest level; those that a recipe has in
+    8 bits are rounded to the nearest all the same.
 
     Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
-    kind = RECIPES.get(kind, kind)
     gguf = _gguf()
     path = folder / BACKBONE
     quantise = Quantiser()
     names = dict(tensor_names(checkpoint.backbone))
-    tensor_types = {name: kind if len(checkpoint.shape(name)) == 2 else VECTOR_TYPE for name in names}
+    types = tensor_types(checkpoint, kind)
 
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     _add_metadata(gguf, writer, checkpoint.backbone)
@@ -87,7 +90,7 @@ def write_backbone(
     writer.add_tensor_info(TABLE, table.shape, table.dtype, table.nbytes)
     sizes = {TABLE: table.nbytes}
     for name, gguf_name in names.items():
-        shape, tensor_type = checkpoint.shape(name), tensor_types[name]
+        shape, tensor_type = checkpoint.shape(name), types[name]
         sizes[name] = _bytes(shape, tensor_type)
         writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), sizes[name], ggml_type(gguf, tensor_type))
     writer.write_header_to_file()
@@ -100,13 +103,17 @@ def write_backbone(
     with path.open("r+b") as file:
 
         def rounded(name: str, weights: Array, moments: Array) -> Array:
-            grid = GRIDS[kind]
+            if types[name] == FELT_TYPE:
+                data = quantise(weights, FELT_TYPE)
+                _put(file, starts[name], data)
+                return dequantise(data, FELT_TYPE, weights.shape)
+            grid = GRIDS[types[name]]
             codes, scales = round_matrix(weights, moments, grid)
             _put(file, starts[name], encode(codes, scales))
             return grid.decode(codes, scales)
 
         _put(file, starts[TABLE], table)
-        for name, tensor_type in tensor_types.items():
+        for name, tensor_type in types.items():
             weights = checkpoint.tensor(name)
             _check_range(name, weights, tensor_type)
             if calibrate is None or tensor_type == VECTOR_TYPE:
@@ -114,16 +121,28 @@ def write_backbone(
         if calibrate is not None:
             round_in_order(checkpoint, calibrate, rounded, progress)
         file.truncate(end)
-    return tensor_types
+    return types
+
+
+def tensor_types(checkpoint: Checkpoint, kind: str) -> dict[str, str]:
+    """Each backbone tensor's type, by ggml's names, in a kind or a recipe."""
+    last = f"layers.{checkpoint.backbone.layers - 1}.mlp."
+
+    def chosen(name: str) -> str:
+        if len(checkpoint.shape(name)) == 1:
+            return VECTOR_TYPE
+        felt = name.startswith(last) or any(part in name for part in FELT)
+        return FELT_TYPE if kind == "int5" and felt else RECIPES.get(kind, kind)
+
+    return {name: chosen(name) for name, _ in tensor_names(checkpoint.backbone)}
 
 
 def kinds(checkpoint: Checkpoint) -> dict[str, float]:
     """The kinds that every matrix of this backbone can hold, with the bits a weight takes, scales and all."""
     widths = _row_widths(checkpoint.backbone)
-    shapes = [checkpoint.shape(name) for name, _ in tensor_names(checkpoint.backbone)]
-    weights = sum(int(np.prod(shape)) for shape in shapes)
+    weights = sum(int(np.prod(checkpoint.shape(name))) for name, _ in tensor_names(checkpoint.backbone))
     return {
-        kind: 8 * sum(_bytes(shape, kind) for shape in shapes) / weights
+        kind: 8 * _weights_bytes(checkpoint, kind) / weights
         for kind in (*KINDS, *RECIPES)
         if all(width % _block(kind)[0] == 0 for width in widths)
     }
@@ -136,7 +155,7 @@ def memory(checkpoint: Checkpoint, kind: str) -> int:
     feed-forward and a few states of each token in fp32 (within a tenth of what llama.cpp logs for the stand-in).
     """
     backbone = checkpoint.backbone
-    weights = sum(_bytes(checkpoint.shape(name), kind) for name, _ in tensor_names(backbone))
+    weights = _weights_bytes(checkpoint, kind)
     cache = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim * (4 if kind == "f32" else 2)
     buffers = 4 * (2 * backbone.intermediate + 6 * backbone.hidden)
     return weights + PACK_TOKENS * (cache + buffers)
@@ -181,6 +200,13 @@ class Quantiser:
         if written != out.nbytes:
             raise RuntimeError(f"ggml wrote {written} bytes of {kind} where {out.nbytes} were due")
         return out
+
+
+def dequantise(data: NDArray[np.uint8], kind: str, shape: tuple[int, ...]) -> Array:
+    """What llama.cpp computes with: a tensor's bytes in `kind` -> its weights, float32, of `shape`."""
+    gguf = _gguf()
+    weights: Array = import_module("gguf.quants").dequantize(data.reshape(shape[0], -1), ggml_type(gguf, kind))
+    return weights.reshape(shape)
 
 
 def add_shape(writer: Any, backbone: Backbone) -> None:
@@ -244,9 +270,13 @@ def _row_widths(backbone: Backbone) -> tuple[int, int]:
     return backbone.hidden, backbone.intermediate
 
 
-def _bytes(shape: tuple[int, ...], kind: str) -> int:
-    """Of a tensor of `shape`; vectors are in VECTOR_TYPE whatever the matrices are in."""
-    block, size = _block(kind if len(shape) == 2 else VECTOR_TYPE)
+def _weights_bytes(checkpoint: Checkpoint, kind: str) -> int:
+    types = tensor_types(checkpoint, kind)
+    return sum(_bytes(checkpoint.shape(name), tensor_type) for name, tensor_type in types.items())
+
+
+def _bytes(shape: tuple[int, ...], tensor_type: str) -> int:
+    block, size = _block(tensor_type)
     return int(np.prod(shape, dtype=np.int64)) // block * size
 
 

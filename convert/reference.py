@@ -12,10 +12,12 @@ Attention is causal, so a text's states depend neither on its company nor on pad
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 
-from c2llm_lite import pma
+from c2llm_lite import machine, pma
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import TextError
 from c2llm_lite.pma import Array
@@ -29,6 +31,7 @@ Observe = Callable[[str, Array], None]  # the name of a matrix, the first of tho
 
 _GROUP = 4096  # tokens through a layer at once: bounds what the feed-forward's activations take
 _QUERIES = 256  # queries scored at once: bounds a text's scores to heads × 256 × its length
+_LATER = np.triu(np.full((_QUERIES, _QUERIES), -np.inf, np.float32), k=1)  # added to scores of keys after their query
 
 
 def states(
@@ -54,7 +57,7 @@ def states(
     lengths = [[len(texts[i]) for i in group] for group in cuts]
     for number in range(shape.layers):
         layer = Layer(checkpoint, number)
-        hidden = [layer(x, cut, observe) for x, cut in zip(hidden, lengths, strict=True)]
+        hidden = in_threads(lambda x, cut, layer=layer: layer(x, cut, observe), hidden, lengths)
         del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
         if progress:
             progress(number + 1, shape.layers)
@@ -82,6 +85,12 @@ def groups(lengths: list[int]) -> Iterator[list[int]]:
         group.append(index)
     if group:
         yield group
+
+
+def in_threads(function: Callable[..., Any], *lists: Sequence[Any]) -> list[Any]:
+    """map(), on the cores that there are: while BLAS multiplies for one group, another's scores and gates are taken."""
+    with ThreadPoolExecutor(machine.cores()) as pool:
+        return list(pool.map(function, *lists))
 
 
 class Layer:
@@ -130,8 +139,9 @@ def attention(q: Array, k: Array, v: Array, shape: Backbone) -> Array:
         end = min(first + _QUERIES, tokens)
         block = queries[first:end].reshape(end - first, shape.kv_heads, sharing, dim).transpose(1, 2, 0, 3)
         scores = block @ keys[:, None, :, :end]  # (kv_heads, sharing, block, keys)
-        scores[..., np.arange(end) > np.arange(first, end)[:, None]] = -np.inf
-        weights = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        scores[..., first:] += _LATER[: end - first, : end - first]
+        scores -= scores.max(axis=-1, keepdims=True)
+        weights = np.exp(scores, out=scores)
         mixed = weights @ values[:, None, :end] / weights.sum(axis=-1, keepdims=True)  # (kv_heads, sharing, block, dim)
         out[first:end] = mixed.transpose(2, 0, 1, 3).reshape(end - first, shape.heads, dim)
     return out.reshape(tokens, shape.hidden)
@@ -158,5 +168,8 @@ def rms_norm(x: Array, weight: Array, eps: float) -> Array:
 
 def silu(x: Array) -> Array:
     with np.errstate(over="ignore"):  # exp(-x) may overflow to infinity, and x / infinity is the right answer, 0
-        found: Array = x / (1 + np.exp(-x))
+        found = np.negative(x)  # each step in place: this is most of what a layer does beside its products
+        np.exp(found, out=found)
+        found += 1
+        np.divide(x, found, out=found)
     return found

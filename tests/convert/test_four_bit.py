@@ -74,7 +74,7 @@ def test_odd_matrices_are_rounded_too(kind: str) -> None:
     np.testing.assert_allclose(rounded[[0, 2]], 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("target", ["gguf:q4_0", "gguf:iq4_nl", "openvino:int4", "bnb:nf4"])
+@pytest.mark.parametrize("target", ["gguf:q4_0", "gguf:iq4_nl", "gguf:int5", "openvino:int4", "bnb:nf4"])
 def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> None:
     for module in NEEDED.get(target, ()):
         pytest.importorskip(module)

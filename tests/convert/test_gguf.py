@@ -75,6 +75,23 @@ def test_kinds_tell_their_true_bits(wide, tmp_path):
     assert list(target.kinds(wide)) == [*target.KINDS, *target.RECIPES]
 
 
+@pytest.mark.parametrize("calibrate", [None, [[1, 2, 3, 4, 5, 6, 7]]])
+def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibrate):
+    types = target.write_backbone(wide, tmp_path, "int5", calibrate=calibrate)
+    eight = {name for name, kind in types.items() if kind == "q8_0"}
+    layers = wide.backbone.layers
+    attention = {f"layers.{layer}.self_attn.{part}_proj.weight" for layer in range(layers) for part in "kvo"}
+    assert eight == attention | {f"layers.{layers - 1}.mlp.{part}_proj.weight" for part in ("gate", "up", "down")}
+    found = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / BACKBONE).tensors}
+    names = dict(target.tensor_names(wide.backbone))
+    quantise = target.Quantiser()
+    for name in eight:
+        tensor = found[names[name]]
+        assert tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0
+        assert tensor.data.tobytes() == quantise(wide.tensor(name), "q8_0").tobytes()
+    assert found["blk.0.attn_q.weight"].tensor_type == gguf.GGMLQuantizationType.IQ4_NL
+
+
 def test_a_width_that_blocks_do_not_divide_is_refused_with_what_fits(tmp_path):
     narrow = open_checkpoint(write_checkpoint(tmp_path / "source", hidden=96, heads=4, intermediate=256, layers=1))
     assert not {kind for kind in target.kinds(narrow) if kind.endswith("_k")}
