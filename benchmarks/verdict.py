@@ -6,6 +6,8 @@ from typing import Any
 
 MEASURE = "ndcg@10"
 WITHIN = 0.01  # of the reference's NDCG@10, on average over tasks
+# Below this, what was lost outweighs what a smaller file or more speed wins; between the two, the user weighs them.
+LEAST_KEPT = 0.95
 # Below these the vectors are no longer this model's, whatever they still find: the mean cosine to full precision, and
 # the correlation of ranks, which also tells where all of a model's vectors lie close together.
 LEAST_COSINE = LEAST_CORRELATION = 0.9
@@ -35,11 +37,20 @@ def warnings(result: dict[str, Any], row: dict[str, Any]) -> list[str]:
     if share < 1 - WITHIN:
         found.append(f"keeps {100 * share:.1f}% of full precision's NDCG@10")
     for near in (task["fidelity"] for task in row["tasks"].values() if "fidelity" in task):
-        cosine, correlation = near["cosine_mean"], near["rank_correlation"]
-        if cosine < LEAST_COSINE or correlation < LEAST_CORRELATION:
-            told = f"mean cosine {cosine:.3f}, correlation of ranks {correlation:.3f}"
+        if _far(near):
+            told = f"mean cosine {near['cosine_mean']:.3f}, correlation of ranks {near['rank_correlation']:.3f}"
             found.append(f"gives vectors far from full precision's ({told})")
     return found
+
+
+def unfit(result: dict[str, Any], row: dict[str, Any]) -> bool:
+    """Whether a target is not to be taken at all: found by far less, or its vectors are no longer this model's."""
+    near = [task["fidelity"] for task in row["tasks"].values() if "fidelity" in task]
+    return kept(result, row) < LEAST_KEPT or any(_far(fidelity) for fidelity in near)
+
+
+def _far(near: dict[str, Any]) -> bool:
+    return bool(near["cosine_mean"] < LEAST_COSINE or near["rank_correlation"] < LEAST_CORRELATION)
 
 
 def front(result: dict[str, Any]) -> list[str]:
@@ -74,7 +85,8 @@ def recommendation(result: dict[str, Any]) -> list[str]:
     for row in others:
         found = warnings(result, row)
         if found:
-            told.append(f"Do not take {row['target']} as it is: it {' and '.join(found)}.")
+            verdict = "Do not take {} as it is" if unfit(result, row) else "{} costs more than 1%"
+            told.append(f"{verdict.format(row['target'])}: it {' and '.join(found)}.")
     return told
 
 

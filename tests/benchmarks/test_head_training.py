@@ -16,6 +16,7 @@ from c2llm_lite.vectors import normalise
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
+# After importorskip: these import torch.
 from c2llm_lite.benchmarks import head_training  # noqa: E402
 from c2llm_lite.benchmarks.head_training import Texts, TrainableHead, train  # noqa: E402
 from c2llm_lite.benchmarks.states import write_states  # noqa: E402
