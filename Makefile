@@ -72,9 +72,10 @@ bench-engines: setup
 	$(PY) -m c2llm_lite.benchmarks.engines_side_by_side
 	$(PY) -m c2llm_lite.benchmarks.openvino_batching build/bench/side_by_side/openvino-int8
 
-# Speed alone, beside the other ways to run this model on a CPU.
+# Speed alone, beside the other ways to run this model on a CPU; then the memory and the start of what it made.
 bench-peers: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.peers $(STANDIN)/tokenizer.json
+	$(PY) -m c2llm_lite.benchmarks.footprint build/bench/peers/gguf-q8_0 build/bench/peers/gguf-q4_0 build/bench/peers/openvino-int8 --functions 100
 
 build/texts/%/calibrated: $(STANDIN)/config.json
 	mkdir -p $(@D)
