@@ -87,6 +87,7 @@ build/bench/%: $(STANDIN)/config.json
 # The search: the standard library indexed and asked, and 200,000 vectors.
 bench-search: setup build/bench/openvino-int8
 	$(PY) -m c2llm_lite.benchmarks.search_stdlib build/bench/openvino-int8
+	$(PY) -m c2llm_lite.benchmarks.search_rate build/bench/openvino-int8
 	$(PY) -m c2llm_lite.benchmarks.search_speed
 
 # The server under load beside embed(): about five minutes.

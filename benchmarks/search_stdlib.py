@@ -2,9 +2,8 @@
 
     python -m c2llm_lite.benchmarks.search_stdlib BUNDLE
 
-Told: the time to index it; and which of the twenty find their file among the first ten. Test folders and installed
-packages are left out. The index is made anew each time. The rate against embed() on the same texts in one call is taken
-on samples of the files, one after the other, since the whole takes an hour on a small machine; the median stands.
+Told: the time to index it, and which of the twenty find their file among the first ten. Test folders and installed
+packages are left out. The index is made anew each time. The rate beside embed()'s is search_rate.py's.
 """
 
 from __future__ import annotations
@@ -12,26 +11,19 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sqlite3
 import sys
 import sysconfig
-import time
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 import c2llm_lite
-from c2llm_lite.embedder import Embedder
 from c2llm_lite.search import Index, update
-from c2llm_lite.search.store import DATABASE
 
-from .hardware import stamp
+from .hardware import Stolen, stamp
 
 LEFT_OUT = ("test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload", "config-*")
 FOUND = 10
 LEAST_FOUND = 14
-LEAST_RATE = 0.9
-SAMPLES, EVERY = 3, 60  # of every sixtieth file
 BUILD = Path("build/bench/search_stdlib")
 RESULTS = Path(__file__).with_name("results") / "search_stdlib.json"
 
@@ -62,16 +54,14 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 
 def main(bundle: str) -> None:
     shutil.rmtree(BUILD, ignore_errors=True)
-    library = BUILD / "library"
-    shutil.copytree(sysconfig.get_path("stdlib"), library, ignore=shutil.ignore_patterns(*LEFT_OUT), symlinks=True)
+    library = copied(BUILD / "library")
+    stolen = Stolen()
     with c2llm_lite.load(bundle) as model, Index(model, library, index=BUILD / "index") as index:
         model.embed("warm up", prompt_name="query")
         load = os.getloadavg()[0]
         done = index.update(progress=True)
         places = {question: _place(index, question, files) for question, files in QUESTIONS.items()}
         found = sum(place is not None for place in places.values())
-        samples = [_sample(model, library, first) for first in range(SAMPLES)]
-        rate = median(sample["embed_seconds"] / sample["index_seconds"] for sample in samples)
         result: dict[str, Any] = {
             "target": model.bundle.manifest.target,
             "bundle": model.bundle.sha256,
@@ -82,46 +72,22 @@ def main(bundle: str) -> None:
             "skipped": done.skipped,
             "batch_characters": update.BATCH_CHARACTERS,
             "seconds_to_index": round(done.seconds, 1),
-            "samples": samples,
-            "rate_of_embed": {"found": round(rate, 3), "least": LEAST_RATE},
             "questions_found": {"found": found, "of": len(QUESTIONS), "least": LEAST_FOUND},
             "places": places,
             "missed": [question for question, place in places.items() if place is None],
             "load": load,
+            "stolen": stolen.share(),
             "machine": stamp(),
         }
     RESULTS.write_text(json.dumps(result, indent=1, ensure_ascii=False) + "\n")
-    print(json.dumps({name: result[name] for name in ("seconds_to_index", "rate_of_embed", "questions_found")}))
+    print(json.dumps({name: result[name] for name in ("seconds_to_index", "questions_found")}))
     print("missed:", "; ".join(result["missed"]) or "none")
 
 
-def _sample(model: Embedder, library: Path, first: int) -> dict[str, float]:
-    """Every sixtieth file from the first-th on: seconds to index them, and to embed the same texts in one call."""
-    folder = BUILD / f"sample-{first}"
-    for path in sorted(library.rglob("*.py"))[first::EVERY]:
-        copy = folder / path.relative_to(library)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, copy)
-    with Index(model, folder, index=BUILD / f"index-{first}") as index:
-        done = index.update()
-        texts = _texts(index.place)
-    started = time.monotonic()
-    model.embed(texts, prompt_name="document")
-    embedding = time.monotonic() - started
-    return {
-        "texts": len(texts),
-        "index_seconds": round(done.seconds, 2),
-        "embed_seconds": round(embedding, 2),
-    }
-
-
-def _texts(place: Path) -> list[str]:
-    """What was embedded, in the order in which it was."""
-    connection = sqlite3.connect(place / DATABASE)
-    try:
-        return [text for (text,) in connection.execute("SELECT text FROM texts ORDER BY id")]
-    finally:
-        connection.close()
+def copied(folder: Path) -> Path:
+    """The standard library as it is installed, without what is left out."""
+    left_out = shutil.ignore_patterns(*LEFT_OUT)
+    return Path(shutil.copytree(sysconfig.get_path("stdlib"), folder, ignore=left_out, symlinks=True))
 
 
 def _place(index: Index, question: str, files: tuple[str, ...]) -> int | None:
