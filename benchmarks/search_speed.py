@@ -23,7 +23,7 @@ from c2llm_lite.pma import Array
 from c2llm_lite.search.nearest import Nearest
 from c2llm_lite.vectors import normalise
 
-from .hardware import stamp
+from .hardware import Stolen, stamp
 
 WIDTH = 896
 QUERIES = 200
@@ -39,6 +39,7 @@ def main(count: int) -> None:
         "clusters": _clustered,
     }
     result: dict[str, Any] = {"vectors": count, "width": WIDTH, "queries": QUERIES, "limits": LIMITS}
+    stolen = Stolen()
     for kind, draw in kinds.items():
         vectors, queries = draw(count, np.random.default_rng(0))
         started = time.perf_counter()
@@ -47,7 +48,7 @@ def main(count: int) -> None:
         result[kind] = {"seconds_to_build": round(built, 2)} | _measure(nearest, vectors, queries)
         print(kind, json.dumps(result[kind]))
         del nearest, vectors
-    result |= {"load": os.getloadavg()[0], "machine": stamp()}
+    result |= {"load": os.getloadavg()[0], "stolen": stolen.share(), "machine": stamp()}
     if count == 200_000:
         RESULTS.write_text(json.dumps(result, indent=1) + "\n")
 

@@ -20,7 +20,7 @@ from ..pma import Array
 Rows = NDArray[np.int64]
 
 FRACTION = 16
-QUERY_BITS = 4
+QUERY_BITS = 3  # 4 kept 0.997 of the nearest in place of 0.995, at a quarter more time (200,000 vectors)
 CLIP = 3.0  # standard deviations; a component of the query beyond it counts as this
 BLOCK = 4096  # vectors at a time: what is in work stays in a core's cache
 THREE = 3  # counts of 64 bits that fit in 8 bits together; numpy adds those four times as fast as wider ones
