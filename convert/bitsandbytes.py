@@ -152,17 +152,17 @@ class _Quantiser:
             raise MissingDependencyError("bitsandbytes", "bitsandbytes", f"bnb:{kind}") from error
         self._torch = torch
         self._functional: Any = functional
-        self._packed: dict[str, NDArray[np.uint8]] = {}  # what round_nf4 chose
+        self._rounded: dict[str, tuple[NDArray[np.uint8], Any]] = {}  # by round_nf4: codes, and the scales' state
 
     def round_nf4(self, name: str, weights: Array, moments: Array) -> Array:
-        """A Rounding (calibration.py) that keeps the codes it chose for when the matrix `name` is written."""
+        """A Rounding (calibration.py) that keeps what it chose for when the matrix `name` is written."""
         _, state = self._nf4(weights)
         scales = self._functional.dequantize_blockwise(state.absmax, state.state2) + state.offset
         grid = Grid(state.code.numpy(), NF4_BLOCK)
         given = scales.numpy().reshape(len(weights), -1)  # (rows, width / block)
         codes, _ = round_matrix(weights, moments, grid, given)
         pairs = codes.reshape(-1, 2)  # that share a byte
-        self._packed[name] = np.bitwise_or(pairs[:, :1] << 4, pairs[:, 1:], dtype=np.uint8)
+        self._rounded[name] = np.bitwise_or(pairs[:, :1] << 4, pairs[:, 1:], dtype=np.uint8), state
         return grid.decode(codes, given)
 
     def __call__(self, name: str, weights: Array) -> Iterator[Tensor]:
@@ -176,19 +176,19 @@ class _Quantiser:
             yield Tensor(name, "I8", values.numpy())
             yield Tensor(name.removesuffix("weight") + "SCB", "F32", scales.numpy())
             return
-        packed, state = self._nf4(weights)
-        yield Tensor(name, "U8", self._packed.get(name, packed.numpy()))
+        packed, state = self._rounded.get(name) or self._nf4(weights)
+        yield Tensor(name, "U8", packed)
         for part, tensor in state.as_dict(packed=True).items():
             yield _state_tensor(f"{name}.{part}", tensor.numpy())
 
-    def _nf4(self, weights: Array) -> tuple[Any, Any]:
+    def _nf4(self, weights: Array) -> tuple[NDArray[np.uint8], Any]:
         """The nearest levels, packed, and the scales' state."""
         # bf16: the type of what it is dequantised to.
         matrix = self._torch.from_numpy(np.array(weights)).to(self._torch.bfloat16)
         packed, state = self._functional.quantize_4bit(
             matrix, blocksize=NF4_BLOCK, compress_statistics=True, quant_type="nf4"
         )
-        return packed, state
+        return packed.numpy(), state
 
 
 def _state_tensor(name: str, values: np.ndarray[Any, Any]) -> Tensor:

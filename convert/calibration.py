@@ -1,25 +1,30 @@
 """One pass over calibration texts that rounds a backbone's matrices, each on the inputs that the rounding before it
 leaves: what a later matrix meets when the bundle runs is then what it was rounded for.
 
+Beside it runs the backbone at full precision. Before a matrix is rounded, it is moved to where it best makes up for
+what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): those that read the residual stream give
+what they would have given at full precision, as nearly as their inputs allow; those that add to it also mend it.
+
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
-hidden and intermediate widths times all tokens, in fp32.
+twice the hidden and intermediate widths times all tokens, in fp32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 
 from c2llm_lite.pma import Array
 
 from .checkpoint import Checkpoint
-from .reference import Layer, Progress, attention, groups, in_threads, rms_norm, silu
+from .reference import Layer, Progress, attention, groups, rms_norm, silu
 from .safetensors_file import widen
 
 # (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded.
 Rounding = Callable[[str, Array, Array], Array]
+# Of the mean diagonal of the second moments, added to it where a matrix is moved.
+RIDGE = 0.01
 
 
 def round_in_order(
@@ -34,36 +39,77 @@ def round_in_order(
     cuts = list(groups([len(text) for text in texts]))
     lengths = [[len(texts[i]) for i in cut] for cut in cuts]
     hidden = [widen(table[np.concatenate([texts[i] for i in cut])], dtype) for cut in cuts]  # (tokens, hidden)
+    exact = [x.copy() for x in hidden]  # the same at full precision
     for number in range(shape.layers):
         layer = Layer(checkpoint, number)
 
         def rounded(name: str, weights: Array, moments: Array, number: int = number) -> Array:
             return rounding(f"layers.{number}.{name}.weight", weights, moments)
 
-        def mix(x: Array, cut: list[int], qkv: Sequence[tuple[Array, Array]]) -> Array:
-            parts = [np.split(x @ weights.T + bias, np.cumsum(cut)[:-1]) for weights, bias in qkv]
-            return np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)])
+        def mixed(inputs: list[Array], *qkv: tuple[Array, Array]) -> list[Array]:
+            mixed = []
+            for x, cut in zip(inputs, lengths, strict=True):
+                parts = [np.split(x @ weights.T + bias, np.cumsum(cut)[:-1]) for weights, bias in qkv]
+                mixed.append(np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)]))
+            return mixed
 
-        normed = [rms_norm(x, layer.norm1, shape.rms_norm_eps) for x in hidden]
+        normed, wanted = ([rms_norm(x, layer.norm1, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
         moments = _moments(normed)
+        seen = _making_up(normed, wanted, moments)
+        whole = layer.q, layer.k, layer.v
         qkv = [
-            (rounded(f"self_attn.{name}_proj", weights, moments), bias)
-            for name, (weights, bias) in zip("qkv", (layer.q, layer.k, layer.v), strict=True)
+            (rounded(f"self_attn.{name}_proj", weights + weights @ seen, moments), bias)
+            for name, (weights, bias) in zip("qkv", whole, strict=True)
         ]
-        mixed = in_threads(partial(mix, qkv=qkv), normed, lengths)
-        out = rounded("self_attn.o_proj", layer.out, _moments(mixed))
-        for x, m in zip(hidden, mixed, strict=True):
-            x += m @ out.T
+        _add(exact, mixed(wanted, *whole), layer.out)
+        inputs = mixed(normed, *qkv)
+        _add(hidden, inputs, rounded("self_attn.o_proj", *_mended(layer.out, inputs, hidden, exact)))
 
-        normed = [rms_norm(x, layer.norm2, shape.rms_norm_eps) for x in hidden]
+        normed, wanted = ([rms_norm(x, layer.norm2, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
         moments = _moments(normed)
-        gate, up = rounded("mlp.gate_proj", layer.gate, moments), rounded("mlp.up_proj", layer.up, moments)
-        gated = in_threads(lambda x, gate=gate, up=up: silu(x @ gate.T) * (x @ up.T), normed)  # (tokens, intermediate)
-        down = rounded("mlp.down_proj", layer.down, _moments(gated))
-        for x, g in zip(hidden, gated, strict=True):
-            x += g @ down.T
+        seen = _making_up(normed, wanted, moments)
+        gate_up = [
+            rounded(f"mlp.{name}_proj", weights + weights @ seen, moments)
+            for name, weights in (("gate", layer.gate), ("up", layer.up))
+        ]
+        _add(exact, _gated(wanted, layer.gate, layer.up), layer.down)
+        inputs = _gated(normed, *gate_up)
+        _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
         if progress:
             progress(number + 1, shape.layers)
+
+
+def _gated(inputs: list[Array], gate: Array, up: Array) -> list[Array]:
+    return [silu(x @ gate.T) * (x @ up.T) for x in inputs]  # (tokens, intermediate)
+
+
+def _add(stream: list[Array], inputs: list[Array], weights: Array) -> None:
+    for x, given in zip(stream, inputs, strict=True):
+        x += given @ weights.T
+
+
+def _making_up(inputs: list[Array], wanted: list[Array], moments: Array) -> Array:
+    """M (width, width): x + M·x is as near to the full-precision inputs as a linear map of the inputs x comes."""
+    missing = [w - x for w, x in zip(wanted, inputs, strict=True)]
+    return _regression(inputs, missing, moments)
+
+
+def _mended(weights: Array, inputs: list[Array], stream: list[Array], exact: list[Array]) -> tuple[Array, Array]:
+    """The weights (hidden, width) with which the product of `inputs` brings the residual stream nearest to the exact
+    one, which has its own product already, and the inputs' second moments (width, width)."""
+    moments = _moments(inputs)
+    missing = [e - (x + given @ weights.T) for e, x, given in zip(exact, stream, inputs, strict=True)]
+    return weights + _regression(inputs, missing, moments), moments
+
+
+def _regression(inputs: list[Array], outputs: list[Array], moments: Array) -> Array:
+    """(rows, width), the ridge regression of outputs (tokens, rows) on inputs (tokens, width)."""
+    cross = np.sum([y.T @ x for x, y in zip(inputs, outputs, strict=True)], axis=0)
+    damped = moments.astype(np.float64)
+    diagonal = np.diagonal(damped)
+    damped[np.diag_indices(len(damped))] += RIDGE * diagonal.mean() + (diagonal == 0)
+    found: Array = np.linalg.solve(damped, cross.T).T.astype(np.float32)
+    return found
 
 
 def _moments(inputs: list[Array]) -> Array:

@@ -12,12 +12,10 @@ Attention is causal, so a text's states depend neither on its company nor on pad
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
 
 import numpy as np
 
-from c2llm_lite import machine, pma
+from c2llm_lite import pma
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import TextError
 from c2llm_lite.pma import Array
@@ -57,7 +55,7 @@ def states(
     lengths = [[len(texts[i]) for i in group] for group in cuts]
     for number in range(shape.layers):
         layer = Layer(checkpoint, number)
-        hidden = in_threads(lambda x, cut, layer=layer: layer(x, cut, observe), hidden, lengths)
+        hidden = [layer(x, cut, observe) for x, cut in zip(hidden, lengths, strict=True)]
         del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
         if progress:
             progress(number + 1, shape.layers)
@@ -85,12 +83,6 @@ def groups(lengths: list[int]) -> Iterator[list[int]]:
         group.append(index)
     if group:
         yield group
-
-
-def in_threads(function: Callable[..., Any], *lists: Sequence[Any]) -> list[Any]:
-    """map(), on the cores that there are: while BLAS multiplies for one group, another's scores and gates are taken."""
-    with ThreadPoolExecutor(machine.cores()) as pool:
-        return list(pool.map(function, *lists))
 
 
 class Layer:
