@@ -6,9 +6,6 @@ inputs' second moments tell. A block's scale is chosen when its turn comes, on t
 
 from __future__ import annotations
 
-import os
-from concurrent.futures import ThreadPoolExecutor
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,7 +16,6 @@ from .four_bit import Codes, Grid
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
 SHRINKING = np.linspace(0.7, 1.1, 9, dtype=np.float32)
-ROWS = 512  # that a thread rounds at once: enough to outweigh what a call costs, few enough for its cache
 Scales = NDArray[np.float16]
 
 
@@ -32,19 +28,7 @@ def round_matrix(weights: Array, moments: Array, grid: Grid, scales: Array | Non
     factor = _inverse_factor(moments)  # upper triangular, (width, width)
     codes = np.empty(weights.shape, np.uint8)
     chosen = np.empty((len(weights), weights.shape[1] // grid.block), np.float16)
-
-    def rows(start: int) -> None:
-        part = slice(start, start + ROWS)
-        _round_rows(weights[part], factor, grid, None if scales is None else scales[part], codes[part], chosen[part])
-
-    with ThreadPoolExecutor(os.cpu_count() or 1) as pool:  # NumPy lets other threads run while it computes
-        list(pool.map(rows, range(0, len(weights), ROWS)))
-    return codes, chosen
-
-
-def _round_rows(weights: Array, factor: Array, grid: Grid, scales: Array | None, codes: Codes, chosen: Scales) -> None:
-    """Fills `codes` and `chosen`. Works on the transposed weights, a column of which lies in one piece."""
-    left = weights.T.astype(np.float32)  # (width, rows): what is still to be rounded, as it stands
+    left = weights.T.astype(np.float32)  # (width, rows): what is still to be rounded; a column lies in one piece
     for start in range(0, len(left), grid.block):
         stop, number = start + grid.block, start // grid.block
         block, corner = left[start:stop], factor[start:stop, start:stop]
@@ -60,6 +44,7 @@ def _round_rows(weights: Array, factor: Array, grid: Grid, scales: Array | None,
             errors[column] = (block[column] - grid.levels[code] * scale) / corner[column, column]
             block[column:] -= np.outer(corner[column, column:], errors[column])
         left[stop:] -= factor[start:stop, stop:].T @ errors
+    return codes, chosen
 
 
 def _inverse_factor(moments: Array) -> Array:
@@ -82,18 +67,17 @@ def best_scales(block: Array, importance: Array, grid: Grid) -> Scales:
     rows = np.arange(len(block))
     largest = block[rows, np.abs(block).argmax(axis=1)]
     largest = np.where(largest == 0, np.float32(1e-8), largest)
-    best = np.full(len(block), np.inf, np.float32)
-    chosen = np.ones(len(block), np.float16)
+    weighed = block * importance
+    best = np.full(len(block), -np.inf, np.float32)
+    chosen = np.ones(len(block), np.float32)
     for end in (grid.levels[0], grid.levels[-1]):
         for shrinking in SHRINKING:
-            scale = largest / end * shrinking
-            levels = grid.levels[grid.nearest(block / scale[:, None])]
-            scale = ((block * levels) @ importance / np.maximum(np.square(levels) @ importance, 1e-20)).astype(
-                np.float16
-            )
-            scale = np.where(scale == 0, np.float16(6e-8), scale)
-            spread = scale.astype(np.float32)[:, None]
-            error = np.square(block - grid.levels[grid.nearest(block / spread)] * spread) @ importance
-            better = error < best
-            best[better], chosen[better] = error[better], scale[better]
-    return chosen
+            levels = grid.levels[grid.nearest(block / (largest / end * shrinking)[:, None])]
+            matched = np.einsum("rw,rw->r", weighed, levels)
+            size = np.maximum(np.square(levels) @ importance, 1e-20)
+            explained = matched * matched / size  # of the block's weighed square, with the scale refitted
+            better = explained > best
+            best[better], chosen[better] = explained[better], (matched / size)[better]
+    scales: Scales = chosen.astype(np.float16)
+    scales[scales == 0] = 6e-8  # fp16's smallest
+    return scales
