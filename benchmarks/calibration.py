@@ -22,6 +22,7 @@ from safetensors.numpy import load_file
 from c2llm_lite import machine, pma, verify
 from c2llm_lite.bundle import HEAD, Bundle
 from c2llm_lite.convert import calibration_ids, calibration_texts, convert, reference
+from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.recovery import recover
 from c2llm_lite.convert.targets import parse
@@ -85,7 +86,7 @@ def measured(
             begun = time.monotonic()
             bundle = convert(source, Path(folder) / rounding, target, target_probes=False, calibrate=calibrate)
             if calibrate is None:
-                states_map = recover(checkpoint, bundle.folder, calibration_ids(checkpoint, given))
+                states_map = recover(checkpoint, bundle.folder, Calibration(calibration_ids(checkpoint, given)))
             else:
                 kept = load_file(bundle.folder / HEAD)
                 states_map = AffineMap(kept[MAP_MATRIX], kept[MAP_BIAS])

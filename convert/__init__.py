@@ -22,6 +22,7 @@ from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 from . import calibration_texts, probes, targets
 from .auto import LAYERS as TRIAL_LAYERS
 from .auto import choose
+from .calibration import Calibration
 from .checkpoint import Checkpoint, open_checkpoint
 from .recovery import recover
 from .reference import Progress
@@ -77,12 +78,13 @@ def convert(
         from .checkpoint_code import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
-    ids = None
+    calibration = None
     if calibrate is not None:
         ids = calibration_ids(checkpoint, calibrate)
+        calibration = Calibration(ids, _layers("rounding", progress))
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
     with bundles.staged(Path(output), force=force) as folder:
-        tensors = wanted.write_backbone(checkpoint, folder, ids, _layers("rounding", progress))
+        tensors = wanted.write_backbone(checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)
@@ -92,8 +94,8 @@ def convert(
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         bundles.seal(folder, manifest)
-        if ids is not None:
-            states_map = recover(checkpoint, folder, ids, _layers("full precision for the head", progress))
+        if calibration is not None:
+            states_map = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
             save_file(head | {MAP_MATRIX: states_map.matrix, MAP_BIAS: states_map.bias}, folder / bundles.HEAD)
             bundles.seal(folder, manifest)
         if target_probes:

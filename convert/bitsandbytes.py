@@ -13,7 +13,7 @@ rest of its quantisation state for nf4.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +24,11 @@ from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from .calibration import round_in_order
+from .calibration import Calibration, round_in_order
 from .four_bit import Grid
 from .full import FILE, LIBRARIES, backbone_names, bf16_bits
 from .gptq import round_matrix
 from .probes import token_ids
-from .reference import Progress
 from .safetensors_writer import Dtype, Tensor, write_safetensors
 from .smoothing import Smoothing
 
@@ -58,14 +57,13 @@ def write_backbone(
     folder: Path,
     kind: str,
     *,
-    calibrate: Sequence[Sequence[int]] | None = None,
-    progress: Progress | None = None,
+    calibration: Calibration | None = None,
 ) -> dict[str, str]:
     """Write the backbone with every matrix in `kind` to model.safetensors; returns each tensor's type by name.
 
-    Holds one matrix at a time, for int8 one layer, and with texts the codes of all of nf4's. calibrate: texts' token
-    ids. int8's activations are smoothed by them, or else by the probes'; nf4's levels are chosen by them (gptq.py), or
-    else each weight's is the nearest. Raises CheckpointError for a kind that does not exist or that these shapes cannot
+    Holds one matrix at a time, for int8 one layer, and when calibrated the codes of all of nf4's. int8's activations
+    are smoothed by the calibration's texts, or else by the probes'; nf4's levels are chosen by them (gptq.py), or else
+    each weight's is the nearest. Raises CheckpointError for a kind that does not exist or that these shapes cannot
     hold, MissingDependencyError without torch or bitsandbytes.
     """
     if kind not in ("int8", "nf4"):
@@ -73,9 +71,10 @@ def write_backbone(
     if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
         raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
     quantise = _Quantiser(kind)
-    if kind == "nf4" and calibrate is not None:
-        round_in_order(checkpoint, calibrate, quantise.round_nf4, progress)
-    smoothing = Smoothing(checkpoint, calibrate or token_ids(checkpoint)) if kind == "int8" else None
+    if kind == "nf4" and calibration is not None:
+        round_in_order(checkpoint, calibration, quantise.round_nf4)
+    texts = calibration.texts if calibration else token_ids(checkpoint)
+    smoothing = Smoothing(checkpoint, texts) if kind == "int8" else None
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
 

@@ -6,12 +6,13 @@ what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): tho
 what they would have given at full precision, as nearly as their inputs allow; those that add to it also mend it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
-twice the hidden and intermediate widths times all tokens, in fp32.
+five times the hidden width and once the intermediate one, times all tokens, in fp32.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -27,14 +28,22 @@ Rounding = Callable[[str, Array, Array], Array]
 RIDGE = 0.01
 
 
-def round_in_order(
-    checkpoint: Checkpoint, texts: Sequence[Sequence[int]], rounding: Rounding, progress: Progress | None = None
-) -> None:
-    """Hand every matrix to `rounding`, first layer first, in the order in which a token meets them.
+@dataclass
+class Calibration:
+    """Texts to calibrate on, as token ids, and what one step has found and another can use.
 
-    texts: token ids. progress: called with layers done and layers in all.
+    progress: called with layers done and layers in all. states: each text's final states at full precision, (tokens,
+    hidden) float32, once a forward has made them.
     """
-    shape = checkpoint.backbone
+
+    texts: Sequence[Sequence[int]]
+    progress: Progress | None = None
+    states: list[Array] | None = None
+
+
+def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: Rounding) -> None:
+    """Hand every matrix to `rounding`, first layer first, in the order in which a token meets them."""
+    shape, texts, progress = checkpoint.backbone, calibration.texts, calibration.progress
     table, dtype = checkpoint.stored("embed_tokens.weight")
     cuts = list(groups([len(text) for text in texts]))
     lengths = [[len(texts[i]) for i in cut] for cut in cuts]
@@ -77,6 +86,12 @@ def round_in_order(
         _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
         if progress:
             progress(number + 1, shape.layers)
+    norm = checkpoint.tensor("norm.weight")
+    calibration.states = [
+        states
+        for x, cut in zip(exact, lengths, strict=True)
+        for states in np.split(rms_norm(x, norm, shape.rms_norm_eps), np.cumsum(cut)[:-1])
+    ]
 
 
 def _gated(inputs: list[Array], gate: Array, up: Array) -> list[Array]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -27,11 +27,10 @@ from c2llm_lite.engines.llama_cpp_library import ggml
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from .calibration import round_in_order
+from .calibration import Calibration, round_in_order
 from .checkpoint import Checkpoint
 from .four_bit import GRIDS, encode
 from .gptq import round_matrix
-from .reference import Progress
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
@@ -66,14 +65,13 @@ def write_backbone(
     folder: Path,
     kind: str,
     *,
-    calibrate: Sequence[Sequence[int]] | None = None,
-    progress: Progress | None = None,
+    calibration: Calibration | None = None,
 ) -> dict[str, str]:
     """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
-    Holds one tensor at a time. calibrate: texts' token ids, for the kinds of four_bit.py: matrices are then rounded by
-    what that does to their outputs (gptq.py), in place of each weight to its nearest level; those that a recipe has in
-    8 bits are rounded to the nearest all the same.
+    Holds one tensor at a time. calibration: for the kinds of four_bit.py. Matrices are then moved (calibration.py) and
+    rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest level; those that a
+    recipe has in 8 bits are moved, and rounded to the nearest.
 
     Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is beyond its range.
     """
@@ -116,10 +114,10 @@ def write_backbone(
         for name, tensor_type in types.items():
             weights = checkpoint.tensor(name)
             _check_range(name, weights, tensor_type)
-            if calibrate is None or tensor_type == VECTOR_TYPE:
+            if calibration is None or tensor_type == VECTOR_TYPE:
                 _put(file, starts[name], quantise(weights, tensor_type))
-        if calibrate is not None:
-            round_in_order(checkpoint, calibrate, rounded, progress)
+        if calibration is not None:
+            round_in_order(checkpoint, calibration, rounded)
         file.truncate(end)
     return types
 

@@ -26,10 +26,9 @@ from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, WEIGHT_GROUP
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from .calibration import round_in_order
+from .calibration import Calibration, round_in_order
 from .four_bit import GRIDS
 from .gptq import round_matrix
-from .reference import Progress
 
 if TYPE_CHECKING:
     from c2llm_lite.bundle import Backbone
@@ -71,24 +70,23 @@ def write_backbone(
     folder: Path,
     kind: str,
     *,
-    calibrate: Sequence[Sequence[int]] | None = None,
-    progress: Progress | None = None,
+    calibration: Calibration | None = None,
 ) -> dict[str, str]:
     """Write openvino_model.xml and .bin into `folder`; returns each backbone tensor's type by its checkpoint's name.
 
     int8: one symmetric scale a row. int8-static: the same, and one fixed scale for the inputs of each product, by the
-    range that they have in `calibrate` (nncf's quantize, SmoothQuant included). int4: one symmetric scale for each 32
-    weights of a row. Vectors stay fp32.
-    calibrate: texts' token ids, for int8-static and int4, whose weights are then rounded by what that does to their
-    outputs (gptq.py), in place of each to its nearest level.
+    range that they have in the calibration's texts (nncf's quantize, SmoothQuant included). int4: one symmetric scale
+    for each 32 weights of a row. Vectors stay fp32.
+    calibration: for int8-static and int4, whose weights are then moved (calibration.py) and rounded by what that does
+    to their outputs (gptq.py), in place of each to its nearest level.
 
     Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
     MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
     """
     check_kind(checkpoint, kind)
-    if calibrate is not None and kind not in ("int4", "int8-static"):
+    if calibration is not None and kind not in ("int4", "int8-static"):
         raise ValueError(f"openvino:{kind} does not take calibration texts; int4 and int8-static do")
-    if calibrate is None and kind == "int8-static":
+    if calibration is None and kind == "int8-static":
         raise ValueError(
             "openvino:int8-static fixes the scales of activations by texts: give --calibrate FILE, or default"
         )
@@ -100,7 +98,7 @@ def write_backbone(
         _export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
         if kind != "fp32":
-            graph = _compress(checkpoint, graph, kind, calibrate, progress)
+            graph = _compress(checkpoint, graph, kind, calibration)
         _name_by_place(graph)
         openvino.save_model(graph, folder / GRAPH, compress_to_fp16=False)
         types = _tensor_types(checkpoint, graph)
@@ -211,15 +209,13 @@ def _model(checkpoint: Checkpoint) -> Any:
     return model.eval()
 
 
-def _compress(
-    checkpoint: Checkpoint, graph: Any, kind: str, texts: Sequence[Sequence[int]] | None, progress: Progress | None
-) -> Any:
+def _compress(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Calibration | None) -> Any:
     nncf = import_module("nncf")
     if kind == "int8":
         return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
     if kind == "int8-static":
-        assert texts is not None  # write_backbone's check
-        chosen = texts[:: -(-len(texts) // CALIBRATION_TEXTS)]
+        assert calibration is not None  # write_backbone's check
+        chosen = calibration.texts[:: -(-len(calibration.texts) // CALIBRATION_TEXTS)]
         return nncf.quantize(
             graph,
             _calibration(checkpoint, chosen),
@@ -231,13 +227,13 @@ def _compress(
         )
     mode = nncf.CompressWeightsMode.INT4_SYM
     graph = nncf.compress_weights(graph, mode=mode, group_size=WEIGHT_GROUP, ratio=1.0, all_layers=True)
-    if texts is not None:
-        _round_again(checkpoint, graph, texts, progress)
+    if calibration is not None:
+        _round_again(checkpoint, graph, calibration)
     return graph
 
 
-def _round_again(checkpoint: Checkpoint, graph: Any, texts: Sequence[Sequence[int]], progress: Progress | None) -> None:
-    """Replace the codes and scales of a graph in int4 by those that GPTQ chooses on `texts`."""
+def _round_again(checkpoint: Checkpoint, graph: Any, calibration: Calibration) -> None:
+    """Replace the codes and scales of a graph in int4 by those that GPTQ chooses."""
     import openvino
 
     scaled = {f"{module}.weight": _behind(product, "Multiply") for module, product in _products(graph)}
@@ -257,7 +253,7 @@ def _round_again(checkpoint: Checkpoint, graph: Any, texts: Sequence[Sequence[in
         replace(multiply.input(1), scales, (*scales.shape, 1), openvino.Type.f16)
         return INT4.decode(codes, scales)
 
-    round_in_order(checkpoint, texts, rounded, progress)
+    round_in_order(checkpoint, calibration, rounded)
 
 
 def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:

@@ -24,6 +24,7 @@ from c2llm_lite.engines import open_engine
 from c2llm_lite.pma import AffineMap, Array
 
 from . import child, reference
+from .calibration import Calibration
 from .checkpoint import Checkpoint
 
 Doubles = NDArray[np.float64]
@@ -96,21 +97,23 @@ class _Moments:
 def recover(
     checkpoint: Checkpoint,
     folder: Path,
-    texts: Sequence[Sequence[int]],
+    calibration: Calibration,
     progress: reference.Progress | None = None,
 ) -> AffineMap:
-    """The map for the bundle in `folder`, as its engine computes `texts` (token ids) on this machine.
+    """The map for the bundle in `folder`, as its engine computes the texts on this machine.
 
-    progress: called with layers done and layers in all, of the reference.
+    progress: called with layers done and layers in all of the reference, where it still has to run.
 
     Raises BundleError where it cannot run.
     """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "states.npy"
+        texts = calibration.texts
         ids, what = json.dumps(texts).encode(), "on the calibration texts"
         child.run(__name__, str(folder), str(path), stdin=ids, what=what, remedy="leave out --calibrate")
         ends = np.cumsum([len(text) for text in texts])[:-1]
-        return fit(np.split(np.load(path, mmap_mode="r"), ends), reference.states(checkpoint, texts, progress))
+        full = calibration.states or reference.states(checkpoint, texts, progress)
+        return fit(np.split(np.load(path, mmap_mode="r"), ends), full)
 
 
 def _write_states(folder: Path, path: Path, texts: Sequence[Sequence[int]]) -> None:

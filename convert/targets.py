@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from .calibration import Calibration
 from .checkpoint import Checkpoint
-from .reference import Progress
 
 # family: (the file that converts, the engine that runs)
 FAMILIES = {
@@ -40,7 +39,7 @@ class Converter(Protocol):
 
 
 class CalibratedConverter(Converter, Protocol):
-    """One that can choose its rounding on the activations of texts, given as token ids."""
+    """One that can choose its rounding on the activations of texts."""
 
     def write_backbone(
         self,
@@ -48,10 +47,9 @@ class CalibratedConverter(Converter, Protocol):
         folder: Path,
         kind: str,
         *,
-        calibrate: Sequence[Sequence[int]] | None = None,
-        progress: Progress | None = None,
+        calibration: Calibration | None = None,
     ) -> dict[str, str]:
-        """As Converter's. progress: called with layers calibrated and layers in all."""
+        """As Converter's."""
 
 
 @dataclass(frozen=True)
@@ -75,18 +73,17 @@ class Target:
         self,
         checkpoint: Checkpoint,
         folder: Path,
-        calibrate: Sequence[Sequence[int]] | None,
-        progress: Progress | None = None,
+        calibration: Calibration | None,
     ) -> dict[str, str]:
         """The converter's, with texts where it takes them. Raises ValueError for texts where nothing is quantised."""
-        if calibrate is None:
+        if calibration is None:
             return self.converter.write_backbone(checkpoint, folder, self.kind)
         if str(self) in FULL_PRECISION:
             raise ValueError(f"{self} is not quantised: leave out the calibration texts")
         if str(self) not in ROUNDED_ON_TEXTS:
             return self.converter.write_backbone(checkpoint, folder, self.kind)
         converter = cast(CalibratedConverter, self.converter)
-        return converter.write_backbone(checkpoint, folder, self.kind, calibrate=calibrate, progress=progress)
+        return converter.write_backbone(checkpoint, folder, self.kind, calibration=calibration)
 
 
 def parse(text: str) -> Target:

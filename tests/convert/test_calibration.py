@@ -11,7 +11,7 @@ import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite.convert import reference
-from c2llm_lite.convert.calibration import round_in_order
+from c2llm_lite.convert.calibration import Calibration, round_in_order
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.pma import Array
 
@@ -40,7 +40,7 @@ def left_over(checkpoint: Checkpoint, given: list[list[int]], chosen: Callable[[
         kept[name] = chosen(name, weights)
         return kept[name]
 
-    round_in_order(checkpoint, given, rounding)
+    round_in_order(checkpoint, Calibration(given), rounding)
     rounded = copy.copy(checkpoint)
     rounded.tensor = lambda name: kept.get(name, checkpoint.tensor(name))  # type: ignore[method-assign]
     unseen = texts(checkpoint, 20, seed=1)
@@ -63,9 +63,14 @@ def test_nothing_moves_where_nothing_was_lost(checkpoint: Checkpoint) -> None:
         seen.append(name)
         return weights
 
-    round_in_order(checkpoint, texts(checkpoint, 4, seed=0), rounding)
+    calibration = Calibration(texts(checkpoint, 4, seed=0))
+    round_in_order(checkpoint, calibration, rounding)
     matrices = [name for name in checkpoint.names() if name.startswith("layers.") and len(checkpoint.shape(name)) == 2]
     assert sorted(seen) == sorted(matrices)
+    full = reference.states(checkpoint, calibration.texts)
+    assert calibration.states is not None
+    for ours, theirs in zip(calibration.states, full, strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
 def test_few_texts_move_little(checkpoint: Checkpoint) -> None:

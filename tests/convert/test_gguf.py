@@ -12,6 +12,7 @@ import pytest
 from checkpoints import VOCAB, write_checkpoint
 
 from c2llm_lite.convert import gguf as target
+from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.token_embeddings import write_token_embeddings
 from c2llm_lite.engines.llama_cpp import BACKBONE
@@ -75,9 +76,9 @@ def test_kinds_tell_their_true_bits(wide, tmp_path):
     assert list(target.kinds(wide)) == [*target.KINDS, *target.RECIPES]
 
 
-@pytest.mark.parametrize("calibrate", [None, [[1, 2, 3, 4, 5, 6, 7]]])
-def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibrate):
-    types = target.write_backbone(wide, tmp_path, "int5", calibrate=calibrate)
+@pytest.mark.parametrize("calibration", [None, Calibration([[1, 2, 3, 4, 5, 6, 7]])])
+def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibration):
+    types = target.write_backbone(wide, tmp_path, "int5", calibration=calibration)
     eight = {name for name, kind in types.items() if kind == "q8_0"}
     layers = wide.backbone.layers
     attention = {f"layers.{layer}.self_attn.{part}_proj.weight" for layer in range(layers) for part in "kvo"}
@@ -88,7 +89,9 @@ def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibrate):
     for name in eight:
         tensor = found[names[name]]
         assert tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0
-        assert tensor.data.tobytes() == quantise(wide.tensor(name), "q8_0").tobytes()
+        if calibration is None or name == "layers.0.self_attn.v_proj.weight":
+            # Of a calibrated one only what nothing comes before is where it was.
+            assert tensor.data.tobytes() == quantise(wide.tensor(name), "q8_0").tobytes()
     assert found["blk.0.attn_q.weight"].tensor_type == gguf.GGMLQuantizationType.IQ4_NL
 
 

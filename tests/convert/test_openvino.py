@@ -10,6 +10,7 @@ from checkpoints import write_checkpoint
 
 from c2llm_lite.convert import convert
 from c2llm_lite.convert import openvino as target
+from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
@@ -59,7 +60,7 @@ def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> Non
 
 def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="int8 does not take calibration texts"):
-        target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibrate=[[1, 2]])
+        target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibration=Calibration([[1, 2]]))
 
 
 def test_static_scales_need_texts(source: Path, tmp_path: Path) -> None:
