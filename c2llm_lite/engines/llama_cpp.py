@@ -212,9 +212,10 @@ class LlamaCpp:
         params = llama.llama_model_default_params()
         no_devices = (ctypes.c_void_p * 1)(None)
         params.devices = ctypes.addressof(no_devices)  # a GPU build of llama.cpp would take every GPU it sees
-        backbone, kind = self._backbone, bundle.manifest.target.partition(":")[2]
+        backbone, tensors = self._backbone, bundle.manifest.tensors
+        types = {tensors[name] for name in tensors if name.startswith("layers.") and name.endswith("_proj.weight")}
         rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
-        overrides = avoid_amx(params, kind, rows)
+        overrides = avoid_amx(params, types, rows)
         model = llama.llama_model_load_from_file(str(path).encode(), params)
         del overrides
         if not model:

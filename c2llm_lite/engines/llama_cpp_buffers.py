@@ -27,16 +27,16 @@ class _Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
-def avoid_amx(params: Any, kind: str, rows: tuple[int, ...]) -> Any:
+def avoid_amx(params: Any, types: set[str], rows: tuple[int, ...]) -> Any:
     """Set `params` (llama_model_params) so that no weight goes to an AMX buffer; does nothing on a CPU without AMX.
 
-    kind: the type of every matrix; rows: the matrices' row counts. Returns what must live as long as the load.
+    types: the matrices'; rows: the matrices' row counts. Returns what must live as long as the load.
     """
     buffers = _special_buffers()
     if AMX not in buffers:
         return None
     params.use_extra_bufts = False
-    if kind not in REPACKED_TYPES or REPACKED not in buffers or any(count % ROWS for count in rows):
+    if not types <= set(REPACKED_TYPES) or REPACKED not in buffers or any(count % ROWS for count in rows):
         return None
     overrides = (_Override * 2)(_Override(MATRICES, buffers[REPACKED]), _Override(None, None))
     params.tensor_buft_overrides = ctypes.addressof(overrides)
