@@ -12,7 +12,7 @@ from checkpoints import VOCAB, write_checkpoint
 from safetensors.numpy import load_file
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite import pma
+from c2llm_lite import load, pma
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.engines import llama_cpp
@@ -211,3 +211,13 @@ class _Failing:
 
     def __getattr__(self, name):
         return (lambda *_: self._result) if name == self._function else getattr(self._llama, name)
+
+
+def test_a_recipe_has_its_types_kernels(tmp_path, monkeypatch):
+    bundle = convert(write_checkpoint(tmp_path / "checkpoint"), tmp_path / "bundle", "gguf:int4", target_probes=False)
+    asked, avoid = [], llama_cpp.avoid_amx
+    monkeypatch.setattr(
+        llama_cpp, "avoid_amx", lambda params, types, rows: asked.append(types) or avoid(params, types, rows)
+    )
+    load(bundle.folder).close()
+    assert asked == [{"iq4_nl"}]
