@@ -19,13 +19,12 @@ import numpy as np
 from c2llm_lite.pma import Array
 
 from .checkpoint import Checkpoint
-from .reference import Layer, Progress, attention, groups, rms_norm, silu
+from .gptq import damped
+from .reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
 from .safetensors_file import widen
 
 # (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded.
 Rounding = Callable[[str, Array, Array], Array]
-# Of the mean diagonal of the second moments, added to it where a matrix is moved.
-RIDGE = 0.01
 
 
 @dataclass
@@ -56,11 +55,7 @@ def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: R
             return rounding(f"layers.{number}.{name}.weight", weights, moments)
 
         def mixed(inputs: list[Array], *qkv: tuple[Array, Array]) -> list[Array]:
-            mixed = []
-            for x, cut in zip(inputs, lengths, strict=True):
-                parts = [np.split(x @ weights.T + bias, np.cumsum(cut)[:-1]) for weights, bias in qkv]
-                mixed.append(np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)]))
-            return mixed
+            return [mix(x, cut, qkv, shape) for x, cut in zip(inputs, lengths, strict=True)]
 
         normed, wanted = ([rms_norm(x, layer.norm1, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
         moments = _moments(normed)
@@ -86,12 +81,7 @@ def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: R
         _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
         if progress:
             progress(number + 1, shape.layers)
-    norm = checkpoint.tensor("norm.weight")
-    calibration.states = [
-        states
-        for x, cut in zip(exact, lengths, strict=True)
-        for states in np.split(rms_norm(x, norm, shape.rms_norm_eps), np.cumsum(cut)[:-1])
-    ]
+    calibration.states = final_states(checkpoint, exact, lengths)
 
 
 def _gated(inputs: list[Array], gate: Array, up: Array) -> list[Array]:
@@ -118,12 +108,9 @@ def _mended(weights: Array, inputs: list[Array], stream: list[Array], exact: lis
 
 
 def _regression(inputs: list[Array], outputs: list[Array], moments: Array) -> Array:
-    """(rows, width), the ridge regression of outputs (tokens, rows) on inputs (tokens, width)."""
+    """(rows, width), the ridge regression of outputs (tokens, rows) on inputs (tokens, width), damped as GPTQ is."""
     cross = np.sum([y.T @ x for x, y in zip(inputs, outputs, strict=True)], axis=0)
-    damped = moments.astype(np.float64)
-    diagonal = np.diagonal(damped)
-    damped[np.diag_indices(len(damped))] += RIDGE * diagonal.mean() + (diagonal == 0)
-    found: Array = np.linalg.solve(damped, cross.T).T.astype(np.float32)
+    found: Array = np.linalg.solve(damped(moments), cross.T).T.astype(np.float32)
     return found
 
 

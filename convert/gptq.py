@@ -49,12 +49,17 @@ def round_matrix(weights: Array, moments: Array, grid: Grid, scales: Array | Non
 
 def _inverse_factor(moments: Array) -> Array:
     """U, upper triangular, with Uᵀ·U the inverse of the damped moments."""
+    factor: Array = np.linalg.cholesky(np.linalg.inv(damped(moments))).T.astype(np.float32)
+    return factor
+
+
+def damped(moments: Array) -> NDArray[np.float64]:
+    """The moments (width, width) with a little on their diagonal: invertible, and less sure of inputs seldom seen."""
     exact = moments.astype(np.float64)
     diagonal = np.diagonal(exact)
     # An input that is always 0 has no say: 1 keeps the matrix invertible.
     exact[np.diag_indices(len(exact))] += DAMPING * diagonal.mean() + (diagonal == 0)
-    factor: Array = np.linalg.cholesky(np.linalg.inv(exact)).T.astype(np.float32)
-    return factor
+    return exact
 
 
 def best_scales(block: Array, importance: Array, grid: Grid) -> Scales:

@@ -59,10 +59,15 @@ def states(
         del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
         if progress:
             progress(number + 1, shape.layers)
+    return final_states(checkpoint, hidden, lengths)
+
+
+def final_states(checkpoint: Checkpoint, hidden: Sequence[Array], lengths: Sequence[list[int]]) -> list[Array]:
+    """Each text's states after the final norm, of groups of texts: hidden (tokens, hidden), and its texts' lengths."""
     norm = checkpoint.tensor("norm.weight")
     found: list[Array] = []
     for x, cut in zip(hidden, lengths, strict=True):
-        found += np.split(rms_norm(x, norm, shape.rms_norm_eps), np.cumsum(cut)[:-1])
+        found += np.split(rms_norm(x, norm, checkpoint.backbone.rms_norm_eps), np.cumsum(cut)[:-1])
     return found
 
 
@@ -107,15 +112,19 @@ class Layer:
             return inputs
 
         h = shown("self_attn.q_proj", rms_norm(x, self.norm1, self.shape.rms_norm_eps))  # (tokens, hidden)
-        q, k, v = (h @ weight.T + bias for weight, bias in (self.q, self.k, self.v))  # (tokens, heads × dim)
-        ends = np.cumsum(lengths)[:-1]
-        parts = zip(np.split(q, ends), np.split(k, ends), np.split(v, ends), strict=True)
-        mixed = shown("self_attn.o_proj", np.concatenate([attention(*part, self.shape) for part in parts]))
+        mixed = shown("self_attn.o_proj", mix(h, lengths, (self.q, self.k, self.v), self.shape))
         x = x + mixed @ self.out.T  # (tokens, hidden)
         h = shown("mlp.gate_proj", rms_norm(x, self.norm2, self.shape.rms_norm_eps))
         gated = shown("mlp.down_proj", silu(h @ self.gate.T) * (h @ self.up.T))  # (tokens, intermediate)
         fed: Array = gated @ self.down.T
         return x + fed  # (tokens, hidden)
+
+
+def mix(x: Array, lengths: list[int], qkv: Sequence[tuple[Array, Array]], shape: Backbone) -> Array:
+    """Several texts' attention, (tokens, heads × dim): x, their normed states (tokens, hidden), end to end; qkv,
+    the weights and biases of queries, keys and values."""
+    parts = [np.split(x @ weights.T + bias, np.cumsum(lengths)[:-1]) for weights, bias in qkv]
+    return np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)])
 
 
 def attention(q: Array, k: Array, v: Array, shape: Backbone) -> Array:
