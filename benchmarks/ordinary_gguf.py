@@ -12,7 +12,8 @@ import gguf
 import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
-from c2llm_lite.convert.gguf import TABLE, Quantiser, add_shape, ggml_type, tensor_names
+from c2llm_lite.convert.gguf import TABLE, Quantiser, add_shape, ggml_type
+from c2llm_lite.engines.gguf_names import tensor_names
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE
 
 
@@ -24,7 +25,7 @@ def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:
     add_shape(writer, backbone)
     _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
     quantise = Quantiser()
-    for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone)):
+    for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone.layers)):
         values = checkpoint.tensor(name)
         if values.ndim == 1:
             writer.add_tensor(gguf_name, np.array(values))

@@ -24,6 +24,7 @@ from safetensors.numpy import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from c2llm_lite.bundle import staged
+from c2llm_lite.engines.gguf_names import LAYER_NAMES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
 from .full import bf16_bits
@@ -40,19 +41,6 @@ HEAD = Path(__file__).with_name("demo_head.safetensors")
 HEAD_HEADS = 16
 MAX_TOKENS = 2048
 CONTROL_TOKEN = 3  # gguf's tokenizer.ggml.token_type for special tokens
-
-# llama.cpp's names of a layer's tensors and Hugging Face's, which C2LLM's checkpoints use.
-LAYER_NAMES = {
-    "attn_norm": "input_layernorm",
-    "attn_q": "self_attn.q_proj",
-    "attn_k": "self_attn.k_proj",
-    "attn_v": "self_attn.v_proj",
-    "attn_output": "self_attn.o_proj",
-    "ffn_norm": "post_attention_layernorm",
-    "ffn_gate": "mlp.gate_proj",
-    "ffn_up": "mlp.up_proj",
-    "ffn_down": "mlp.down_proj",
-}
 
 NOTICE = f"""\
 C2LLM stand-in checkpoint, written by c2llm-lite for tests and demonstrations. It is not C2LLM.
@@ -179,12 +167,13 @@ def _backbone(reader: Any, heads: int, kv_heads: int) -> Iterator[tuple[str, Arr
     """The GGUF's tensors in fp32, under Hugging Face's names from `layers.0.` on, in its layout."""
     from gguf.quants import dequantize
 
+    names = {gguf_name: name for name, gguf_name in LAYER_NAMES.items()}
     for tensor in reader.tensors:
         weight: Array = np.array(dequantize(tensor.data, tensor.tensor_type), np.float32)
         name = {"token_embd.weight": "embed_tokens.weight", "output_norm.weight": "norm.weight"}.get(tensor.name)
         if name is None:
             _, layer, part, kind = tensor.name.split(".")
-            name = f"layers.{layer}.{LAYER_NAMES[part]}.{kind}"
+            name = f"layers.{layer}.{names[part]}.{kind}"
             if part in ("attn_q", "attn_k"):
                 # llama.cpp interleaves the two halves that rotary embedding turns (convert_hf_to_gguf.py's permute).
                 groups = heads if part == "attn_q" else kv_heads

@@ -24,7 +24,8 @@ from ..errors import BundleError, DeviceError, OutOfMemoryError
 from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
 from . import TokenIds
-from .llama_cpp_buffers import avoid_amx
+from .gguf_names import tensor_names
+from .llama_cpp_buffers import REPACKED_TYPES, avoid_amx
 from .llama_cpp_library import library
 from .prefix import Prefix
 
@@ -213,9 +214,16 @@ class LlamaCpp:
         no_devices = (ctypes.c_void_p * 1)(None)
         params.devices = ctypes.addressof(no_devices)  # a GPU build of llama.cpp would take every GPU it sees
         backbone, tensors = self._backbone, bundle.manifest.tensors
-        types = {tensors[name] for name in tensors if name.startswith("layers.") and name.endswith("_proj.weight")}
+        matrices = {
+            gguf_name: tensors[name]
+            for name, gguf_name in tensor_names(backbone.layers)
+            if name.endswith("_proj.weight")
+        }
         rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
-        overrides = avoid_amx(params, types, rows)
+        overrides = avoid_amx(params, matrices, rows)
+        if set(matrices.values()) & set(REPACKED_TYPES):
+            # What is repacked is a copy: a mapped file's pages would be held beside it.
+            params.load_mode = llama.LLAMA_LOAD_MODE_NONE
         model = llama.llama_model_load_from_file(str(path).encode(), params)
         del overrides
         if not model:

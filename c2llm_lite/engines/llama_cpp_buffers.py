@@ -9,6 +9,8 @@ AVX, stay: without them 4-bit weights run at half the speed.
 from __future__ import annotations
 
 import ctypes
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from .llama_cpp_library import ggml
@@ -18,7 +20,6 @@ AMX, REPACKED = "AMX", "CPU_REPACK"  # names of ggml's buffer types
 # Types with repacked kernels on x86 with AVX2, which every CPU with AMX has. The kernels take eight rows at a time.
 REPACKED_TYPES = ("q4_0", "iq4_nl", "q4_k")
 ROWS = 8
-MATRICES = rb"^blk\.\d+\.(attn_(q|k|v|output)|ffn_(gate|up|down))\.weight$"
 
 
 class _Override(ctypes.Structure):
@@ -27,18 +28,22 @@ class _Override(ctypes.Structure):
     _fields_ = (("pattern", ctypes.c_char_p), ("buffer_type", ctypes.c_void_p))
 
 
-def avoid_amx(params: Any, types: set[str], rows: tuple[int, ...]) -> Any:
+def avoid_amx(params: Any, matrices: Mapping[str, str], rows: tuple[int, ...]) -> Any:
     """Set `params` (llama_model_params) so that no weight goes to an AMX buffer; does nothing on a CPU without AMX.
 
-    types: the matrices'; rows: the matrices' row counts. Returns what must live as long as the load.
+    matrices: each one's type, by its name in the file; rows: the matrices' row counts. Returns what must live as long
+    as the load.
     """
     buffers = _special_buffers()
     if AMX not in buffers:
         return None
     params.use_extra_bufts = False
-    if not types <= set(REPACKED_TYPES) or REPACKED not in buffers or any(count % ROWS for count in rows):
+    repacked = [name for name, kind in matrices.items() if kind in REPACKED_TYPES]
+    if not repacked or REPACKED not in buffers or any(count % ROWS for count in rows):
         return None
-    overrides = (_Override * 2)(_Override(MATRICES, buffers[REPACKED]), _Override(None, None))
+    # One pattern for all: llama.cpp compiles each anew for every tensor.
+    pattern = f"^({'|'.join(map(re.escape, repacked))})$".encode()
+    overrides = (_Override * 2)(_Override(pattern, buffers[REPACKED]), _Override(None, None))
     params.tensor_buft_overrides = ctypes.addressof(overrides)
     return overrides
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,7 +17,8 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import load, pma
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.engines import llama_cpp
+from c2llm_lite.engines import llama_cpp, llama_cpp_buffers
+from c2llm_lite.engines.gguf_names import tensor_names
 from c2llm_lite.errors import BundleError, DeviceError, OutOfMemoryError
 
 SHAPES = {
@@ -213,11 +216,23 @@ class _Failing:
         return (lambda *_: self._result) if name == self._function else getattr(self._llama, name)
 
 
-def test_a_recipe_has_its_types_kernels(tmp_path, monkeypatch):
-    bundle = convert(write_checkpoint(tmp_path / "checkpoint"), tmp_path / "bundle", "gguf:int4", target_probes=False)
-    asked, avoid = [], llama_cpp.avoid_amx
-    monkeypatch.setattr(
-        llama_cpp, "avoid_amx", lambda params, types, rows: asked.append(types) or avoid(params, types, rows)
-    )
+@pytest.mark.parametrize(
+    ("kind", "repacked"), [("int4", {"q", "k", "v", "o", "gate", "up", "down"}), ("int5", {"q", "gate", "up", "down"})]
+)
+def test_a_recipe_has_its_types_kernels(tmp_path, monkeypatch, kind, repacked):
+    """iq4_nl has repacked kernels and q8_0 has none: each matrix goes where its own type says."""
+    checkpoint = write_checkpoint(tmp_path / "checkpoint", layers=2)
+    bundle = convert(checkpoint, tmp_path / "bundle", f"gguf:{kind}", target_probes=False)
+    buffers, params = llama_cpp_buffers, SimpleNamespace()
+    monkeypatch.setattr(buffers, "_special_buffers", lambda: {buffers.AMX: 1, buffers.REPACKED: 2})
+    monkeypatch.setattr(llama_cpp, "avoid_amx", lambda _, *given: kept.append(buffers.avoid_amx(params, *given)))
+    kept = []
     load(bundle.folder).close()
-    assert asked == [{"iq4_nl"}]
+    pattern = re.compile(kept[0][0].pattern.decode())
+    names = {gguf_name: name for name, gguf_name in tensor_names(2) if pattern.search(gguf_name)}
+    first = {name.split(".")[-2].removesuffix("_proj") for name in names.values() if name.startswith("layers.0.")}
+    assert first == repacked
+    last = {name for name in names.values() if name.startswith("layers.1.mlp.")}
+    assert bool(last) == (kind == "int4")
+    assert not params.use_extra_bufts
+    assert kept[0][0].buffer_type == 2
