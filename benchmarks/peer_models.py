@@ -99,7 +99,8 @@ def transformers(checkpoint: Checkpoint, folder: Path, dtype: torch.dtype) -> Pa
 def optimum(checkpoint: Checkpoint, folder: Path, group: int | None) -> Padded:
     """optimum-intel's OVModelForFeatureExtraction, int8 weights: what sentence-transformers' OpenVINO backend runs.
 
-    group: of activations that share a scale; None takes OpenVINO's default.
+    group: of activations that share a scale; None takes OpenVINO's default. Its forward (2.2) leaves out the positions
+    that a Qwen2 graph asks for, so the graph is called as it would.
     """
     from optimum.intel import OVModelForFeatureExtraction
 
@@ -109,9 +110,9 @@ def optimum(checkpoint: Checkpoint, folder: Path, group: int | None) -> Padded:
     model = OVModelForFeatureExtraction.from_pretrained(folder, ov_config=config)
 
     def states(ids: Tensor, mask: Tensor) -> Tensor:
-        positions = torch.arange(ids.shape[1]).expand_as(ids)
-        found: Tensor = model(input_ids=ids, attention_mask=mask, position_ids=positions).last_hidden_state
-        return found
+        positions = np.broadcast_to(np.arange(ids.shape[1]), ids.shape)
+        inputs = {"input_ids": ids.numpy(), "attention_mask": mask.numpy(), "position_ids": positions.copy()}
+        return torch.from_numpy(model.request(inputs)["last_hidden_state"])
 
     return Padded(checkpoint, states)
 
@@ -188,4 +189,15 @@ def write_for_transformers(checkpoint: Checkpoint, folder: Path) -> None:
     names: list[str] = list(model.state_dict())
     weights: dict[str, Any] = {name: torch.from_numpy(np.array(checkpoint.tensor(name))).bfloat16() for name in names}
     model.load_state_dict(weights, assign=True)
+    model.save_pretrained(folder)
+
+
+def export_for_optimum(source: Path, folder: Path) -> None:
+    """optimum-intel's own export, in int8, of what write_for_transformers wrote."""
+    from optimum.intel import OVModelForFeatureExtraction, OVWeightQuantizationConfig
+
+    quantised = OVWeightQuantizationConfig(bits=8, sym=True)
+    model = OVModelForFeatureExtraction.from_pretrained(
+        source, export=True, quantization_config=quantised, compile=False
+    )
     model.save_pretrained(folder)

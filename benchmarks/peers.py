@@ -35,7 +35,7 @@ from c2llm_lite.text import prompts
 
 from . import plots
 from .hardware import Stolen, stamp
-from .peer_models import Llama, Peer, optimum, transformers, write_for_transformers
+from .peer_models import Llama, Peer, export_for_optimum, optimum, transformers, write_for_transformers
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 FUNCTIONS, QUERIES = 2000, 500  # drawn from
@@ -126,7 +126,7 @@ def _peers(
     exported = BUILD / "optimum"
     if not exported.exists():
         with staged(exported) as made:
-            _export(folder, made)
+            export_for_optimum(folder, made)
     peers: dict[str, Peer] = {
         "transformers fp32": transformers(checkpoint, folder, torch.float32),
         "transformers bf16": transformers(checkpoint, folder, torch.bfloat16),
@@ -143,16 +143,6 @@ def _peers(
             sizes[kind] = min(tried, key=lambda size: tried[size])
         chosen[name] = peer, sizes
     return chosen
-
-
-def _export(source: Path, folder: Path) -> None:
-    from optimum.intel import OVModelForFeatureExtraction, OVWeightQuantizationConfig
-
-    quantised = OVWeightQuantizationConfig(bits=8, sym=True)
-    model = OVModelForFeatureExtraction.from_pretrained(
-        source, export=True, quantization_config=quantised, compile=False
-    )
-    model.save_pretrained(folder)
 
 
 def _theirs(peer: Peer, sizes: dict[str, int], texts: Sequence[str], kind: str) -> Array:

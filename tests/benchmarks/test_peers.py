@@ -6,12 +6,21 @@ import numpy as np
 import pytest
 import torch
 
-from c2llm_lite.benchmarks.peer_models import Llama, Padded, Peer, transformers, write_for_transformers
+from c2llm_lite.benchmarks.peer_models import (
+    Llama,
+    Padded,
+    Peer,
+    export_for_optimum,
+    optimum,
+    transformers,
+    write_for_transformers,
+)
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.reference import vectors
 from c2llm_lite.text import Tokeniser
 
 TEXTS = ["def read(path):\n    return open(path).read()", "x", "how to read a file in python", "class Stack: pass"]
+LEAST = {"transformers": 0.99999, "optimum-intel": 0.99, "Llama.embed": 0.99}  # of the cosines
 
 
 @pytest.fixture(scope="module")
@@ -19,18 +28,22 @@ def checkpoint(checkpoint_folder) -> Checkpoint:
     return open_checkpoint(checkpoint_folder)
 
 
-@pytest.fixture(scope="module", params=["transformers", "Llama.embed"])
+@pytest.fixture(scope="module", params=LEAST)
 def peer(request, checkpoint, tmp_path_factory) -> Peer:
     folder = tmp_path_factory.mktemp("peers")
     if request.param == "Llama.embed":
         return Llama(checkpoint, folder / "ordinary.gguf", threads=1)
     write_for_transformers(checkpoint, folder / "model")
+    if request.param == "optimum-intel":
+        pytest.importorskip("optimum.intel")
+        export_for_optimum(folder / "model", folder / "exported")
+        return optimum(checkpoint, folder / "exported", None)
     return transformers(checkpoint, folder / "model", torch.float32)
 
 
-def test_a_peer_gives_the_model_s_vectors(peer, checkpoint):
+def test_a_peer_gives_the_model_s_vectors(peer, checkpoint, request):
     ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
     full = vectors(checkpoint, ids)
-    batches, least = ((1, 3), 0.99999) if isinstance(peer, Padded) else ((1,), 0.99)
-    for batch in batches:
-        assert np.sum(peer.embed(TEXTS, batch) * full, axis=1).min() > least
+    # Llama.embed has several texts' states wrong (its class says why).
+    for batch in (1, 3) if isinstance(peer, Padded) else (1,):
+        assert np.sum(peer.embed(TEXTS, batch) * full, axis=1).min() > LEAST[request.node.callspec.params["peer"]]
