@@ -25,9 +25,9 @@ from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
 from .calibration import Calibration, round_in_order
-from .four_bit import Grid
 from .full import FILE, LIBRARIES, backbone_names, bf16_bits
 from .gptq import round_matrix
+from .grids import Grid
 from .probes import token_ids
 from .safetensors_writer import Dtype, Tensor, write_safetensors
 from .smoothing import Smoothing

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from importlib import import_module
 from pathlib import Path
@@ -22,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2llm_lite.bundle import Backbone
+from c2llm_lite.engines.gguf_names import tensor_names
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
 from c2llm_lite.engines.llama_cpp_library import ggml
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
@@ -29,8 +29,8 @@ from c2llm_lite.pma import Array
 
 from .calibration import Calibration, round_in_order
 from .checkpoint import Checkpoint
-from .four_bit import GRIDS, encode
 from .gptq import round_matrix
+from .grids import GRIDS, encode
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
@@ -45,20 +45,6 @@ FP16_MAX = float(np.finfo(np.float16).max)
 ALIGNMENT = 32  # bytes, the format's default
 TABLE = "token_embd.weight"
 
-# The names of a Qwen2 backbone's tensors in a checkpoint (Hugging Face's) and in a GGUF file, without ".weight".
-LAYER_NAMES = {
-    "input_layernorm": "attn_norm",
-    "self_attn.q_proj": "attn_q",
-    "self_attn.k_proj": "attn_k",
-    "self_attn.v_proj": "attn_v",
-    "self_attn.o_proj": "attn_output",
-    "post_attention_layernorm": "ffn_norm",
-    "mlp.gate_proj": "ffn_gate",
-    "mlp.up_proj": "ffn_up",
-    "mlp.down_proj": "ffn_down",
-}
-BIASED = ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj")
-
 
 def write_backbone(
     checkpoint: Checkpoint,
@@ -69,9 +55,9 @@ def write_backbone(
 ) -> dict[str, str]:
     """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
-    Holds one tensor at a time. calibration: for the kinds of four_bit.py. Matrices are then moved (calibration.py) and
-    rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest level; those that a
-    recipe has in 8 bits are moved, and rounded to the nearest.
+    Holds one tensor at a time. calibration: for the kinds of grids.py and the recipes. Matrices are then moved
+    (calibration.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
+    level.
 
     Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is beyond its range.
     """
@@ -79,7 +65,7 @@ def write_backbone(
     gguf = _gguf()
     path = folder / BACKBONE
     quantise = Quantiser()
-    names = dict(tensor_names(checkpoint.backbone))
+    names = dict(tensor_names(checkpoint.backbone.layers))
     types = tensor_types(checkpoint, kind)
 
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
@@ -101,13 +87,9 @@ def write_backbone(
     with path.open("r+b") as file:
 
         def rounded(name: str, weights: Array, moments: Array) -> Array:
-            if types[name] == FELT_TYPE:
-                data = quantise(weights, FELT_TYPE)
-                _put(file, starts[name], data)
-                return dequantise(data, FELT_TYPE, weights.shape)
             grid = GRIDS[types[name]]
             codes, scales = round_matrix(weights, moments, grid)
-            _put(file, starts[name], encode(codes, scales))
+            _put(file, starts[name], encode(codes, scales, types[name]))
             return grid.decode(codes, scales)
 
         _put(file, starts[TABLE], table)
@@ -132,13 +114,13 @@ def tensor_types(checkpoint: Checkpoint, kind: str) -> dict[str, str]:
         felt = name.startswith(last) or any(part in name for part in FELT)
         return FELT_TYPE if kind == "int5" and felt else RECIPES.get(kind, kind)
 
-    return {name: chosen(name) for name, _ in tensor_names(checkpoint.backbone)}
+    return {name: chosen(name) for name, _ in tensor_names(checkpoint.backbone.layers)}
 
 
 def kinds(checkpoint: Checkpoint) -> dict[str, float]:
     """The kinds that every matrix of this backbone can hold, with the bits a weight takes, scales and all."""
     widths = _row_widths(checkpoint.backbone)
-    weights = sum(int(np.prod(checkpoint.shape(name))) for name, _ in tensor_names(checkpoint.backbone))
+    weights = sum(int(np.prod(checkpoint.shape(name))) for name, _ in tensor_names(checkpoint.backbone.layers))
     return {
         kind: 8 * _weights_bytes(checkpoint, kind) / weights
         for kind in (*KINDS, *RECIPES)
@@ -157,15 +139,6 @@ def memory(checkpoint: Checkpoint, kind: str) -> int:
     cache = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim * (4 if kind == "f32" else 2)
     buffers = 4 * (2 * backbone.intermediate + 6 * backbone.hidden)
     return weights + PACK_TOKENS * (cache + buffers)
-
-
-def tensor_names(backbone: Backbone) -> Iterator[tuple[str, str]]:
-    """Each backbone tensor's name in the checkpoint and in the file, the token embeddings apart."""
-    for layer in range(backbone.layers):
-        for name, gguf_name in LAYER_NAMES.items():
-            for part in ("weight", "bias") if name in BIASED else ("weight",):
-                yield f"layers.{layer}.{name}.{part}", f"blk.{layer}.{gguf_name}.{part}"
-    yield "norm.weight", "output_norm.weight"
 
 
 class Quantiser:
@@ -198,13 +171,6 @@ class Quantiser:
         if written != out.nbytes:
             raise RuntimeError(f"ggml wrote {written} bytes of {kind} where {out.nbytes} were due")
         return out
-
-
-def dequantise(data: NDArray[np.uint8], kind: str, shape: tuple[int, ...]) -> Array:
-    """What llama.cpp computes with: a tensor's bytes in `kind` -> its weights, float32, of `shape`."""
-    gguf = _gguf()
-    weights: Array = import_module("gguf.quants").dequantize(data.reshape(shape[0], -1), ggml_type(gguf, kind))
-    return weights.reshape(shape)
 
 
 def add_shape(writer: Any, backbone: Backbone) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from c2llm_lite.pma import Array
 
-from .four_bit import Codes, Grid
+from .grids import Codes, Grid
 
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.

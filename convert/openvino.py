@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import math
 import re
 import tempfile
 import warnings
@@ -27,8 +28,8 @@ from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
 from .calibration import Calibration, round_in_order
-from .four_bit import GRIDS
 from .gptq import round_matrix
+from .grids import GRIDS, Grid
 
 if TYPE_CHECKING:
     from c2llm_lite.bundle import Backbone
@@ -39,6 +40,9 @@ KINDS = ("int8", "int8-static", "int4", "fp32")
 # At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
 CALIBRATION_TEXTS = 300
 INT4 = GRIDS["q4_0"]  # the levels of nncf's INT4_SYM, in groups of WEIGHT_GROUP
+INT8 = GRIDS["q8_0"].levels  # of INT8_SYM, with one scale for a whole row
+GPTQ_BLOCK = 32  # columns that it rounds before it makes up for them in the rest, where a row has one scale
+TINY = 6e-8  # fp16's smallest: the scale of a row of zeros
 SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
 VECTOR_BITS = 32
 # Measured: a process that has imported openvino 2026.4 and compiled a graph whose weights are still on the disk.
@@ -77,15 +81,15 @@ def write_backbone(
     int8: one symmetric scale a row. int8-static: the same, and one fixed scale for the inputs of each product, by the
     range that they have in the calibration's texts (nncf's quantize, SmoothQuant included). int4: one symmetric scale
     for each 32 weights of a row. Vectors stay fp32.
-    calibration: for int8-static and int4, whose weights are then moved (calibration.py) and rounded by what that does
-    to their outputs (gptq.py), in place of each to its nearest level.
+    calibration: int8-static's texts; for int8 and int4, whose weights are then moved (calibration.py) and rounded by
+    what that does to their outputs (gptq.py), in place of each to its nearest level.
 
     Raises CheckpointError for a kind that does not exist or that a width cannot hold, or NaN or infinity in a weight;
     MissingDependencyError without optimum-intel and nncf, or beside a torchvision that does not fit.
     """
     check_kind(checkpoint, kind)
-    if calibration is not None and kind not in ("int4", "int8-static"):
-        raise ValueError(f"openvino:{kind} does not take calibration texts; int4 and int8-static do")
+    if calibration is not None and kind == "fp32":
+        raise ValueError("openvino:fp32 does not take calibration texts: nothing is rounded")
     if calibration is None and kind == "int8-static":
         raise ValueError(
             "openvino:int8-static fixes the scales of activations by texts: give --calibrate FILE, or default"
@@ -211,8 +215,6 @@ def _model(checkpoint: Checkpoint) -> Any:
 
 def _compress(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Calibration | None) -> Any:
     nncf = import_module("nncf")
-    if kind == "int8":
-        return nncf.compress_weights(graph, mode=nncf.CompressWeightsMode.INT8_SYM)
     if kind == "int8-static":
         assert calibration is not None  # write_backbone's check
         chosen = calibration.texts[:: -(-len(calibration.texts) // CALIBRATION_TEXTS)]
@@ -225,15 +227,18 @@ def _compress(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Calibr
             # The paged-attention transformation does not find an attention whose inputs are quantised.
             ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"]),
         )
-    mode = nncf.CompressWeightsMode.INT4_SYM
-    graph = nncf.compress_weights(graph, mode=mode, group_size=WEIGHT_GROUP, ratio=1.0, all_layers=True)
+    modes = nncf.CompressWeightsMode
+    if kind == "int8":
+        graph = nncf.compress_weights(graph, mode=modes.INT8_SYM)
+    else:
+        graph = nncf.compress_weights(graph, mode=modes.INT4_SYM, group_size=WEIGHT_GROUP, ratio=1.0, all_layers=True)
     if calibration is not None:
-        _round_again(checkpoint, graph, calibration)
+        _round_again(checkpoint, graph, kind, calibration)
     return graph
 
 
-def _round_again(checkpoint: Checkpoint, graph: Any, calibration: Calibration) -> None:
-    """Replace the codes and scales of a graph in int4 by those that GPTQ chooses."""
+def _round_again(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Calibration) -> None:
+    """Replace the codes and scales of a graph in int8 or int4 by those that GPTQ chooses."""
     import openvino
 
     scaled = {f"{module}.weight": _behind(product, "Multiply") for module, product in _products(graph)}
@@ -244,7 +249,7 @@ def _round_again(checkpoint: Checkpoint, graph: Any, calibration: Calibration) -
         constant.set_friendly_name(at.get_source_output().get_node().get_friendly_name())
         at.replace_source_output(constant.output(0))
 
-    def rounded(name: str, weights: Array, moments: Array) -> Array:
+    def int4(name: str, weights: Array, moments: Array) -> Array:
         codes, scales = round_matrix(weights, moments, INT4)
         low, high = (codes ^ 8).reshape(-1, 2).T  # level - 8 in 4 bits' two's complement; two to a byte
         grouped = (*scales.shape, WEIGHT_GROUP)
@@ -253,7 +258,17 @@ def _round_again(checkpoint: Checkpoint, graph: Any, calibration: Calibration) -
         replace(multiply.input(1), scales, (*scales.shape, 1), openvino.Type.f16)
         return INT4.decode(codes, scales)
 
-    round_in_order(checkpoint, calibration, rounded)
+    def int8(name: str, weights: Array, moments: Array) -> Array:
+        grid = Grid(INT8, math.gcd(GPTQ_BLOCK, weights.shape[1]))
+        rows = np.maximum(np.abs(weights).max(axis=1, keepdims=True) / INT8[-1], TINY).astype(np.float16)
+        codes, scales = round_matrix(weights, moments, grid, np.repeat(rows, weights.shape[1] // grid.block, axis=1))
+        multiply = scaled[name]
+        levels = INT8[codes].astype(np.int8)
+        replace(multiply.input_value(0).get_node().input(0), levels, levels.shape, openvino.Type.i8)
+        replace(multiply.input(1), rows, rows.shape, openvino.Type.f16)
+        return grid.decode(codes, scales)
+
+    round_in_order(checkpoint, calibration, int8 if kind == "int8" else int4)
 
 
 def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:

@@ -22,7 +22,7 @@ FULL_PRECISION = ("gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:f
 # Most of their weights have 4 bits.
 FOUR_BIT = ("gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4")
 # Targets whose converter rounds by calibration texts; with the others, only the head makes up for the rounding.
-ROUNDED_ON_TEXTS = (*FOUR_BIT, "openvino:int8-static", "bnb:int8")
+ROUNDED_ON_TEXTS = (*FOUR_BIT, "gguf:q8_0", "openvino:int8", "openvino:int8-static", "bnb:int8")
 
 
 class Converter(Protocol):

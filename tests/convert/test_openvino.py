@@ -58,9 +58,9 @@ def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> Non
         target.write_backbone(open_checkpoint(source), tmp_path, "int3")
 
 
-def test_only_int4_takes_calibration_texts(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="int8 does not take calibration texts"):
-        target.write_backbone(open_checkpoint(source), tmp_path, "int8", calibration=Calibration([[1, 2]]))
+def test_full_precision_takes_no_calibration_texts(source: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="fp32 does not take calibration texts"):
+        target.write_backbone(open_checkpoint(source), tmp_path, "fp32", calibration=Calibration([[1, 2]]))
 
 
 def test_static_scales_need_texts(source: Path, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""4-bit rounding: ggml's own layouts, and less error in what the matrices put out than rounding to the nearest."""
+"""Rounding by texts: ggml's own layouts, and less error in what the matrices put out than rounding to the nearest."""
 
 from __future__ import annotations
 
@@ -12,12 +12,13 @@ from checkpoints import write_checkpoint
 import c2llm_lite
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.four_bit import GRIDS, encode
 from c2llm_lite.convert.gptq import round_matrix
+from c2llm_lite.convert.grids import GRIDS, encode
 from c2llm_lite.pma import Array
 
 KINDS = tuple(GRIDS)
-NEEDED = {"openvino:int4": ("optimum.exporters.openvino",), "bnb:nf4": ("bitsandbytes",)}
+EXPORT = ("optimum.exporters.openvino",)
+NEEDED = {"openvino:int4": EXPORT, "openvino:int8": EXPORT, "bnb:nf4": ("bitsandbytes",)}
 
 
 def correlated(random: np.random.Generator, tokens: int, width: int) -> Array:
@@ -40,9 +41,9 @@ def nearest_rounded(weights: Array, kind: str) -> Array:
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_bytes_are_ggml_s(kind: str) -> None:
     random = np.random.default_rng(0)
-    codes = random.integers(0, 16, (5, 96), dtype=np.uint8)
+    codes = random.integers(0, len(GRIDS[kind].levels), (5, 96), dtype=np.uint8)
     scales = random.normal(0, 0.1, (5, 3)).astype(np.float16)
-    read = gguf.quants.dequantize(encode(codes, scales).reshape(5, -1), gguf.GGMLQuantizationType[kind.upper()])
+    read = gguf.quants.dequantize(encode(codes, scales, kind).reshape(5, -1), gguf.GGMLQuantizationType[kind.upper()])
     np.testing.assert_array_equal(read, GRIDS[kind].decode(codes, scales))
 
 
@@ -74,7 +75,9 @@ def test_odd_matrices_are_rounded_too(kind: str) -> None:
     np.testing.assert_allclose(rounded[[0, 2]], 0, atol=1e-5)
 
 
-@pytest.mark.parametrize("target", ["gguf:q4_0", "gguf:iq4_nl", "gguf:int5", "openvino:int4", "bnb:nf4"])
+@pytest.mark.parametrize(
+    "target", ["gguf:q4_0", "gguf:iq4_nl", "gguf:int5", "gguf:q8_0", "openvino:int4", "openvino:int8", "bnb:nf4"]
+)
 def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> None:
     for module in NEEDED.get(target, ()):
         pytest.importorskip(module)
@@ -94,7 +97,7 @@ def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> 
     assert tensors[0] == tensors[1]
 
 
-@pytest.mark.parametrize("target", ["gguf:int4", "openvino:int4", "bnb:nf4"])
+@pytest.mark.parametrize("target", ["gguf:int4", "openvino:int4", "openvino:int8", "bnb:nf4"])
 def test_the_same_texts_in_another_order_give_the_same_bytes(target: str, tmp_path: Path) -> None:
     for module in NEEDED.get(target, ()):
         pytest.importorskip(module)
