@@ -72,10 +72,11 @@ bench-engines: setup
 	$(PY) -m c2llm_lite.benchmarks.engines_side_by_side
 	$(PY) -m c2llm_lite.benchmarks.openvino_batching build/bench/side_by_side/openvino-int8
 
-# Speed alone, beside the other ways to run this model on a CPU; then the memory and the start of what it made.
+# Speed alone, beside the other ways to run this model on a CPU; then the memory, the start and where the time goes.
 bench-peers: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.peers $(STANDIN)/tokenizer.json
 	$(PY) -m c2llm_lite.benchmarks.footprint build/bench/peers/gguf-q8_0 build/bench/peers/gguf-q4_0 build/bench/peers/openvino-int8 --functions 100
+	$(PY) -m c2llm_lite.benchmarks.time_shares build/bench/peers/openvino-int8 build/bench/peers/gguf-iq4_nl
 
 build/texts/%/calibrated: $(STANDIN)/config.json
 	mkdir -p $(@D)

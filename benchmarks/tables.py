@@ -1,4 +1,4 @@
-"""Writes the README's table of results from the committed report on the stand-in checkpoint: `make tables`."""
+"""Writes the README's tables from the committed results: the report on the stand-in, and the peers: `make tables`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,8 @@ from typing import Any
 
 from .verdict import DOCUMENT, rate
 
-RESULTS = Path(__file__).with_name("results") / "standin" / "results.json"
+RESULTS = Path(__file__).with_name("results")
 README = Path("README.md")
-BEGIN, END = "<!-- results -->", "<!-- /results -->"
 TASK = "stdlib"
 HEADER = (
     f"| target | NDCG@10 | lost (95% interval) | cosine: mean, 1st percentile | bundle, MB | documents of {DOCUMENT} "
@@ -19,15 +18,20 @@ HEADER = (
 )
 
 
+PEERS = "| | documents a second | queries a second | one query, ms |\n|---|---|---|---|"
+
+
 def main() -> None:
-    result = json.loads(RESULTS.read_text())
     text = README.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{_table(result)}\n{END}{after}")
+    for mark, file, section in (("results", "standin/results.json", _targets), ("peers", "peers.json", _peers)):
+        begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
+        before, _, rest = text.partition(begin)
+        _, _, after = rest.partition(end)
+        text = f"{before}{begin}\n{section(json.loads((RESULTS / file).read_text()))}\n{end}{after}"
+    README.write_text(text)
 
 
-def _table(result: dict[str, Any]) -> str:
+def _targets(result: dict[str, Any]) -> str:
     on, account = result["on"], result["tasks"][TASK]
     note = (
         f"{account['queries']:,} held-out pairs of a docstring and its function from Python's standard library, on "
@@ -49,6 +53,27 @@ def _row(row: dict[str, Any]) -> str:
         f"| {row['target']} | {found['scores']['ndcg@10']:.1f} | {lost} | {cosine} | {row['bytes'] / 1e6:.0f} "
         f"| {rate(row):.1f} | {row['latency']['query_milliseconds']['p50']:.0f} |"
     )
+
+
+def _peers(result: dict[str, Any]) -> str:
+    on = result["on"]
+    note = (
+        "Medians of five rounds, each the same functions and queries through every way in turn, each way at its best "
+        "batch size; lowest and highest in brackets; those with a colon are this package's. Functions and docstrings "
+        "of Python's standard library, C2LLM-0.5B's shape with random weights: speed alone. "
+        f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}), of whose time its "
+        f"host took {result['stolen']:.0%}, by `make bench-peers` ([picture](benchmarks/results/peers.png))."
+    )
+    head = ["**Beside the other ways to run it on a CPU**", "", PEERS]
+    return "\n".join([*head, *(_way(*way) for way in result["ways"].items()), "", note])
+
+
+def _way(name: str, found: dict[str, Any]) -> str:
+    def told(part: str) -> str:
+        return "{median:.2f} ({lowest:.2f} to {highest:.2f})".format(**found[part])
+
+    one = found["one_query_milliseconds"]["median"]
+    return f"| {name} | {told('documents_per_second')} | {told('queries_per_second')} | {one:.0f} |"
 
 
 if __name__ == "__main__":
