@@ -44,7 +44,7 @@ lint: setup
 # Everything on this machine against full precision, on the 1,000 held-out pairs: more than two hours on two cores. A run
 # that is stopped goes on.
 BENCH := gguf:f16,gguf:q8_0,gguf:iq4_nl,gguf:q4_0,openvino:int8,openvino:int4,bnb:int8,bnb:nf4,torch:bf16
-CALIBRATED := $(patsubst %,build/texts/%/calibrated,gguf-int4 gguf-int5 gguf-q8_0 openvino-int4 bnb-nf4)
+CALIBRATED := $(patsubst %,build/texts/%/calibrated,gguf-int4 gguf-int5 gguf-q8_0 openvino-int4 openvino-int8 openvino-int8-static bnb-nf4)
 KEPT := benchmarks/results/standin
 bench: setup $(STANDIN)/config.json $(CALIBRATED)
 	$(CLI) bench $(STANDIN) --targets $(BENCH) $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/standin
@@ -78,12 +78,15 @@ bench-peers: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.footprint build/bench/peers/gguf-q8_0 build/bench/peers/gguf-q4_0 build/bench/peers/openvino-int8 --functions 100
 	$(PY) -m c2llm_lite.benchmarks.time_shares build/bench/peers/openvino-int8 build/bench/peers/gguf-iq4_nl
 
+# openvino-int8-static -> openvino:int8-static
+target = $(firstword $(subst -, ,$1)):$(patsubst $(firstword $(subst -, ,$1))-%,%,$1)
+
 build/texts/%/calibrated: $(STANDIN)/config.json
 	mkdir -p $(@D)
-	$(CLI) convert $(STANDIN) -o $@ --to $(subst -,:,$*) --calibrate default --force
+	$(CLI) convert $(STANDIN) -o $@ --to $(call target,$*) --calibrate default --force
 
 build/bench/%: $(STANDIN)/config.json
-	$(CLI) convert $(STANDIN) -o $@ --to $(subst -,:,$*) --force
+	$(CLI) convert $(STANDIN) -o $@ --to $(call target,$*) --force
 
 # The search: the standard library indexed and asked, and 200,000 vectors.
 bench-search: setup build/bench/openvino-int8

@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 KINDS = ("int8", "int8-static", "int4", "fp32")
 # At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
 CALIBRATION_TEXTS = 300
+# A few inputs of these are hundreds of times the others, for which one fixed scale then leaves nothing.
+DYNAMIC = "mlp.down_proj"
 INT4 = GRIDS["q4_0"]  # the levels of nncf's INT4_SYM, in groups of WEIGHT_GROUP
 INT8 = GRIDS["q8_0"].levels  # of INT8_SYM, with one scale for a whole row
 GPTQ_BLOCK = 32  # columns that it rounds before it makes up for them in the rest, where a row has one scale
@@ -78,9 +80,9 @@ def write_backbone(
 ) -> dict[str, str]:
     """Write openvino_model.xml and .bin into `folder`; returns each backbone tensor's type by its checkpoint's name.
 
-    int8: one symmetric scale a row. int8-static: the same, and one fixed scale for the inputs of each product, by the
-    range that they have in the calibration's texts (nncf's quantize, SmoothQuant included). int4: one symmetric scale
-    for each 32 weights of a row. Vectors stay fp32.
+    int8: one symmetric scale a row. int8-static: the same, and one fixed scale for the inputs of each product but
+    DYNAMIC's, by the range that they have in the calibration's texts (nncf's quantize, SmoothQuant included).
+    int4: one symmetric scale for each 32 weights of a row. Vectors stay fp32.
     calibration: int8-static's texts; for int8 and int4, whose weights are then moved (calibration.py) and rounded by
     what that does to their outputs (gptq.py), in place of each to its nearest level.
 
@@ -218,21 +220,27 @@ def _compress(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Calibr
     if kind == "int8-static":
         assert calibration is not None  # write_backbone's check
         chosen = calibration.texts[:: -(-len(calibration.texts) // CALIBRATION_TEXTS)]
-        return nncf.quantize(
+        # The default, the mean of the texts' ranges, cuts off what a text has beyond it.
+        whole_range = import_module("nncf.quantization.range_estimator").RangeEstimatorParametersSet.MINMAX
+        graph = nncf.quantize(
             graph,
             _calibration(checkpoint, chosen),
             subset_size=len(chosen),
             preset=nncf.QuantizationPreset.PERFORMANCE,
             model_type=nncf.ModelType.TRANSFORMER,
-            # The paged-attention transformation does not find an attention whose inputs are quantised.
-            ignored_scope=nncf.IgnoredScope(types=["ScaledDotProductAttention"]),
+            ignored_scope=nncf.IgnoredScope(
+                names=[product.get_friendly_name() for module, product in _products(graph) if module.endswith(DYNAMIC)],
+                # The paged-attention transformation does not find an attention whose inputs are quantised.
+                types=["ScaledDotProductAttention"],
+            ),
+            advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=whole_range),
         )
     modes = nncf.CompressWeightsMode
-    if kind == "int8":
+    if kind.startswith("int8"):
         graph = nncf.compress_weights(graph, mode=modes.INT8_SYM)
     else:
         graph = nncf.compress_weights(graph, mode=modes.INT4_SYM, group_size=WEIGHT_GROUP, ratio=1.0, all_layers=True)
-    if calibration is not None:
+    if calibration is not None and kind != "int8-static":
         _round_again(checkpoint, graph, kind, calibration)
     return graph
 

@@ -287,7 +287,7 @@ def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
 
 def _activation_group(manifest: Manifest) -> int:
     """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
-    if manifest.target in ("openvino:fp32", "openvino:int8-static"):  # the latter's graph holds its own scales
+    if manifest.target == "openvino:fp32":
         return 0
     if manifest.target == "openvino:int4":
         return WEIGHT_GROUP

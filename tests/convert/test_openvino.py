@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,19 @@ def test_full_precision_takes_no_calibration_texts(source: Path, tmp_path: Path)
 def test_static_scales_need_texts(source: Path, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="int8-static fixes the scales of activations by texts: give --calibrate"):
         target.write_backbone(open_checkpoint(source), tmp_path, "int8-static")
+
+
+def test_static_scales_are_those_of_all_products_but_down(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.exporters.openvino")
+    texts = [list(range(start, start + 30)) for start in range(20)]
+    target.write_backbone(open_checkpoint(source), tmp_path, "int8-static", calibration=Calibration(texts))
+    graph = import_module("openvino").Core().read_model(tmp_path / target.GRAPH)
+    fixed = [
+        module.rpartition(".")[2]
+        for module, product in target._products(graph)
+        if product.input_value(0).get_node().get_type_name() == "FakeQuantize"
+    ]
+    assert Counter(fixed) == dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"), LAYERS)
 
 
 def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> None:
