@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 KINDS = ("int8", "int8-static", "int4", "fp32")
 # At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
 CALIBRATION_TEXTS = 300
-# A few inputs of these are hundreds of times the others, for which one fixed scale then leaves nothing.
+# A few inputs of these are far beyond the others, to which one fixed scale would leave little.
 DYNAMIC = "mlp.down_proj"
 INT4 = GRIDS["q4_0"]  # the levels of nncf's INT4_SYM, in groups of WEIGHT_GROUP
 INT8 = GRIDS["q8_0"].levels  # of INT8_SYM, with one scale for a whole row

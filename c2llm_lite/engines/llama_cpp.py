@@ -217,7 +217,7 @@ class LlamaCpp:
         matrices = {
             gguf_name: tensors[name]
             for name, gguf_name in tensor_names(backbone.layers)
-            if name.endswith("_proj.weight")
+            if name.endswith("_proj.weight") and name in tensors
         }
         rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
         overrides = avoid_amx(params, matrices, rows)
