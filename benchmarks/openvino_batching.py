@@ -14,8 +14,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +27,7 @@ from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 
 from .hardware import Stolen, stamp
+from .interleaved import seconds_in_turns
 from .pairs import stdlib_pairs
 
 RESULTS = Path(__file__).with_name("results") / "openvino_batching.json"
@@ -63,7 +63,7 @@ def main(folder: str) -> None:
 
     slots = sum(len(batch) * max(lengths[i] for i in batch) for batch in batches)
     stolen = Stolen()
-    seconds = _interleaved({"padded": run_padded, "packed": run_packed, "flat": run_flat})
+    seconds = seconds_in_turns({"padded": run_padded, "packed": run_packed, "flat": run_flat}, ROUNDS)
     result = {
         "target": bundle.manifest.target,
         "texts": len(lengths),
@@ -71,7 +71,7 @@ def main(folder: str) -> None:
         "passes": {"padded": len(batches), "packed": len(full), "flat": len(full)},
         "padding": 1 - sum(lengths) / slots,
         "tokens_per_second": {way: round(sum(lengths) / float(np.median(s)), 1) for way, s in seconds.items()},
-        "seconds": seconds,
+        "seconds": {way: [round(taken, 4) for taken in s] for way, s in seconds.items()},
         "load": os.getloadavg()[0],
         "stolen": stolen.share(),
         "machine": stamp(),
@@ -126,17 +126,6 @@ def _little_padding(lengths: Sequence[int]) -> Iterator[list[int]]:
         batch.append(index)
     if batch:
         yield batch
-
-
-def _interleaved(ways: dict[str, Callable[[], None]]) -> dict[str, list[float]]:
-    seconds: dict[str, list[float]] = {way: [] for way in ways}
-    for repeat in range(ROUNDS + 1):  # the first warms up
-        for way, run in ways.items():
-            started = time.perf_counter()
-            run()
-            if repeat:
-                seconds[way].append(round(time.perf_counter() - started, 4))
-    return seconds
 
 
 if __name__ == "__main__":

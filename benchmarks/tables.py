@@ -16,8 +16,6 @@ HEADER = (
     "tokens a second | a query, ms |\n"
     "|---|---|---|---|---|---|---|"
 )
-
-
 PEERS = "| | documents a second | queries a second | one query, ms |\n|---|---|---|---|"
 
 
@@ -58,9 +56,9 @@ def _row(row: dict[str, Any]) -> str:
 def _peers(result: dict[str, Any]) -> str:
     on = result["on"]
     note = (
-        "Medians of five rounds, each the same functions and queries through every way in turn, each way at its best "
-        "batch size; lowest and highest in brackets; those with a colon are this package's. Functions and docstrings "
-        "of Python's standard library, C2LLM-0.5B's shape with random weights: speed alone. "
+        f"Medians of {result['rounds']} rounds, each the same functions and queries through every way in turn, each "
+        "way at its best batch size; lowest and highest in brackets; those with a colon are this package's. Functions "
+        "and docstrings of Python's standard library, C2LLM-0.5B's shape with random weights: speed alone. "
         f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}), of whose time its "
         f"host took {result['stolen']:.0%}, by `make bench-peers` ([picture](benchmarks/results/peers.png))."
     )

@@ -13,7 +13,6 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -30,6 +29,7 @@ from c2llm_lite.engines import openvino as engine
 from c2llm_lite.pma import pool_parts
 
 from .hardware import Stolen, stamp
+from .interleaved import seconds_in_turns
 from .pairs import stdlib_pairs
 
 TEXTS = 24  # documents, and queries
@@ -97,23 +97,12 @@ def _head(model: Embedder, lengths: list[int]) -> Callable[[], object]:
 
 def _shares(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
     """The whole's median seconds, and the share of it that each other part takes: medians of rounds."""
-    seconds = _rounds(parts)
+    seconds = seconds_in_turns(parts, ROUNDS)
     whole = seconds.pop("whole")
     found = {"seconds": round(statistics.median(whole), 4)}
     for part, taken in seconds.items():
         found[part] = round(statistics.median(a / b for a, b in zip(taken, whole, strict=True)), 4)
     return found
-
-
-def _rounds(parts: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Seconds of each part in each round, one part after another; a round before them warms up."""
-    seconds: dict[str, list[float]] = {part: [] for part in parts}
-    for _ in range(ROUNDS + 1):
-        for part, run in parts.items():
-            started = time.perf_counter()
-            run()
-            seconds[part].append(time.perf_counter() - started)
-    return {part: taken[1:] for part, taken in seconds.items()}
 
 
 def _products(bundle: Bundle) -> dict[str, Any]:
@@ -140,7 +129,7 @@ def _products(bundle: Bundle) -> dict[str, Any]:
             alone[f"{rows} x {columns}"] = _alone(core, product, columns, settings)
         shapes[rows, columns] += 1
 
-    seconds = _rounds({"pass": lambda: backbone.pool(ids.tolist(), queries)} | alone)
+    seconds = seconds_in_turns({"pass": lambda: backbone.pool(ids.tolist(), queries)} | alone, ROUNDS)
     whole = statistics.median(seconds.pop("pass"))
     least = {shape: min(taken) / REPEATS for shape, taken in seconds.items()}
     best = sum(count * least[f"{rows} x {columns}"] for (rows, columns), count in shapes.items())

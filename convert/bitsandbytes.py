@@ -73,8 +73,9 @@ def write_backbone(
     quantise = _Quantiser(kind)
     if kind == "nf4" and calibration is not None:
         round_in_order(checkpoint, calibration, quantise.round_nf4)
-    texts = calibration.texts if calibration else token_ids(checkpoint)
-    smoothing = Smoothing(checkpoint, texts) if kind == "int8" else None
+    smoothing = None
+    if kind == "int8":
+        smoothing = Smoothing(checkpoint, calibration.texts if calibration else token_ids(checkpoint))
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
 

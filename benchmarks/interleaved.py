@@ -1,0 +1,18 @@
+"""Several ways timed in turns, so that what else the machine does falls on all of them alike."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+
+def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
+    """Each way's seconds in each round, one way after another; a round before them warms up."""
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for repeat in range(rounds + 1):
+        for way, run in ways.items():
+            started = time.perf_counter()
+            run()
+            if repeat:
+                seconds[way].append(time.perf_counter() - started)
+    return seconds
