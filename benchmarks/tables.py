@@ -1,4 +1,4 @@
-"""Writes the README's tables from the committed results: the report on the stand-in, and the peers: `make tables`."""
+"""Writes the README's tables from the committed results: the reports on the stand-in, and the peers: `make tables`."""
 
 from __future__ import annotations
 
@@ -21,23 +21,33 @@ PEERS = "| | documents a second | queries a second | one query, ms |\n|---|---|-
 
 def main() -> None:
     text = README.read_text()
-    for mark, file, section in (("results", "standin/results.json", _targets), ("peers", "peers.json", _peers)):
+    standin = _targets(_result("standin/results.json"), _result("standin_calibrated/results.json"))
+    for mark, section in (("results", standin), ("peers", _peers(_result("peers.json")))):
         begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
-        text = f"{before}{begin}\n{section(json.loads((RESULTS / file).read_text()))}\n{end}{after}"
+        text = f"{before}{begin}\n{section}\n{end}{after}"
     README.write_text(text)
 
 
-def _targets(result: dict[str, Any]) -> str:
-    on, account = result["on"], result["tasks"][TASK]
+def _result(file: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((RESULTS / file).read_text())
+    return found
+
+
+def _targets(plain: dict[str, Any], calibrated: dict[str, Any]) -> str:
+    """A target that both have is told of once, as it was measured beside the calibrated ones."""
+    rows = {row["target"]: row for result in (plain, calibrated) for row in result["rows"]}
+    on, account = calibrated["on"], calibrated["tasks"][TASK]
     note = (
         f"{account['queries']:,} held-out pairs of a docstring and its function from Python's standard library, on "
         "the stand-in checkpoint (135M parameters): what quantisation costs there, which is not what it costs C2LLM. "
-        f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}) by `make bench`; "
-        "the whole report, with pictures, is in [benchmarks/results/standin](benchmarks/results/standin/report.md)."
+        f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}) by `make bench` "
+        "and `make bench-calibrated`; the whole reports, with pictures, are in "
+        "[benchmarks/results/standin](benchmarks/results/standin/report.md) and "
+        "[standin_calibrated](benchmarks/results/standin_calibrated/report.md)."
     )
-    return "\n".join(["## What it costs and wins", "", HEADER, *map(_row, result["rows"]), "", note])
+    return "\n".join(["## What it costs and wins", "", HEADER, *map(_row, rows.values()), "", note])
 
 
 def _row(row: dict[str, Any]) -> str:

@@ -28,6 +28,7 @@ from .recovery import recover
 from .reference import Progress
 from .targets import Target
 from .token_embeddings import write_token_embeddings
+from .unfinished import Unfinished
 
 AUTO = "auto"
 CALIBRATION_TOKENS = 512  # of one text: what stands further right adds time and little variety
@@ -62,8 +63,9 @@ def convert(
     record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
     code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded, by the
     name of their prompt and without it, by which 4-bit targets choose their rounding and the head of any quantised
-    target makes up for it (calibration_texts.py has some); the notes keep their count and hash. progress: called with
-    what a calibration is at.
+    target makes up for it (calibration_texts.py has some); the notes keep their count and hash. A calibration that was
+    stopped goes on when it is asked for again: what it has rounded is beside `output`, in a hidden folder, until the
+    bundle is there. progress: called with what a calibration is at.
 
     Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
     MissingDependencyError, OutputError (exists, disk full).
@@ -81,8 +83,10 @@ def convert(
     calibration = None
     if calibrate is not None:
         ids = calibration_ids(checkpoint, calibrate)
-        calibration = Calibration(ids, _layers("rounding", progress))
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
+        same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
+        unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
+        calibration = Calibration(ids, _layers("rounding", progress), unfinished)
     with bundles.staged(Path(output), force=force) as folder:
         tensors = wanted.write_backbone(checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
@@ -104,6 +108,8 @@ def convert(
             cosines = np.sum(ours * full, axis=1)
             proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(unproved, cosines, strict=True))
             bundles.seal(folder, replace(manifest, probes=proved))
+    if calibration is not None and calibration.unfinished is not None:
+        calibration.unfinished.remove()
     return bundles.open_bundle(output)
 
 

@@ -31,6 +31,7 @@ from .grids import Grid
 from .probes import token_ids
 from .safetensors_writer import Dtype, Tensor, write_safetensors
 from .smoothing import Smoothing
+from .unfinished import Parts
 
 if TYPE_CHECKING:
     from .checkpoint import Checkpoint
@@ -41,6 +42,7 @@ NF4_ROWS = 32  # bitsandbytes' CPU kernel takes rows in groups of 32
 NF4_TENSORS = 6  # in the file for each matrix
 # Of each matrix beside weights and scales: the 16 and 256 fp32 levels, and 192 bytes of JSON (shape, types, offset).
 NF4_TABLES = 4 * (16 + 256) + 192
+NF4_DTYPES: dict[str, Dtype] = {"float32": "F32", "uint8": "U8"}
 BNB_LIBRARY = 50 << 20  # bitsandbytes imported, measured
 
 
@@ -72,7 +74,7 @@ def write_backbone(
         raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
     quantise = _Quantiser(kind)
     if kind == "nf4" and calibration is not None:
-        round_in_order(checkpoint, calibration, quantise.round_nf4)
+        round_in_order(checkpoint, calibration, quantise.round_nf4, quantise.place_nf4)
     smoothing = None
     if kind == "int8":
         smoothing = Smoothing(checkpoint, calibration.texts if calibration else token_ids(checkpoint))
@@ -152,18 +154,22 @@ class _Quantiser:
             raise MissingDependencyError("bitsandbytes", "bitsandbytes", f"bnb:{kind}") from error
         self._torch = torch
         self._functional: Any = functional
-        self._rounded: dict[str, tuple[NDArray[np.uint8], Any]] = {}  # by round_nf4: codes, and the scales' state
+        self._placed: dict[str, Parts] = {}
 
-    def round_nf4(self, name: str, weights: Array, moments: Array) -> Array:
-        """A Rounding (calibration.py) that keeps what it chose for when the matrix `name` is written."""
+    def round_nf4(self, name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
+        """A Rounding (calibration.py)."""
         _, state = self._nf4(weights)
         scales = self._functional.dequantize_blockwise(state.absmax, state.state2) + state.offset
         grid = Grid(state.code.numpy(), NF4_BLOCK)
         given = scales.numpy().reshape(len(weights), -1)  # (rows, width / block)
         codes, _ = round_matrix(weights, moments, grid, given)
         pairs = codes.reshape(-1, 2)  # that share a byte
-        self._rounded[name] = np.bitwise_or(pairs[:, :1] << 4, pairs[:, 1:], dtype=np.uint8), state
-        return grid.decode(codes, given)
+        packed = np.bitwise_or(pairs[:, :1] << 4, pairs[:, 1:], dtype=np.uint8)
+        return grid.decode(codes, given), _nf4_parts(packed, state)
+
+    def place_nf4(self, name: str, parts: Parts) -> None:
+        """A Placing (calibration.py): kept for when the matrix `name` is written."""
+        self._placed[name] = parts
 
     def __call__(self, name: str, weights: Array) -> Iterator[Tensor]:
         """The tensors that hold the matrix `name`, (rows, width) float32."""
@@ -176,10 +182,8 @@ class _Quantiser:
             yield Tensor(name, "I8", values.numpy())
             yield Tensor(name.removesuffix("weight") + "SCB", "F32", scales.numpy())
             return
-        packed, state = self._rounded.get(name) or self._nf4(weights)
-        yield Tensor(name, "U8", packed)
-        for part, tensor in state.as_dict(packed=True).items():
-            yield _state_tensor(f"{name}.{part}", tensor.numpy())
+        for part, values in (self._placed.get(name) or _nf4_parts(*self._nf4(weights))).items():
+            yield Tensor(f"{name}{part}", NF4_DTYPES[str(values.dtype)], values)
 
     def _nf4(self, weights: Array) -> tuple[NDArray[np.uint8], Any]:
         """The nearest levels, packed, and the scales' state."""
@@ -191,9 +195,13 @@ class _Quantiser:
         return packed.numpy(), state
 
 
-def _state_tensor(name: str, values: np.ndarray[Any, Any]) -> Tensor:
-    dtypes: dict[str, Dtype] = {"float32": "F32", "uint8": "U8"}
-    if ".quant_state." in name:
-        # JSON as bytes: padded with spaces, so that what follows in the file stays aligned.
-        values = np.frombuffer(values.tobytes().ljust(-(-len(values) // 64) * 64), np.uint8)
-    return Tensor(name, dtypes[str(values.dtype)], values)
+def _nf4_parts(packed: NDArray[np.uint8], state: Any) -> Parts:
+    """What the file holds of a matrix, by what follows the matrix's name: the codes, and the scales' state."""
+    parts: Parts = {"": packed}
+    for part, tensor in state.as_dict(packed=True).items():
+        values = tensor.numpy()
+        if part.startswith("quant_state."):
+            # JSON as bytes: padded with spaces, so that what follows in the file stays aligned.
+            values = np.frombuffer(values.tobytes().ljust(-(-len(values) // 64) * 64), np.uint8)
+        parts[f".{part}"] = values
+    return parts

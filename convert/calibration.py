@@ -6,7 +6,8 @@ what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): tho
 what they would have given at full precision, as nearly as their inputs allow; those that add to it also mend it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
-five times the hidden width and once the intermediate one, times all tokens, in fp32.
+five times the hidden width and once the intermediate one, times all tokens, in fp32. What is done is kept layer by
+layer (unfinished.py).
 """
 
 from __future__ import annotations
@@ -22,37 +23,60 @@ from .checkpoint import Checkpoint
 from .gptq import damped
 from .reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
 from .safetensors_file import widen
+from .unfinished import Parts, Unfinished
 
-# (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded.
-Rounding = Callable[[str, Array, Array], Array]
+# (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded,
+# and what the bundle holds of them.
+Rounding = Callable[[str, Array, Array], tuple[Array, Parts]]
+# Puts what the bundle holds of the matrix of this name into it.
+Placing = Callable[[str, Parts], None]
 
 
 @dataclass
 class Calibration:
     """Texts to calibrate on, as token ids, and what one step has found and another can use.
 
-    progress: called with layers done and layers in all. states: each text's final states at full precision, (tokens,
-    hidden) float32, once a forward has made them.
+    progress: called with layers done and layers in all. unfinished: where the rounding is kept, to go on from. states:
+    each text's final states at full precision, (tokens, hidden) float32, once a forward has made them.
     """
 
     texts: Sequence[Sequence[int]]
     progress: Progress | None = None
+    unfinished: Unfinished | None = None
     states: list[Array] | None = None
 
 
-def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: Rounding) -> None:
-    """Hand every matrix to `rounding`, first layer first, in the order in which a token meets them."""
+def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: Rounding, placing: Placing) -> None:
+    """Hand every matrix to `rounding`, first layer first, in the order in which a token meets them, and what comes of
+    it to `placing`; layers that are kept go to `placing` at once.
+
+    Raises OutputError where what is kept cannot be read or written.
+    """
     shape, texts, progress = checkpoint.backbone, calibration.texts, calibration.progress
-    table, dtype = checkpoint.stored("embed_tokens.weight")
+    unfinished = calibration.unfinished
     cuts = list(groups([len(text) for text in texts]))
     lengths = [[len(texts[i]) for i in cut] for cut in cuts]
-    hidden = [widen(table[np.concatenate([texts[i] for i in cut])], dtype) for cut in cuts]  # (tokens, hidden)
-    exact = [x.copy() for x in hidden]  # the same at full precision
-    for number in range(shape.layers):
+    done = unfinished.layers() if unfinished else 0
+    if unfinished and done:
+        hidden, exact = unfinished.states()
+        for number in range(done):
+            for name, parts in unfinished.matrices(number).items():
+                placing(name, parts)
+    else:
+        table, dtype = checkpoint.stored("embed_tokens.weight")
+        hidden = [widen(table[np.concatenate([texts[i] for i in cut])], dtype) for cut in cuts]  # (tokens, hidden)
+        exact = [x.copy() for x in hidden]  # the same at full precision
+    for number in range(done, shape.layers):
         layer = Layer(checkpoint, number)
+        matrices: dict[str, Parts] = {}
 
-        def rounded(name: str, weights: Array, moments: Array, number: int = number) -> Array:
-            return rounding(f"layers.{number}.{name}.weight", weights, moments)
+        def rounded(
+            matrix: str, weights: Array, moments: Array, layer: Layer = layer, matrices: dict[str, Parts] = matrices
+        ) -> Array:
+            name = f"{layer.name}.{matrix}.weight"
+            found, matrices[name] = rounding(name, weights, moments)
+            placing(name, matrices[name])
+            return found
 
         def mixed(inputs: list[Array], *qkv: tuple[Array, Array]) -> list[Array]:
             return [mix(x, cut, qkv, shape) for x, cut in zip(inputs, lengths, strict=True)]
@@ -79,6 +103,8 @@ def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: R
         _add(exact, _gated(wanted, layer.gate, layer.up), layer.down)
         inputs = _gated(normed, *gate_up)
         _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
+        if unfinished:
+            unfinished.keep(number, matrices, (hidden, exact))
         if progress:
             progress(number + 1, shape.layers)
     calibration.states = final_states(checkpoint, exact, lengths)

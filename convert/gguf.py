@@ -31,6 +31,7 @@ from .calibration import Calibration, round_in_order
 from .checkpoint import Checkpoint
 from .gptq import round_matrix
 from .grids import GRIDS, encode
+from .unfinished import Parts
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
@@ -86,11 +87,13 @@ def write_backbone(
     starts, end = _places(path.stat().st_size, sizes)
     with path.open("r+b") as file:
 
-        def rounded(name: str, weights: Array, moments: Array) -> Array:
+        def rounding(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
             grid = GRIDS[types[name]]
             codes, scales = round_matrix(weights, moments, grid)
-            _put(file, starts[name], encode(codes, scales, types[name]))
-            return grid.decode(codes, scales)
+            return grid.decode(codes, scales), {"tensor": encode(codes, scales, types[name])}
+
+        def placing(name: str, parts: Parts) -> None:
+            _put(file, starts[name], parts["tensor"])
 
         _put(file, starts[TABLE], table)
         for name, tensor_type in types.items():
@@ -99,7 +102,7 @@ def write_backbone(
             if calibration is None or tensor_type == VECTOR_TYPE:
                 _put(file, starts[name], quantise(weights, tensor_type))
         if calibration is not None:
-            round_in_order(checkpoint, calibration, rounded)
+            round_in_order(checkpoint, calibration, rounding, placing)
         file.truncate(end)
     return types
 

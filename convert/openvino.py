@@ -30,6 +30,7 @@ from c2llm_lite.pma import Array
 from .calibration import Calibration, round_in_order
 from .gptq import round_matrix
 from .grids import GRIDS, Grid
+from .unfinished import Parts
 
 if TYPE_CHECKING:
     from c2llm_lite.bundle import Backbone
@@ -257,25 +258,27 @@ def _round_again(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Cal
         constant.set_friendly_name(at.get_source_output().get_node().get_friendly_name())
         at.replace_source_output(constant.output(0))
 
-    def put(name: str, codes: NDArray[Any], shape: tuple[int, ...], dtype: Any, scales: NDArray[np.float16]) -> None:
-        multiply = scaled[name]
+    def placing(name: str, parts: Parts) -> None:
+        multiply, codes, scales = scaled[name], parts["codes"], parts["scales"]
+        if kind == "int8":
+            shape, dtype = codes.shape, openvino.Type.i8
+        else:
+            shape, dtype = (*scales.shape[:2], WEIGHT_GROUP), openvino.Type.i4
         replace(multiply.input_value(0).get_node().input(0), codes, shape, dtype)
         replace(multiply.input(1), scales, scales.shape, openvino.Type.f16)
 
-    def int4(name: str, weights: Array, moments: Array) -> Array:
+    def int4(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
         codes, scales = round_matrix(weights, moments, INT4)
         low, high = (codes ^ 8).reshape(-1, 2).T  # level - 8 in 4 bits' two's complement; two to a byte
-        put(name, low | high << 4, (*scales.shape, WEIGHT_GROUP), openvino.Type.i4, scales[..., None])
-        return INT4.decode(codes, scales)
+        return INT4.decode(codes, scales), {"codes": low | high << 4, "scales": scales[..., None]}
 
-    def int8(name: str, weights: Array, moments: Array) -> Array:
+    def int8(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
         grid = Grid(INT8, math.gcd(GPTQ_BLOCK, weights.shape[1]))
         rows = np.maximum(np.abs(weights).max(axis=1, keepdims=True) / INT8[-1], TINY).astype(np.float16)
         codes, scales = round_matrix(weights, moments, grid, np.repeat(rows, weights.shape[1] // grid.block, axis=1))
-        put(name, INT8[codes].astype(np.int8), codes.shape, openvino.Type.i8, rows)
-        return grid.decode(codes, scales)
+        return grid.decode(codes, scales), {"codes": INT8[codes].astype(np.int8), "scales": rows}
 
-    round_in_order(checkpoint, calibration, int8 if kind == "int8" else int4)
+    round_in_order(checkpoint, calibration, int8 if kind == "int8" else int4, placing)
 
 
 def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:

@@ -13,6 +13,7 @@ from checkpoints import write_checkpoint
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.calibration import Calibration, round_in_order
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.unfinished import Parts
 from c2llm_lite.pma import Array
 
 
@@ -36,11 +37,14 @@ def left_over(checkpoint: Checkpoint, given: list[list[int]], chosen: Callable[[
     """The squared error of unseen texts' states, with each matrix as `chosen` leaves it, by its name and as moved."""
     kept: dict[str, Array] = {}
 
-    def rounding(name: str, weights: Array, moments: Array) -> Array:
-        kept[name] = chosen(name, weights)
-        return kept[name]
+    def rounding(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
+        found = chosen(name, weights)
+        return found, {"weights": found}
 
-    round_in_order(checkpoint, Calibration(given), rounding)
+    def placing(name: str, parts: Parts) -> None:
+        kept[name] = parts["weights"]
+
+    round_in_order(checkpoint, Calibration(given), rounding, placing)
     rounded = copy.copy(checkpoint)
     rounded.tensor = lambda name: kept.get(name, checkpoint.tensor(name))  # type: ignore[method-assign]
     unseen = texts(checkpoint, 20, seed=1)
@@ -58,13 +62,12 @@ def test_later_matrices_make_up_for_earlier_ones(checkpoint: Checkpoint) -> None
 def test_nothing_moves_where_nothing_was_lost(checkpoint: Checkpoint) -> None:
     seen = []
 
-    def rounding(name: str, weights: Array, moments: Array) -> Array:
+    def rounding(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
         np.testing.assert_array_equal(weights, checkpoint.tensor(name))
-        seen.append(name)
-        return weights
+        return weights, {}
 
     calibration = Calibration(texts(checkpoint, 4, seed=0))
-    round_in_order(checkpoint, calibration, rounding)
+    round_in_order(checkpoint, calibration, rounding, lambda name, parts: seen.append(name))
     matrices = [name for name in checkpoint.names() if name.startswith("layers.") and len(checkpoint.shape(name)) == 2]
     assert sorted(seen) == sorted(matrices)
     full = reference.states(checkpoint, calibration.texts)

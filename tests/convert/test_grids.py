@@ -8,6 +8,7 @@ import gguf
 import numpy as np
 import pytest
 from checkpoints import write_checkpoint
+from needed import skip_without
 
 import c2llm_lite
 from c2llm_lite.convert import convert, reference
@@ -17,8 +18,6 @@ from c2llm_lite.convert.grids import GRIDS, encode
 from c2llm_lite.pma import Array
 
 KINDS = tuple(GRIDS)
-EXPORT = ("optimum.exporters.openvino",)
-NEEDED = {"openvino:int4": EXPORT, "openvino:int8": EXPORT, "bnb:nf4": ("bitsandbytes",)}
 
 
 def correlated(random: np.random.Generator, tokens: int, width: int) -> Array:
@@ -79,8 +78,7 @@ def test_odd_matrices_are_rounded_too(kind: str) -> None:
     "target", ["gguf:q4_0", "gguf:iq4_nl", "gguf:int5", "gguf:q8_0", "openvino:int4", "openvino:int8", "bnb:nf4"]
 )
 def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> None:
-    for module in NEEDED.get(target, ()):
-        pytest.importorskip(module)
+    skip_without(target)
     source = write_checkpoint(tmp_path / "checkpoint", layers=2)
     checkpoint = open_checkpoint(source)
     texts = [f"def f{i}(x, y):\n    return x + {i} * y" for i in range(60)]
@@ -99,8 +97,7 @@ def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> 
 
 @pytest.mark.parametrize("target", ["gguf:int4", "openvino:int4", "openvino:int8", "bnb:nf4"])
 def test_the_same_texts_in_another_order_give_the_same_bytes(target: str, tmp_path: Path) -> None:
-    for module in NEEDED.get(target, ()):
-        pytest.importorskip(module)
+    skip_without(target)
     source = write_checkpoint(tmp_path / "checkpoint")
     texts = [f"def f{i}(x): return x * {i}" for i in range(12)]
     one, two = (

@@ -1,0 +1,91 @@
+"""What a calibration has rounded so far, in a folder beside the bundle that it will be: one that was stopped goes on.
+
+After each layer there are two files: what the bundle holds of the layer's matrices, and the texts' states on their way
+through the backbone. So the folder grows to the size of the bundle's backbone and of those states.
+"""
+
+from __future__ import annotations
+
+import shutil
+import zipfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from c2llm_lite.bundle import sync
+from c2llm_lite.errors import OutputError
+from c2llm_lite.pma import Array
+
+# What a bundle holds of one matrix, by names that its format gives them.
+Parts = dict[str, NDArray[Any]]
+
+
+class Unfinished:
+    """The folder of the calibration whose `key` this is: the same for all that would do the same."""
+
+    def __init__(self, output: Path, key: str) -> None:
+        self.folder = output.with_name(f".{output.name}.unfinished-{key[:16]}")
+
+    def layers(self) -> int:
+        """How many are done."""
+        return max((int(path.stem.removeprefix("after-")) for path in self.folder.glob("after-*.npz")), default=0)
+
+    def matrices(self, layer: int) -> dict[str, Parts]:
+        """By the matrix's name. Raises OutputError where the file is damaged."""
+        found: dict[str, Parts] = {}
+        for name, values in self._read(self._matrices(layer)).items():
+            matrix, _, part = name.partition("/")
+            found.setdefault(matrix, {})[part] = values
+        return found
+
+    def states(self) -> list[list[Array]]:
+        """What keep() was given last. Raises OutputError where the file is damaged."""
+        found: list[list[Array]] = []
+        for name, values in self._read(self._states(self.layers())).items():  # in the order of writing
+            if name.endswith("/0"):
+                found.append([])
+            found[-1].append(values)
+        return found
+
+    def keep(self, layer: int, matrices: Mapping[str, Parts], states: Sequence[Sequence[Array]]) -> None:
+        """What there is when `layer`, counted from 0, is done: its matrices, and forwards' states, in groups of texts.
+
+        Raises OutputError where it cannot be written.
+        """
+        parts = {f"{matrix}/{part}": values for matrix, held in matrices.items() for part, values in held.items()}
+        groups = {f"{forward}/{i}": x for forward, xs in enumerate(states) for i, x in enumerate(xs)}
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            _write(self._matrices(layer), parts)
+            _write(self._states(layer + 1), groups)
+            self._states(layer).unlink(missing_ok=True)
+        except OSError as error:
+            reason = f"cannot keep what is rounded so far in {self.folder}: {error.strerror or error}"
+            raise OutputError(error.errno, reason) from error
+
+    def remove(self) -> None:
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _matrices(self, layer: int) -> Path:
+        return self.folder / f"layer-{layer}.npz"
+
+    def _states(self, layers: int) -> Path:
+        return self.folder / f"after-{layers}.npz"
+
+    def _read(self, path: Path) -> dict[str, NDArray[Any]]:
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return dict(arrays)
+        except (OSError, ValueError, zipfile.BadZipFile) as error:
+            raise OutputError(f"{path} cannot be read ({error}): delete {self.folder}, to begin anew") from error
+
+
+def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
+    partial = path.with_suffix(".partial")
+    with partial.open("wb") as file:
+        np.savez(file, allow_pickle=False, **arrays)
+    sync(partial)
+    partial.replace(path)

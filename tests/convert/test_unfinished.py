@@ -1,0 +1,91 @@
+"""A calibration that was stopped goes on, to the same bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from checkpoints import write_checkpoint
+from needed import skip_without
+
+from c2llm_lite.convert import convert
+from c2llm_lite.errors import OutputError
+
+LAYERS = 3
+TEXTS = {"document": [f"def f{i}(x): return x * {i}" for i in range(12)], "query": ["multiply"]}
+
+
+class Stop(Exception):
+    """As Ctrl-C would end it."""
+
+
+def stopped(source: Path, output: Path, target: str, texts: dict[str, list[str]], layer: int) -> None:
+    def progress(doing: str) -> None:
+        if doing == f"rounding, layer {layer} of {LAYERS}":
+            raise Stop
+
+    with pytest.raises(Stop):
+        convert(source, output, target, target_probes=False, calibrate=texts, progress=progress)
+    assert not output.exists()
+
+
+def layers_rounded(source: Path, output: Path, target: str) -> tuple[str, list[str]]:
+    """The bundle's hash, and the layers that it took."""
+    told: list[str] = []
+    bundle = convert(source, output, target, target_probes=False, calibrate=TEXTS, progress=told.append)
+    return bundle.sha256, [doing.split()[2] for doing in told if doing.startswith("rounding")]
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    return write_checkpoint(tmp_path / "checkpoint", layers=LAYERS)
+
+
+@pytest.mark.parametrize("target", ["gguf:int4", "openvino:int4", "openvino:int8", "bnb:nf4"])
+def test_one_that_was_stopped_twice_gives_the_same_bytes(target: str, source: Path, tmp_path: Path) -> None:
+    skip_without(target)
+    whole = layers_rounded(source, tmp_path / "whole", target)
+    output = tmp_path / "in parts"
+    stopped(source, output, target, TEXTS, layer=1)
+    stopped(source, output, target, TEXTS, layer=2)
+    assert whole[1] == ["1", "2", "3"]
+    assert layers_rounded(source, output, target) == (whole[0], ["3"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "in parts", "whole"]
+
+
+def test_one_that_was_stopped_after_its_last_layer_rounds_nothing_again(source: Path, tmp_path: Path) -> None:
+    whole, _ = layers_rounded(source, tmp_path / "whole", "gguf:q4_0")
+    stopped(source, tmp_path / "parts", "gguf:q4_0", TEXTS, layer=LAYERS)
+    assert layers_rounded(source, tmp_path / "parts", "gguf:q4_0") == (whole, [])
+
+
+def test_another_target_and_other_texts_do_not_go_on_from_it(source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    stopped(source, output, "gguf:int4", TEXTS, layer=2)
+    stopped(source, output, "gguf:q4_0", {"document": TEXTS["document"][:6]}, layer=1)
+    _, rounded = layers_rounded(source, output, "gguf:q4_0")
+    assert rounded == ["1", "2", "3"]
+    assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 2  # of those two, which can still go on
+
+
+@pytest.mark.parametrize("file", ["after-2.npz", "layer-0.npz"])
+def test_a_damaged_file_is_an_error_that_says_what_to_delete(file: str, source: Path, tmp_path: Path) -> None:
+    output = tmp_path / "bundle"
+    stopped(source, output, "gguf:q4_0", TEXTS, layer=2)
+    (folder,) = tmp_path.glob(".bundle.unfinished-*")
+    content = (folder / file).read_bytes()
+    (folder / file).write_bytes(content[: len(content) // 2])
+    with pytest.raises(OutputError, match=rf"{file} cannot be read .*: delete .*\.bundle\.unfinished-"):
+        convert(source, output, "gguf:q4_0", target_probes=False, calibrate=TEXTS)
+    assert not output.exists()
+
+
+def test_what_cannot_be_kept_is_an_error_that_names_the_folder(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*args: object, **arrays: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("c2llm_lite.convert.unfinished.np.savez", full)
+    with pytest.raises(OutputError, match=r"cannot keep .*\.bundle\.unfinished-.*No space left"):
+        convert(source, tmp_path / "bundle", "gguf:q4_0", target_probes=False, calibrate=TEXTS)
