@@ -53,7 +53,7 @@ bench: setup $(STANDIN)/config.json
 # What calibration makes of them, beside the plain ones: a quarter of an hour for each bundle, and then an hour.
 CALIBRATED := $(patsubst %,build/texts/%/calibrated,gguf-int4 gguf-int5 gguf-q8_0 openvino-int4 openvino-int8 openvino-int8-static bnb-nf4)
 bench-calibrated: setup $(STANDIN)/config.json $(CALIBRATED)
-	$(CLI) bench $(STANDIN) --targets gguf:q8_0,gguf:iq4_nl $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/calibrated
+	$(CLI) bench $(STANDIN) --targets gguf:iq4_nl $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/calibrated
 	$(call keep,build/bench/calibrated,$(KEPT)_calibrated)
 
 # The same bundles on code of a kind that no calibration text is of.
@@ -61,7 +61,7 @@ build/sympy: | setup
 	$(PY) -m c2llm_lite.benchmarks.package_task sympy $@
 
 bench-unseen: setup $(STANDIN)/config.json $(CALIBRATED) build/sympy
-	$(CLI) bench $(STANDIN) --data build/sympy --targets gguf:q8_0 $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/sympy
+	$(CLI) bench $(STANDIN) --data build/sympy --targets gguf:iq4_nl $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/sympy
 	$(call keep,build/bench/sympy,$(KEPT)_sympy)
 
 tables: setup

@@ -21,8 +21,8 @@ PEERS = "| | documents a second | queries a second | one query, ms |\n|---|---|-
 
 def main() -> None:
     text = README.read_text()
-    standin = _targets(_result("standin/results.json"), _result("standin_calibrated/results.json"))
-    for mark, section in (("results", standin), ("peers", _peers(_result("peers.json")))):
+    targets = _targets(("standin", "bench"), ("standin_calibrated", "bench-calibrated"))
+    for mark, section in (("results", targets), ("peers", _peers(_result("peers.json")))):
         begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
         before, _, rest = text.partition(begin)
         _, _, after = rest.partition(end)
@@ -35,19 +35,21 @@ def _result(file: str) -> dict[str, Any]:
     return found
 
 
-def _targets(plain: dict[str, Any], calibrated: dict[str, Any]) -> str:
-    """A target that both have is told of once, as it was measured beside the calibrated ones."""
-    rows = {row["target"]: row for result in (plain, calibrated) for row in result["rows"]}
-    on, account = calibrated["on"], calibrated["tasks"][TASK]
-    note = (
-        f"{account['queries']:,} held-out pairs of a docstring and its function from Python's standard library, on "
-        "the stand-in checkpoint (135M parameters): what quantisation costs there, which is not what it costs C2LLM. "
-        f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}) by `make bench` "
-        "and `make bench-calibrated`; the whole reports, with pictures, are in "
-        "[benchmarks/results/standin](benchmarks/results/standin/report.md) and "
-        "[standin_calibrated](benchmarks/results/standin_calibrated/report.md)."
-    )
-    return "\n".join(["## What it costs and wins", "", HEADER, *map(_row, rows.values()), "", note])
+def _targets(*reports: tuple[str, str]) -> str:
+    """reports: each one's folder, and the command that makes it."""
+    lines = ["## What it costs and wins"]
+    for folder, command in reports:
+        result = _result(f"{folder}/results.json")
+        on, account = result["on"], result["tasks"][TASK]
+        note = (
+            f"{account['queries']:,} held-out pairs of a docstring and its function from Python's standard library, on "
+            "the stand-in checkpoint (135M parameters): what quantisation costs there, which is not what it costs "
+            f"C2LLM. Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}) by "
+            f"`make {command}`; the whole report, with pictures, is in "
+            f"[benchmarks/results/{folder}](benchmarks/results/{folder}/report.md)."
+        )
+        lines += ["", HEADER, *map(_row, result["rows"]), "", note]
+    return "\n".join(lines)
 
 
 def _row(row: dict[str, Any]) -> str:
@@ -70,7 +72,8 @@ def _peers(result: dict[str, Any]) -> str:
         "way at its best batch size; lowest and highest in brackets; those with a colon are this package's. Functions "
         "and docstrings of Python's standard library, C2LLM-0.5B's shape with random weights: speed alone. "
         f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}), of whose time its "
-        f"host took {result['stolen']:.0%}, by `make bench-peers` ([picture](benchmarks/results/peers.png))."
+        f"host took {result['stolen']:.0%}, by `make bench-peers` ([picture](benchmarks/results/peers.png)); "
+        "ARCHITECTURE.md has the ratios, and those of a CPU with AMX."
     )
     head = ["**Beside the other ways to run it on a CPU**", "", PEERS]
     return "\n".join([*head, *(_way(*way) for way in result["ways"].items()), "", note])
