@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from c2llm_lite import machine
+from c2llm_lite.embedder import Embedder
 
 # What vectors are computed by.
 ENGINES = (
@@ -53,6 +54,11 @@ def stamp() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version for name in LIBRARIES if (version := _version(name))},
     }
+
+
+def engine(model: Embedder) -> dict[str, Any]:
+    """What a model tells of its engine, without where this machine keeps its files."""
+    return {name: value for name, value in model.info()["engine"].items() if name != "compiled graph"}
 
 
 class Stolen:

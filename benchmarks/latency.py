@@ -24,7 +24,7 @@ import c2llm_lite
 from c2llm_lite import bundle as bundles
 from c2llm_lite.embedder import Embedder
 
-from .hardware import Stolen, peak_memory, peak_vram
+from .hardware import Stolen, engine, peak_memory, peak_vram
 
 LENGTHS = (32, 128, 512, 2048)  # tokens
 BATCH_TOKENS = 512  # texts of one length together, so that their tokens come to this, or one text
@@ -45,7 +45,7 @@ def main(folder: str, texts: str, started: float, out: Path, device: str) -> Non
             "by_length": {str(length): _length(model, given["code"], length) for length in lengths},
             "peak_memory": peak_memory(),
             "peak_vram": peak_vram(),
-            "engine": model.info()["engine"],
+            "engine": engine(model),
             "stolen": stolen.share(),
         }
     partial = out.with_suffix(".partial")

@@ -19,7 +19,7 @@ from typing import Any
 import c2llm_lite
 from c2llm_lite.search import Index, update
 
-from .hardware import Stolen, stamp
+from .hardware import Stolen, engine, stamp
 
 LEFT_OUT = ("test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload", "config-*")
 FOUND = 10
@@ -65,7 +65,7 @@ def main(bundle: str) -> None:
         result: dict[str, Any] = {
             "target": model.bundle.manifest.target,
             "bundle": model.bundle.sha256,
-            "engine": model.info()["engine"],
+            "engine": engine(model),
             "files": done.files,
             "pieces": done.pieces,
             "texts": done.embedded,

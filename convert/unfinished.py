@@ -86,6 +86,6 @@ class Unfinished:
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
     partial = path.with_suffix(".partial")
     with partial.open("wb") as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
     sync(partial)
     partial.replace(path)

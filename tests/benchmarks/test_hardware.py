@@ -17,3 +17,11 @@ def test_stolen_time_is_a_share_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     times = iter([[100, 0, 10, 50, 0, 0, 0, 7], [150, 0, 20, 70, 0, 0, 0, 27]])
     monkeypatch.setattr(hardware, "_cpu_times", lambda: next(times))
     assert hardware.Stolen().share() == 0.2  # 20 of 50 + 10 + 20 + 20
+
+
+def test_an_engine_is_told_of_without_this_machines_paths() -> None:
+    class Model:
+        def info(self) -> dict[str, dict[str, object]]:
+            return {"engine": {"name": "OpenVINO", "compiled graph": "/home/me/x.blob", "compiled graph's bytes": 3}}
+
+    assert hardware.engine(Model()) == {"name": "OpenVINO", "compiled graph's bytes": 3}  # type: ignore[arg-type]
