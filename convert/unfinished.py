@@ -27,7 +27,7 @@ class Unfinished:
     """The folder of the calibration whose `key` this is: the same for all that would do the same."""
 
     def __init__(self, output: Path, key: str) -> None:
-        self.folder = output.with_name(f".{output.name}.unfinished-{key[:16]}")
+        self.folder = output.parent / f".{output.name}.unfinished-{key[:16]}"
 
     def layers(self) -> int:
         """How many are done."""
