@@ -55,6 +55,7 @@ CALIBRATED := $(patsubst %,build/texts/%/calibrated,gguf-int4 gguf-int5 gguf-q8_
 bench-calibrated: setup $(STANDIN)/config.json $(CALIBRATED)
 	$(CLI) bench $(STANDIN) --targets gguf:iq4_nl $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/calibrated
 	$(call keep,build/bench/calibrated,$(KEPT)_calibrated)
+	$(PY) -m c2llm_lite.benchmarks.bundles_in_turns build/bench/calibrated/work/bundles/gguf-iq4_nl build/texts/gguf-int4/calibrated build/texts/gguf-int5/calibrated
 
 # The same bundles on code of a kind that no calibration text is of.
 build/sympy: | setup
