@@ -68,9 +68,11 @@ bench-unseen: setup $(STANDIN)/config.json $(CALIBRATED) build/sympy
 tables: setup
 	$(PY) -m c2llm_lite.benchmarks.tables
 
-# What each half of a calibration wins at 4 bits, on development pairs: a quarter of an hour for a target and a seed.
+# What each half of a calibration wins at 4 bits, on development pairs, and other ways to round: a quarter of an hour for
+# a target and a seed, and half an hour.
 bench-calibration: setup $(STANDIN)/config.json
 	for seed in 0 1; do $(PY) -m c2llm_lite.benchmarks.calibration $(STANDIN) gguf:int4 openvino:int4 --seed $$seed || exit; done
+	$(PY) -m c2llm_lite.benchmarks.roundings $(STANDIN)
 
 # Speed alone: C2LLM-0.5B's shape with random weights.
 bench-engines: setup

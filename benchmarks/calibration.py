@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,14 +88,26 @@ def measured(
             if calibrate is None:
                 states_map = recover(checkpoint, bundle.folder, Calibration(calibration_ids(checkpoint, given)))
             else:
-                kept = load_file(bundle.folder / HEAD)
-                states_map = AffineMap(kept[MAP_MATRIX], kept[MAP_BIAS])
+                states_map = kept_map(bundle)
             seconds = round(time.monotonic() - begun)  # both halves
-            for head, vectors in zip(("own", "recovered"), _vectors(checkpoint, bundle, states_map, ids), strict=True):
-                row = {"target": target, "bits": round(wanted.converter.kinds(checkpoint)[wanted.kind], 2)}
-                row |= {"rounding": rounding, "head": head, "seconds": seconds} | _scores(vectors, full)
-                rows.append(row)
+            row = {"target": target, "bits": round(wanted.converter.kinds(checkpoint)[wanted.kind], 2)}
+            row |= {"rounding": rounding, "seconds": seconds}
+            rows += [row | found for found in both_heads(checkpoint, bundle, states_map, ids, full)]
     return rows
+
+
+def kept_map(bundle: Bundle) -> AffineMap:
+    """What a calibrated bundle keeps beside its head."""
+    kept = load_file(bundle.folder / HEAD)
+    return AffineMap(kept[MAP_MATRIX], kept[MAP_BIAS])
+
+
+def both_heads(
+    checkpoint: Checkpoint, bundle: Bundle, states_map: AffineMap, ids: Sequence[Sequence[int]], full: Array
+) -> Iterator[dict[str, Any]]:
+    """Scores with the checkpoint's own head, and with the map absorbed."""
+    for head, vectors in zip(("own", "recovered"), _vectors(checkpoint, bundle, states_map, ids), strict=True):
+        yield {"head": head} | _scores(vectors, full)
 
 
 def _vectors(

@@ -51,7 +51,7 @@ def main(source: str) -> None:
     checkpoint = open_checkpoint(source)
     pairs = development_pairs()
     chosen = pairs[:: len(pairs) // PAIRS][:PAIRS]
-    smoothing = Smoothing(checkpoint, probes.token_ids(checkpoint))
+    smoothing = Smoothing(checkpoint, probes.token_ids(checkpoint), None)
     rows: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder:
         bundle = convert(source, Path(folder) / "fp32", "torch:fp32", target_probes=False)

@@ -28,9 +28,7 @@ from .calibration import Calibration, round_in_order
 from .full import FILE, LIBRARIES, backbone_names, bf16_bits
 from .gptq import round_matrix
 from .grids import Grid
-from .probes import token_ids
 from .safetensors_writer import Dtype, Tensor, write_safetensors
-from .smoothing import Smoothing
 from .unfinished import Parts
 
 if TYPE_CHECKING:
@@ -63,10 +61,9 @@ def write_backbone(
 ) -> dict[str, str]:
     """Write the backbone with every matrix in `kind` to model.safetensors; returns each tensor's type by name.
 
-    Holds one matrix at a time, for int8 one layer, and when calibrated the codes of all of nf4's. int8's activations
-    are smoothed by the calibration's texts, or else by the probes'; nf4's levels are chosen by them (gptq.py), or else
-    each weight's is the nearest. Raises CheckpointError for a kind that does not exist or that these shapes cannot
-    hold, MissingDependencyError without torch or bitsandbytes.
+    Holds one matrix at a time, and when calibrated the codes of all of nf4's, whose levels are then chosen by the
+    calibration's texts (gptq.py), or else are each weight's nearest. Raises CheckpointError for a kind that does not
+    exist or that these shapes cannot hold, MissingDependencyError without torch or bitsandbytes.
     """
     if kind not in ("int8", "nf4"):
         raise CheckpointError(f"bnb:{kind} is not a type this package writes: choose int8 or nf4")
@@ -75,17 +72,12 @@ def write_backbone(
     quantise = _Quantiser(kind)
     if kind == "nf4" and calibration is not None:
         round_in_order(checkpoint, calibration, quantise.round_nf4, quantise.place_nf4)
-    smoothing = None
-    if kind == "int8":
-        smoothing = Smoothing(checkpoint, calibration.texts if calibration else token_ids(checkpoint))
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
 
     def tensors() -> Iterator[Tensor]:
         for name, dtype in types.items():
             values = checkpoint.tensor(name)
-            if smoothing is not None:
-                values = smoothing(name, values)
             if dtype == "bf16":
                 yield Tensor(name, "BF16", bf16_bits(values))
             else:

@@ -148,11 +148,11 @@ class Quantiser:
     """ggml's quantiser, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
 
     def __init__(self) -> None:
-        self._chunk = ggml("ggml-base", "a gguf target").ggml_quantize_chunk
-        self._chunk.restype = ctypes.c_size_t
+        self.chunk = ggml("ggml-base", "a gguf target").ggml_quantize_chunk
+        self.chunk.restype = ctypes.c_size_t
         pointer, count = ctypes.c_void_p, ctypes.c_int64
         # (type, source, destination, first weight, rows, row width, importance or NULL)
-        self._chunk.argtypes = (ctypes.c_int, pointer, pointer, count, count, count, pointer)
+        self.chunk.argtypes = (ctypes.c_int, pointer, pointer, count, count, count, pointer)
 
     def __call__(self, weights: NDArray[np.float32], kind: str) -> NDArray[np.uint8]:
         """weights: (rows, width) or (width,) float32 -> the bytes of the tensor in `kind`."""
@@ -165,7 +165,7 @@ class Quantiser:
 
         def block(start: int, stop: int) -> int:
             arguments = (start * width, stop - start, width, None)
-            size: int = self._chunk(code, source.ctypes.data, out.ctypes.data, *arguments)
+            size: int = self.chunk(code, source.ctypes.data, out.ctypes.data, *arguments)
             return size
 
         cuts = [rows * i // threads for i in range(threads + 1)]

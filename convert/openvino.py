@@ -309,7 +309,8 @@ def _name_by_place(graph: Any) -> None:
 def _tensor_types(checkpoint: Checkpoint, graph: Any) -> dict[str, str]:
     """Each tensor's type as the graph holds it, by OpenVINO's names (i8, i4, bf16, f32).
 
-    The exporter names products and biases after the checkpoint; it folds the norms' gains, in fp32 and without a name.
+    The exporter names products and biases after the checkpoint; it folds the norms' gains, in fp32 and without a name,
+    and leaves out a bias of fp32 zeros.
     """
     held = {
         op.get_friendly_name().removeprefix("self."): op.get_element_type().to_string()
@@ -318,7 +319,7 @@ def _tensor_types(checkpoint: Checkpoint, graph: Any) -> dict[str, str]:
     }
     for module, product in _products(graph):
         held[f"{module}.weight"] = _behind(product, "Constant").get_output_element_type(0).to_string()
-    return {name: "f32" if name.endswith("norm.weight") else held[name] for name in _names(checkpoint)}
+    return {name: held[name] if name.endswith("_proj.weight") else held.get(name, "f32") for name in _names(checkpoint)}
 
 
 def _products(graph: Any) -> Iterator[tuple[str, Any]]:

@@ -15,6 +15,7 @@ powers of two, so that 16-bit gains and weights stay exact.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 
 import numpy as np
 
@@ -23,6 +24,8 @@ from c2llm_lite.pma import Array
 
 from . import reference
 from .checkpoint import Checkpoint
+from .full import bf16_bits
+from .safetensors_file import Dtype, Stored, widen
 
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TOKENS = 2048  # that decide: evenly many of all texts' share
@@ -38,12 +41,34 @@ SHARED_INPUTS = {
 }
 
 
+class Smoothed(Checkpoint):
+    """A checkpoint with its backbone's tensors rescaled: its states are the same."""
+
+    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], group: int | None) -> None:
+        """As Smoothing's; the texts run when the first value is asked for."""
+        vars(self).update(vars(checkpoint))
+        self._whole, self._texts, self._group = checkpoint, texts, group
+
+    @cached_property
+    def _smoothing(self) -> Smoothing:
+        return Smoothing(self._whole, self._texts, self._group)
+
+    def stored(self, name: str) -> tuple[Stored, Dtype]:
+        """In bf16 where the checkpoint is, which is exact, otherwise in fp32. Raises as Checkpoint's."""
+        values, dtype = super().stored(name)
+        if not self._smoothing.touches(name):
+            return values, dtype
+        rescaled = self._smoothing(name, widen(values, dtype))
+        return (bf16_bits(rescaled), dtype) if dtype == "BF16" else (rescaled, "F32")
+
+
 class Smoothing:
     """Factors for every tensor they touch: call it with a tensor's name and its values."""
 
-    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> None:
-        """texts: token ids, whose activations in the fp32 reference decide."""
-        self._checkpoint = checkpoint
+    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], group: int | None) -> None:
+        """texts: token ids, whose activations in the fp32 reference decide. group: how many of a token's activations
+        share a scale; None where all do."""
+        self._checkpoint, self._group = checkpoint, group
         self._columns: dict[str, Array] = {}  # what a matrix's columns are multiplied by
         self._rows: dict[str, Array] = {}  # what a matrix's rows, a gain or a bias is divided by
         reference.states(checkpoint, _sample(texts), observe=self._choose)
@@ -57,6 +82,9 @@ class Smoothing:
             values = values / (rows[:, None] if values.ndim == 2 else rows)
         return values
 
+    def touches(self, name: str) -> bool:
+        return name in self._columns or name in self._rows
+
     def _choose(self, name: str, inputs: Array) -> None:
         """Factors for the matrices that read `inputs` (tokens, width), and for what makes these."""
         _, number, part, matrix, _ = name.split(".")
@@ -68,7 +96,7 @@ class Smoothing:
         shared = self._checkpoint.backbone if first == "self_attn.o_proj" else None
         tried = list(_candidates(inputs, matrices, shared))
         products = [judging @ matrix.T for matrix in matrices]
-        columns = min(tried, key=lambda factors: _error(judging, matrices, products, factors))
+        columns = min(tried, key=lambda factors: _error(judging, matrices, products, factors, self._group))
         self._columns |= dict.fromkeys(names, columns)
         rows = columns if shared is None else _one_of_a_group(columns, shared)
         self._rows |= {f"{layer}.{maker}": rows for maker in makers}
@@ -98,18 +126,21 @@ def _one_of_a_group(columns: Array, shared: Backbone) -> Array:
     return columns.reshape(shared.kv_heads, -1, shared.head_dim)[:, 0].reshape(-1)
 
 
-def _error(inputs: Array, matrices: Sequence[Array], products: Sequence[Array], factors: Array) -> float:
+def _error(
+    inputs: Array, matrices: Sequence[Array], products: Sequence[Array], factors: Array, group: int | None
+) -> float:
     """Of the products as int8 gives them: squared error over energy, over the matrices."""
-    rounded = _rounded(inputs / factors)
+    rounded = _rounded(inputs / factors, group)
     errors = 0.0
     for matrix, product in zip(matrices, products, strict=True):
-        difference = rounded @ _rounded(matrix * factors).T - product
+        difference = rounded @ _rounded(matrix * factors, None).T - product
         errors += float(np.square(difference).sum() / max(float(np.square(product).sum()), LEAST))
     return errors
 
 
-def _rounded(values: Array) -> Array:
-    """To int8's levels, with a scale a row."""
-    step = np.maximum(np.abs(values).max(axis=1, keepdims=True), LEAST) / np.float32(LEVELS)
-    found: Array = np.rint(values / step) * step
+def _rounded(values: Array, group: int | None) -> Array:
+    """(rows, width) to int8's levels, with a scale a row, or for each `group` of a row's values."""
+    grouped = values.reshape(len(values), -1, group or values.shape[1])
+    step = np.maximum(np.abs(grouped).max(axis=2, keepdims=True), LEAST) / np.float32(LEVELS)
+    found: Array = (np.rint(grouped / step) * step).reshape(values.shape)
     return found

@@ -7,8 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from c2llm_lite.engines.openvino import activation_group
+
 from .calibration import Calibration
 from .checkpoint import Checkpoint
+from .grids import GRIDS
+from .probes import token_ids
+from .smoothing import Smoothed
 
 # family: (the file that converts, the engine that runs)
 FAMILIES = {
@@ -22,7 +27,11 @@ FULL_PRECISION = ("gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:f
 # Most of their weights have 4 bits.
 FOUR_BIT = ("gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4")
 # Targets whose converter rounds by calibration texts; with the others, only the head makes up for the rounding.
-ROUNDED_ON_TEXTS = (*FOUR_BIT, "gguf:q8_0", "openvino:int8", "openvino:int8-static", "bnb:int8")
+ROUNDED_ON_TEXTS = (*FOUR_BIT, "gguf:q8_0", "openvino:int8", "openvino:int8-static")
+# Their engines round activations to 8 bits as they come: outliers are moved into the weights first (smoothing.py).
+SMOOTHED = ("openvino:int8", "bnb:int8")
+# Plain, it holds the checkpoint's own weights.
+SMOOTHED_ON_TEXTS = (*SMOOTHED, "gguf:q8_0")
 
 
 class Converter(Protocol):
@@ -75,15 +84,26 @@ class Target:
         folder: Path,
         calibration: Calibration | None,
     ) -> dict[str, str]:
-        """The converter's, with texts where it takes them. Raises ValueError for texts where nothing is quantised."""
+        """The converter's, with texts where it takes them, of a checkpoint smoothed by them, or else by the probes.
+
+        Raises ValueError for texts where nothing is quantised.
+        """
         if calibration is None:
+            if str(self) in SMOOTHED:
+                checkpoint = Smoothed(checkpoint, token_ids(checkpoint), self._group(checkpoint))
             return self.converter.write_backbone(checkpoint, folder, self.kind)
         if str(self) in FULL_PRECISION:
             raise ValueError(f"{self} is not quantised: leave out the calibration texts")
+        if str(self) in SMOOTHED_ON_TEXTS:
+            checkpoint = Smoothed(checkpoint, calibration.texts, self._group(checkpoint))
         if str(self) not in ROUNDED_ON_TEXTS:
             return self.converter.write_backbone(checkpoint, folder, self.kind)
         converter = cast(CalibratedConverter, self.converter)
         return converter.write_backbone(checkpoint, folder, self.kind, calibration=calibration)
+
+    def _group(self, checkpoint: Checkpoint) -> int | None:
+        """Activations that share a scale in a target of 8 bits; None for all of a token's."""
+        return {"openvino": activation_group(checkpoint.backbone), "gguf": GRIDS["q8_0"].block}.get(self.family)
 
 
 def parse(text: str) -> Target:

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import TOKEN_EMBEDDINGS, Bundle, Manifest
+from ..bundle import TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
 from ..errors import BundleError, DeviceError, MissingDependencyError
 from ..pma import Array, PooledSum, pool_parts
 from ..token_embeddings import TokenEmbeddings
@@ -278,18 +278,21 @@ def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
     if device == "CPU":
         chosen["INFERENCE_NUM_THREADS"] = threads
         chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
-        chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activation_group(manifest)
+        chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activations(manifest)
     # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
     if device == "CPU" or full_precision:
         chosen["INFERENCE_PRECISION_HINT"] = "f32"
     return chosen
 
 
-def _activation_group(manifest: Manifest) -> int:
+def _activations(manifest: Manifest) -> int:
     """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
     if manifest.target == "openvino:fp32":
         return 0
-    if manifest.target == "openvino:int4":
-        return WEIGHT_GROUP
-    rows = (manifest.backbone.hidden, manifest.backbone.intermediate)
+    return WEIGHT_GROUP if manifest.target == "openvino:int4" else activation_group(manifest.backbone)
+
+
+def activation_group(backbone: Backbone) -> int:
+    """Of int8's activations, those that share one scale; 0 where no group divides the rows, and they stay in fp32."""
+    rows = (backbone.hidden, backbone.intermediate)
     return next((group for group in ACTIVATION_GROUPS if not any(row % group for row in rows)), 0)

@@ -39,7 +39,7 @@ def bundle(request: pytest.FixtureRequest, checkpoint_folder: Path, tmp_path_fac
 @pytest.fixture(scope="module")
 def smoothing(checkpoint: Checkpoint) -> Smoothing:
     """What int8's tensors went through."""
-    return Smoothing(checkpoint, token_ids(checkpoint))
+    return Smoothing(checkpoint, token_ids(checkpoint), None)
 
 
 def quantised(weights: np.ndarray, kind: str) -> torch.nn.Module:

@@ -41,6 +41,15 @@ def test_every_matrix_is_in_the_type_asked_for(source: Path, tmp_path: Path) -> 
     assert sizes["int4"] < sizes["int8"] < sizes["fp32"]
 
 
+def test_a_bias_of_zeros_is_told_of_though_the_graph_leaves_it_out(source: Path, tmp_path: Path) -> None:
+    pytest.importorskip("optimum.exporters.openvino")
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype="F32", layers=1))
+    stored = checkpoint.tensor
+    checkpoint.tensor = lambda name: 0 * stored(name) if name.endswith("bias") else stored(name)  # type: ignore[method-assign]
+    types = target.write_backbone(checkpoint, tmp_path, "int8")
+    assert [dtype for name, dtype in types.items() if name.endswith("bias")] == ["f32"] * 3
+
+
 def test_bits_count_scales_and_vectors(source: Path) -> None:
     bits = target.kinds(open_checkpoint(source))
     assert bits["fp32"] == 32

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
+from checkpoints import write_checkpoint
 
 from c2llm_lite.convert import reference
+from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.smoothing import SHARED_INPUTS, Smoothing
+from c2llm_lite.convert.smoothing import SHARED_INPUTS, Smoothed, Smoothing
+from c2llm_lite.convert.targets import parse
+from c2llm_lite.errors import MissingDependencyError
 
 TEXTS = [list(range(1, 60)), list(range(200, 230)), [7, 7, 9]]
 OUTLIER = 3
+DOWN = "layers.1.mlp.down_proj.weight"
 GAIN = 64.0
 
 
@@ -45,14 +52,14 @@ def smoothed(checkpoint: Checkpoint, smoothing: Smoothing) -> Checkpoint:
 
 def test_states_are_what_they_were(checkpoint):
     before = reference.states(checkpoint, TEXTS)
-    after = reference.states(smoothed(checkpoint, Smoothing(checkpoint, TEXTS)), TEXTS)
+    after = reference.states(smoothed(checkpoint, Smoothing(checkpoint, TEXTS, None)), TEXTS)
     for ours, whole in zip(after, before, strict=True):
         np.testing.assert_allclose(ours, whole, rtol=1e-5, atol=1e-5 * float(np.abs(whole).max()))
 
 
 def test_every_input_is_divided_by_what_its_matrices_are_multiplied_by(checkpoint):
     before = inputs(checkpoint)
-    smoothing = Smoothing(checkpoint, TEXTS)
+    smoothing = Smoothing(checkpoint, TEXTS, None)
     after = inputs(smoothed(checkpoint, smoothing))
     for readers, _ in SHARED_INPUTS.values():
         name = f"layers.1.{readers[0]}.weight"
@@ -62,7 +69,7 @@ def test_every_input_is_divided_by_what_its_matrices_are_multiplied_by(checkpoin
 
 
 def test_factors_are_powers_of_two(checkpoint):
-    smoothing = Smoothing(checkpoint, TEXTS)
+    smoothing = Smoothing(checkpoint, TEXTS, None)
     for name in ("layers.0.self_attn.q_proj.weight", "layers.0.input_layernorm.weight", "layers.1.mlp.up_proj.weight"):
         mantissas, _ = np.frexp(smoothing(name, np.ones(checkpoint.shape(name), np.float32)))
         assert np.all(mantissas == 0.5)
@@ -76,11 +83,50 @@ def test_an_outlier_is_shared_between_activations_and_weights(checkpoint):
         return float(sizes.max() / np.median(sizes))
 
     before = spread(inputs(checkpoint)[name])
-    after = spread(inputs(smoothed(checkpoint, Smoothing(checkpoint, TEXTS)))[name])
+    after = spread(inputs(smoothed(checkpoint, Smoothing(checkpoint, TEXTS, None)))[name])
     assert before > 30
     assert after < 2 * np.sqrt(before)
 
 
 def test_a_tensor_that_no_factor_touches_stays(checkpoint):
     values = np.ones(64, np.float32)
-    assert Smoothing(checkpoint, TEXTS)("norm.weight", values) is values
+    assert Smoothing(checkpoint, TEXTS, None)("norm.weight", values) is values
+
+
+@pytest.mark.parametrize(("dtype", "comes_in"), [("BF16", "BF16"), ("F16", "F32"), ("F32", "F32")])
+def test_a_smoothed_checkpoint_is_exact_whatever_it_is_stored_in(tmp_path, dtype, comes_in):
+    whole = open_checkpoint(write_checkpoint(tmp_path / dtype, dtype=dtype))
+    smoothed, smoothing = Smoothed(whole, TEXTS, 32), Smoothing(whole, TEXTS, 32)
+    assert smoothed.shape("norm.weight") == whole.shape("norm.weight")
+    assert smoothed.stored("embed_tokens.weight")[1] == dtype
+    assert not np.array_equal(smoothed.tensor(DOWN), whole.tensor(DOWN))
+    for name in ("layers.0.input_layernorm.weight", DOWN):
+        assert smoothed.stored(name)[1] == comes_in
+        np.testing.assert_array_equal(smoothed.tensor(name), smoothing(name, whole.tensor(name)))
+
+
+def test_missing_libraries_are_found_before_the_texts_run(tmp_path, checkpoint_folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "nncf", None)
+    monkeypatch.setattr(reference, "states", lambda *given, **named: pytest.fail("the reference ran"))
+    with pytest.raises(MissingDependencyError, match="nncf"):
+        parse("openvino:int8").write_backbone(open_checkpoint(checkpoint_folder), tmp_path, None)
+
+
+@pytest.mark.parametrize(
+    ("target", "texts", "smooth"),
+    [
+        ("openvino:int8", None, True),
+        ("openvino:int8", TEXTS, True),
+        ("bnb:int8", None, True),
+        ("gguf:q8_0", None, False),
+        ("gguf:q8_0", TEXTS, True),
+        ("gguf:int4", TEXTS, False),
+        ("openvino:fp32", None, False),
+    ],
+)
+def test_targets_with_rounded_activations_are_smoothed(target, texts, smooth, checkpoint_folder, tmp_path, monkeypatch):
+    seen: list[Checkpoint] = []
+    wanted = parse(target)
+    monkeypatch.setattr(wanted.converter, "write_backbone", lambda given, *_, **__: seen.append(given) or {})
+    wanted.write_backbone(open_checkpoint(checkpoint_folder), tmp_path, None if texts is None else Calibration(texts))
+    assert [isinstance(given, Smoothed) for given in seen] == [smooth]

@@ -1,0 +1,160 @@
+"""Ways to round to 4 bits that calibration did not take, each alone, on the stand-in's development pairs.
+
+    python -m c2llm_lite.benchmarks.roundings CHECKPOINT
+
+In one type of gguf, with the head as it was and recovered: nearest levels; ggml's own search weighed by an importance
+matrix (the mean squared inputs of each column); GPTQ of each matrix on full-precision inputs, no matrix moved; nearest
+levels, and what --calibrate does, of a backbone whose residual stream is rotated (rotated_checkpoint.py).
+Beside calibration.py's rows for the same target, pairs and texts.
+"""
+
+from __future__ import annotations
+
+import json
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import gguf
+import numpy as np
+import typer
+from numpy.typing import NDArray
+
+from c2llm_lite.bundle import Bundle, seal
+from c2llm_lite.convert import calibration_ids, calibration_texts, convert, reference
+from c2llm_lite.convert.calibration import Calibration
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.gguf import Quantiser, ggml_type
+from c2llm_lite.convert.gptq import round_matrix
+from c2llm_lite.convert.grids import GRIDS, encode
+from c2llm_lite.convert.recovery import recover
+from c2llm_lite.engines.gguf_names import tensor_names
+from c2llm_lite.engines.llama_cpp import BACKBONE
+from c2llm_lite.pma import AffineMap, Array
+from c2llm_lite.progress import bar
+
+from .calibration import PAIRS, both_heads, development_ids, kept_map
+from .hardware import stamp
+from .pairs import DEVELOPMENT, list_sha256
+from .rotated_checkpoint import write_rotated
+
+RESULTS = Path(__file__).with_name("results") / "roundings.json"
+KIND = "iq4_nl"
+TARGET = f"gguf:{KIND}"
+# Matrices that read the same inputs, under the name that reference.states shows them by.
+SAME_INPUTS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
+
+
+def main(
+    source: str,
+    texts: Annotated[int, typer.Option(help="Pairs to calibrate on.")] = calibration_texts.PAIRS,
+) -> None:
+    """Score every way on the checkpoint SOURCE and keep the rows."""
+    checkpoint = open_checkpoint(source)
+    given = calibration_texts.default(texts)
+    ids = development_ids(checkpoint)
+    full = reference.vectors(checkpoint, ids)
+    result: dict[str, Any] = {
+        "target": TARGET,
+        "texts": texts,
+        "pairs": {"list": DEVELOPMENT.name, "sha256": list_sha256(DEVELOPMENT), "used": PAIRS},
+        "rows": [],
+    }
+    for row in measured(checkpoint, source, given, ids, full):
+        print(json.dumps(row))
+        result["rows"].append(row)
+        RESULTS.write_text(json.dumps(result | {"on": stamp()}, indent=1) + "\n")
+
+
+def measured(
+    checkpoint: Checkpoint,
+    source: str,
+    given: calibration_texts.Texts,
+    ids: Sequence[Sequence[int]],
+    full: Array,
+) -> Iterator[dict[str, Any]]:
+    """Rows, two a way. ids, full: the texts that are scored, functions before their queries, and their vectors."""
+    calibration = Calibration(calibration_ids(checkpoint, given))
+    begun = time.monotonic()
+    moments = _moments(checkpoint, calibration)
+    observing = time.monotonic() - begun
+
+    def rows(way: str, of: Checkpoint, bundle: Bundle, states_map: AffineMap, seconds: float) -> Iterator[Any]:
+        for row in both_heads(of, bundle, states_map, ids, full):
+            yield {"way": way, "seconds": round(seconds)} | row
+
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        bundle = convert(source, folder / "bundle", TARGET, target_probes=False)
+        yield from rows("nearest", checkpoint, bundle, recover(checkpoint, bundle.folder, calibration), 0)
+        for way, rounded in (("importance matrix", _by_importance), ("gptq", _by_gptq)):
+            begun = time.monotonic()
+            with bar(way, len(moments), "matrices") as advance:
+                for name, stored in _matrices(bundle):
+                    stored[...] = rounded(checkpoint.tensor(name), moments[_shown_as(name)]).reshape(stored.shape)
+                    advance(1)
+            bundle = seal(bundle.folder, bundle.manifest)
+            states_map = recover(checkpoint, bundle.folder, calibration)
+            yield from rows(way, checkpoint, bundle, states_map, observing + time.monotonic() - begun)
+
+        rotated = folder / "checkpoint"
+        rotated.mkdir()
+        write_rotated(checkpoint, rotated)
+        turned = open_checkpoint(rotated)
+        bundle = convert(rotated, folder / "rotated", TARGET, target_probes=False)
+        states_map = recover(turned, bundle.folder, Calibration(calibration.texts))
+        yield from rows("rotated, nearest", turned, bundle, states_map, 0)
+        begun = time.monotonic()
+        bundle = convert(rotated, folder / "rotated", TARGET, target_probes=False, calibrate=given, force=True)
+        yield from rows("rotated, moved, gptq", turned, bundle, kept_map(bundle), time.monotonic() - begun)
+
+
+def _moments(checkpoint: Checkpoint, calibration: Calibration) -> dict[str, Array]:
+    """Of each matrix's inputs at full precision, (width, width) float32; keeps the states for the head's recovery."""
+    found: dict[str, Array] = {}
+
+    def observe(name: str, inputs: Array) -> None:
+        found[name] = found.get(name, np.float32(0)) + inputs.T @ inputs
+
+    with bar("full precision", checkpoint.backbone.layers, "layers") as advance:
+        calibration.states = reference.states(checkpoint, calibration.texts, lambda done, of: advance(1), observe)
+    return found
+
+
+def _shown_as(name: str) -> str:
+    for matrix, first in SAME_INPUTS.items():
+        name = name.replace(matrix, first)
+    return name
+
+
+def _matrices(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.uint8]]]:
+    """Each matrix's name in the checkpoint and its bytes, mapped to be written."""
+    tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(bundle.path(BACKBONE), "r+").tensors}
+    for name, stored in tensor_names(bundle.manifest.backbone.layers):
+        if bundle.manifest.tensors[name] == KIND:
+            yield name, tensors[stored]
+
+
+def _by_importance(weights: Array, moments: Array) -> NDArray[np.uint8]:
+    """ggml's bytes of weights (rows, width), each column's squared error weighed by its inputs' mean square."""
+    source = np.ascontiguousarray(weights)
+    importance = np.ascontiguousarray(np.diagonal(moments))
+    kind = ggml_type(gguf, KIND)
+    block, size = gguf.GGML_QUANT_SIZES[kind]
+    out = np.empty(source.size // block * size, np.uint8)
+    arguments = (0, *source.shape, importance.ctypes.data)
+    written = Quantiser().chunk(int(kind), source.ctypes.data, out.ctypes.data, *arguments)
+    assert written == out.nbytes
+    return out
+
+
+def _by_gptq(weights: Array, moments: Array) -> NDArray[np.uint8]:
+    codes, scales = round_matrix(weights, moments, GRIDS[KIND])
+    stored: NDArray[np.uint8] = encode(codes, scales, KIND)
+    return stored
+
+
+if __name__ == "__main__":
+    typer.run(main)
