@@ -53,7 +53,7 @@ bench: setup $(STANDIN)/config.json
 # What calibration makes of them, beside the plain ones: a quarter of an hour for each bundle, and then an hour.
 CALIBRATED := $(patsubst %,build/texts/%/calibrated,gguf-int4 gguf-int5 gguf-q8_0 openvino-int4 openvino-int8 openvino-int8-static bnb-nf4)
 bench-calibrated: setup $(STANDIN)/config.json $(CALIBRATED)
-	$(CLI) bench $(STANDIN) --targets gguf:iq4_nl $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/calibrated
+	$(CLI) bench $(STANDIN) --targets gguf:iq4_nl,openvino:int8 $(addprefix --bundle ,$(CALIBRATED)) -o build/bench/calibrated
 	$(call keep,build/bench/calibrated,$(KEPT)_calibrated)
 	$(PY) -m c2llm_lite.benchmarks.bundles_in_turns build/bench/calibrated/work/bundles/gguf-iq4_nl build/texts/gguf-int4/calibrated build/texts/gguf-int5/calibrated
 
