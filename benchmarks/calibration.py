@@ -1,9 +1,9 @@
-"""What each half of a calibration wins: levels chosen by GPTQ, and a head that makes up for what is left.
+"""What each half of a calibration wins: matrices moved and rounded by GPTQ, and a head that makes up for what is left.
 
     python -m c2llm_lite.benchmarks.calibration CHECKPOINT gguf:int4 openvino:int4 --seed 0
 
-Four bundles a target, scored on development pairs: nearest levels or GPTQ's, with the head as it was or recovered.
-Results of other targets, seeds and counts of texts stay in the file.
+Four bundles a target, scored on development pairs: nearest levels or GPTQ's of moved matrices, with the head as it was
+or recovered. Results of other targets, seeds and counts of texts stay in the file.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def measured(
     wanted = parse(target)
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        for rounding, calibrate in (("nearest", None), ("gptq", given)):
+        for rounding, calibrate in (("nearest", None), ("moved, gptq", given)):
             begun = time.monotonic()
             bundle = convert(source, Path(folder) / rounding, target, target_probes=False, calibrate=calibrate)
             if calibrate is None:
