@@ -75,20 +75,23 @@ def measured(
     ids: Sequence[Sequence[int]],
     full: Array,
 ) -> Iterator[dict[str, Any]]:
-    """Rows, two a way. ids, full: the texts that are scored, functions before their queries, and their vectors."""
+    """Rows, two a way. ids, full: the texts that are scored, functions before their queries, and their vectors.
+
+    Seconds: of the calibration, the head's recovery included; None where only the head takes texts.
+    """
     calibration = Calibration(calibration_ids(checkpoint, given))
     begun = time.monotonic()
     moments = _moments(checkpoint, calibration)
     observing = time.monotonic() - begun
 
-    def rows(way: str, of: Checkpoint, bundle: Bundle, states_map: AffineMap, seconds: float) -> Iterator[Any]:
+    def rows(way: str, of: Checkpoint, bundle: Bundle, states_map: AffineMap, seconds: float | None) -> Iterator[Any]:
         for row in both_heads(of, bundle, states_map, ids, full):
-            yield {"way": way, "seconds": round(seconds)} | row
+            yield {"way": way, "seconds": seconds and round(seconds)} | row
 
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         bundle = convert(source, folder / "bundle", TARGET, target_probes=False)
-        yield from rows("nearest", checkpoint, bundle, recover(checkpoint, bundle.folder, calibration), 0)
+        yield from rows("nearest", checkpoint, bundle, recover(checkpoint, bundle.folder, calibration), None)
         for way, rounded in (("importance matrix", _by_importance), ("gptq", _by_gptq)):
             begun = time.monotonic()
             with bar(way, len(moments), "matrices") as advance:
@@ -105,7 +108,7 @@ def measured(
         turned = open_checkpoint(rotated)
         bundle = convert(rotated, folder / "rotated", TARGET, target_probes=False)
         states_map = recover(turned, bundle.folder, Calibration(calibration.texts))
-        yield from rows("rotated, nearest", turned, bundle, states_map, 0)
+        yield from rows("rotated, nearest", turned, bundle, states_map, None)
         begun = time.monotonic()
         bundle = convert(rotated, folder / "rotated", TARGET, target_probes=False, calibrate=given, force=True)
         yield from rows("rotated, moved, gptq", turned, bundle, kept_map(bundle), time.monotonic() - begun)
