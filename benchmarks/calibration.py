@@ -26,7 +26,7 @@ from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.recovery import recover
 from c2llm_lite.convert.targets import parse
-from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
+from c2llm_lite.embedder import states_map
 from c2llm_lite.engines import open_engine
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.text import Tokeniser, prompts
@@ -98,8 +98,9 @@ def measured(
 
 def kept_map(bundle: Bundle) -> AffineMap:
     """What a calibrated bundle keeps beside its head."""
-    kept = load_file(bundle.folder / HEAD)
-    return AffineMap(kept[MAP_MATRIX], kept[MAP_BIAS])
+    kept = states_map(load_file(bundle.path(HEAD)))
+    assert kept is not None
+    return kept
 
 
 def both_heads(

@@ -19,12 +19,11 @@ import numpy as np
 
 from c2llm_lite.convert.checkpoint import PMA, Checkpoint, open_checkpoint
 from c2llm_lite.convert.safetensors_writer import Tensor, write_safetensors
+from c2llm_lite.convert.smoothing import SHARED_INPUTS
 from c2llm_lite.pma import Array
 
-READERS = {
-    "input_layernorm": ("self_attn.q_proj", "self_attn.k_proj", "self_attn.v_proj"),
-    "post_attention_layernorm": ("mlp.gate_proj", "mlp.up_proj"),
-}
+# By the gains of the norm whose stream they read.
+READERS = {makers[0]: readers for readers, makers in SHARED_INPUTS.values() if makers[0].endswith("layernorm.weight")}
 WRITERS = ("self_attn.o_proj", "mlp.down_proj")
 HEAD_READERS = ("mab.fc_k.weight", "mab.fc_v.weight")
 
@@ -50,7 +49,7 @@ def _rotated(checkpoint: Checkpoint, turn: Array) -> Iterator[tuple[str, Array]]
     gains = {"norm.weight": [PMA + name for name in HEAD_READERS]}
     for number in range(checkpoint.backbone.layers):
         for norm, readers in READERS.items():
-            gains[f"layers.{number}.{norm}.weight"] = [f"layers.{number}.{name}.weight" for name in readers]
+            gains[f"layers.{number}.{norm}"] = [f"layers.{number}.{name}.weight" for name in readers]
     gain_of = {reader: gain for gain, readers in gains.items() for reader in readers}
     for name in checkpoint.names():
         values = checkpoint.tensor(name)

@@ -26,11 +26,12 @@ from c2llm_lite.bundle import Bundle, seal
 from c2llm_lite.convert import calibration_ids, calibration_texts, convert, reference
 from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.gguf import Quantiser, ggml_type
+from c2llm_lite.convert.gguf import Quantiser
 from c2llm_lite.convert.gptq import round_matrix
 from c2llm_lite.convert.grids import GRIDS, encode
 from c2llm_lite.convert.recovery import recover
-from c2llm_lite.engines.gguf_names import tensor_names
+from c2llm_lite.convert.smoothing import SHARED_INPUTS
+from c2llm_lite.engines.gguf_names import LAYER_NAMES
 from c2llm_lite.engines.llama_cpp import BACKBONE
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.progress import bar
@@ -43,8 +44,8 @@ from .rotated_checkpoint import write_rotated
 RESULTS = Path(__file__).with_name("results") / "roundings.json"
 KIND = "iq4_nl"
 TARGET = f"gguf:{KIND}"
-# Matrices that read the same inputs, under the name that reference.states shows them by.
-SAME_INPUTS = {"k_proj": "q_proj", "v_proj": "q_proj", "up_proj": "gate_proj"}
+# Each matrix, and under whose name reference.states shows its inputs.
+SHOWN_AS = {reader: first for first, (readers, _) in SHARED_INPUTS.items() for reader in readers}
 
 
 def main(
@@ -94,9 +95,12 @@ def measured(
         yield from rows("nearest", checkpoint, bundle, recover(checkpoint, bundle.folder, calibration), None)
         for way, rounded in (("importance matrix", _by_importance), ("gptq", _by_gptq)):
             begun = time.monotonic()
-            with bar(way, len(moments), "matrices") as advance:
-                for name, stored in _matrices(bundle):
-                    stored[...] = rounded(checkpoint.tensor(name), moments[_shown_as(name)]).reshape(stored.shape)
+            matrices = list(_matrices(bundle))
+            with bar(way, len(matrices), "matrices") as advance:
+                for layer, matrix, stored in matrices:
+                    weights = checkpoint.tensor(f"{layer}.{matrix}.weight")
+                    seen = moments[f"{layer}.{SHOWN_AS[matrix]}.weight"]
+                    stored[...] = rounded(weights, seen).reshape(stored.shape)
                     advance(1)
             bundle = seal(bundle.folder, bundle.manifest)
             states_map = recover(checkpoint, bundle.folder, calibration)
@@ -126,31 +130,18 @@ def _moments(checkpoint: Checkpoint, calibration: Calibration) -> dict[str, Arra
     return found
 
 
-def _shown_as(name: str) -> str:
-    for matrix, first in SAME_INPUTS.items():
-        name = name.replace(matrix, first)
-    return name
-
-
-def _matrices(bundle: Bundle) -> Iterator[tuple[str, NDArray[np.uint8]]]:
-    """Each matrix's name in the checkpoint and its bytes, mapped to be written."""
+def _matrices(bundle: Bundle) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
+    """Each matrix's layer, its name there, and its bytes, mapped to be written."""
     tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(bundle.path(BACKBONE), "r+").tensors}
-    for name, stored in tensor_names(bundle.manifest.backbone.layers):
-        if bundle.manifest.tensors[name] == KIND:
-            yield name, tensors[stored]
+    for layer in range(bundle.manifest.backbone.layers):
+        for matrix in SHOWN_AS:
+            yield f"layers.{layer}", matrix, tensors[f"blk.{layer}.{LAYER_NAMES[matrix]}.weight"]
 
 
 def _by_importance(weights: Array, moments: Array) -> NDArray[np.uint8]:
     """ggml's bytes of weights (rows, width), each column's squared error weighed by its inputs' mean square."""
-    source = np.ascontiguousarray(weights)
-    importance = np.ascontiguousarray(np.diagonal(moments))
-    kind = ggml_type(gguf, KIND)
-    block, size = gguf.GGML_QUANT_SIZES[kind]
-    out = np.empty(source.size // block * size, np.uint8)
-    arguments = (0, *source.shape, importance.ctypes.data)
-    written = Quantiser().chunk(int(kind), source.ctypes.data, out.ctypes.data, *arguments)
-    assert written == out.nbytes
-    return out
+    stored: NDArray[np.uint8] = Quantiser()(weights, KIND, np.ascontiguousarray(np.diagonal(moments)))
+    return stored
 
 
 def _by_gptq(weights: Array, moments: Array) -> NDArray[np.uint8]:

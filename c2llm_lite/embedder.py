@@ -213,7 +213,7 @@ def _read_head(bundle: bundles.Bundle) -> pma.Head:
     path = bundle.path(bundles.HEAD)
     try:
         tensors = load_file(path)
-        head = pma.Head(tensors, bundle.manifest.head, _states_map(tensors))
+        head = pma.Head(tensors, bundle.manifest.head, states_map(tensors))
     except (KeyError, OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path} does not hold the head: {error}; convert or copy the bundle again") from error
     if (head.hidden, head.width) != (bundle.manifest.backbone.hidden, bundle.manifest.width):
@@ -221,7 +221,7 @@ def _read_head(bundle: bundles.Bundle) -> pma.Head:
     return head
 
 
-def _states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
+def states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
     """The recovery of quantised states, where the converter fitted one."""
     if MAP_MATRIX not in tensors:
         return None

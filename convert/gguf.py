@@ -148,24 +148,30 @@ class Quantiser:
     """ggml's quantiser, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
 
     def __init__(self) -> None:
-        self.chunk = ggml("ggml-base", "a gguf target").ggml_quantize_chunk
-        self.chunk.restype = ctypes.c_size_t
+        self._chunk = ggml("ggml-base", "a gguf target").ggml_quantize_chunk
+        self._chunk.restype = ctypes.c_size_t
         pointer, count = ctypes.c_void_p, ctypes.c_int64
         # (type, source, destination, first weight, rows, row width, importance or NULL)
-        self.chunk.argtypes = (ctypes.c_int, pointer, pointer, count, count, count, pointer)
+        self._chunk.argtypes = (ctypes.c_int, pointer, pointer, count, count, count, pointer)
 
-    def __call__(self, weights: NDArray[np.float32], kind: str) -> NDArray[np.uint8]:
-        """weights: (rows, width) or (width,) float32 -> the bytes of the tensor in `kind`."""
+    def __call__(
+        self, weights: NDArray[np.float32], kind: str, importance: NDArray[np.float32] | None = None
+    ) -> NDArray[np.uint8]:
+        """weights: (rows, width) or (width,) float32 -> the bytes of the tensor in `kind`.
+
+        importance: (width,), what a column's squared error weighs.
+        """
         source = np.ascontiguousarray(weights, np.float32)
         width = source.shape[-1]
         rows = source.size // width
         out = np.empty(_bytes(source.shape, kind), np.uint8)
         code = int(ggml_type(_gguf(), kind))
+        weighed = None if importance is None else importance.ctypes.data
         threads = os.cpu_count() or 1
 
         def block(start: int, stop: int) -> int:
-            arguments = (start * width, stop - start, width, None)
-            size: int = self.chunk(code, source.ctypes.data, out.ctypes.data, *arguments)
+            arguments = (start * width, stop - start, width, weighed)
+            size: int = self._chunk(code, source.ctypes.data, out.ctypes.data, *arguments)
             return size
 
         cuts = [rows * i // threads for i in range(threads + 1)]

@@ -30,6 +30,7 @@ from c2llm_lite.pma import Array
 from .calibration import Calibration, round_in_order
 from .gptq import round_matrix
 from .grids import GRIDS, Grid
+from .safetensors_file import Dtype, Stored, widen
 from .unfinished import Parts
 
 if TYPE_CHECKING:
@@ -192,7 +193,8 @@ def _model(checkpoint: Checkpoint) -> Any:
 
     backbone = checkpoint.backbone
     names = _names(checkpoint)
-    half = all(checkpoint.stored(name)[1] == "BF16" for name in names)
+    stored = {name: checkpoint.stored(name) for name in names}
+    half = all(dtype == "BF16" for _, dtype in stored.values())
     config = qwen2_config(
         backbone,
         vocab_size=1,  # the graph takes rows of embeddings
@@ -200,15 +202,15 @@ def _model(checkpoint: Checkpoint) -> Any:
         dtype=torch.bfloat16 if half else torch.float32,
     )
 
-    def tensor(name: str) -> torch.Tensor:
+    def tensor(values: Stored, dtype: Dtype) -> torch.Tensor:
         if half:
-            bits = np.array(checkpoint.stored(name)[0])  # torch takes no read-only array
+            bits = np.array(values)  # torch takes no read-only array
             return torch.from_numpy(bits.view(np.int16)).view(torch.bfloat16)
-        return torch.from_numpy(np.array(checkpoint.tensor(name)))
+        return torch.from_numpy(np.array(widen(values, dtype)))
 
     with torch.device("meta"):
         model = Qwen2Model(config)
-    weights = {name: tensor(name) for name in names}
+    weights = {name: tensor(*stored.pop(name)) for name in names}  # never all of them twice
     weights["embed_tokens.weight"] = torch.zeros((1, backbone.hidden), dtype=weights["norm.weight"].dtype)
     model.load_state_dict(weights, assign=True)
     # A buffer that follows from the config; on the meta device it has no values.
@@ -283,8 +285,6 @@ def _round_again(checkpoint: Checkpoint, graph: Any, kind: str, calibration: Cal
 
 def _calibration(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Any:
     """The texts as the exported graph takes them, one at a time."""
-    from .safetensors_file import widen
-
     table, dtype = checkpoint.stored("embed_tokens.weight")
 
     def inputs(ids: Sequence[int]) -> dict[str, Any]:

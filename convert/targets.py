@@ -88,15 +88,12 @@ class Target:
 
         Raises ValueError for texts where nothing is quantised.
         """
-        if calibration is None:
-            if str(self) in SMOOTHED:
-                checkpoint = Smoothed(checkpoint, token_ids(checkpoint), self._group(checkpoint))
-            return self.converter.write_backbone(checkpoint, folder, self.kind)
-        if str(self) in FULL_PRECISION:
+        if calibration is not None and str(self) in FULL_PRECISION:
             raise ValueError(f"{self} is not quantised: leave out the calibration texts")
-        if str(self) in SMOOTHED_ON_TEXTS:
-            checkpoint = Smoothed(checkpoint, calibration.texts, self._group(checkpoint))
-        if str(self) not in ROUNDED_ON_TEXTS:
+        if str(self) in (SMOOTHED if calibration is None else SMOOTHED_ON_TEXTS):
+            texts = token_ids(checkpoint) if calibration is None else calibration.texts
+            checkpoint = Smoothed(checkpoint, texts, self._group(checkpoint))
+        if calibration is None or str(self) not in ROUNDED_ON_TEXTS:
             return self.converter.write_backbone(checkpoint, folder, self.kind)
         converter = cast(CalibratedConverter, self.converter)
         return converter.write_backbone(checkpoint, folder, self.kind, calibration=calibration)

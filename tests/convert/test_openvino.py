@@ -14,6 +14,7 @@ from c2llm_lite.convert import convert
 from c2llm_lite.convert import openvino as target
 from c2llm_lite.convert.calibration import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.safetensors_file import Dtype, Stored
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
 MATRICES = 7  # of a layer
@@ -44,8 +45,13 @@ def test_every_matrix_is_in_the_type_asked_for(source: Path, tmp_path: Path) -> 
 def test_a_bias_of_zeros_is_told_of_though_the_graph_leaves_it_out(source: Path, tmp_path: Path) -> None:
     pytest.importorskip("optimum.exporters.openvino")
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype="F32", layers=1))
-    stored = checkpoint.tensor
-    checkpoint.tensor = lambda name: 0 * stored(name) if name.endswith("bias") else stored(name)  # type: ignore[method-assign]
+    whole = checkpoint.stored
+
+    def stored(name: str) -> tuple[Stored, Dtype]:
+        values, dtype = whole(name)
+        return (0 * values if name.endswith("bias") else values), dtype
+
+    checkpoint.stored = stored  # type: ignore[method-assign]
     types = target.write_backbone(checkpoint, tmp_path, "int8")
     assert [dtype for name, dtype in types.items() if name.endswith("bias")] == ["f32"] * 3
 
