@@ -19,16 +19,18 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
-from . import calibration_texts, probes, targets
-from .auto import LAYERS as TRIAL_LAYERS
-from .auto import choose
-from .calibration import Calibration
+from .calibrate import texts as calibration_texts
+from .proof import probes
+from .targets import registry as targets
+from .targets.auto import LAYERS as TRIAL_LAYERS
+from .targets.auto import choose
+from .calibrate.layers import Calibration
 from .checkpoint import Checkpoint, open_checkpoint
-from .recovery import recover
+from .calibrate.recovery import recover
 from .reference import Progress
-from .targets import Target
-from .token_embeddings import write_token_embeddings
-from .unfinished import Unfinished
+from .targets.registry import Target
+from .targets.token_embeddings import write_token_embeddings
+from .calibrate.resume import Unfinished
 
 AUTO = "auto"
 CALIBRATION_TOKENS = 512  # of one text: what stands further right adds time and little variety
@@ -77,7 +79,7 @@ def convert(
         notes["trial"] = {"tokens_per_second": rates, "layers": TRIAL_LAYERS}
     wanted = targets.parse(target)
     if check_with_checkpoint_code:
-        from .checkpoint_code import find_variant
+        from .proof.head_variant import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
     calibration = None

@@ -22,7 +22,7 @@ from c2llm_lite.pma import Array
 from c2llm_lite.vectors import normalise
 
 from .checkpoint import Checkpoint
-from .safetensors_file import widen
+from .checkpoint.safetensors_file import widen
 
 Progress = Callable[[int, int], None]  # layers done, layers in all
 Observe = Callable[[str, Array], None]  # the name of a matrix, the first of those that share inputs; (tokens, width)

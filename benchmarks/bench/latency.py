@@ -1,6 +1,6 @@
 """How long a bundle takes: single queries, texts of four lengths, its start; and the memory it holds.
 
-    python -m c2llm_lite.benchmarks.latency BUNDLE TEXTS.json STARTED OUT.json DEVICE
+    python -m c2llm_lite.benchmarks.bench.latency BUNDLE TEXTS.json STARTED OUT.json DEVICE
 
 In a process of its own. TEXTS.json: {"queries": […], "code": "…", "prompt": "…"}; STARTED: when the process was
 started, in seconds of time.time(); a compiled graph is in the cache by then, where the engine keeps one. Medians of

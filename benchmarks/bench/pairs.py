@@ -9,7 +9,7 @@ JSON object a line:
 A list holds hashes, not source, so it needs the package it was made from. On another version, the pairs that still
 match are used, and results give their count beside the list's own hash.
 
-The lists were made by `python -m c2llm_lite.benchmarks.pairs`.
+The lists were made by `python -m c2llm_lite.benchmarks.bench.pairs`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from c2llm_lite.convert.documented_code import SCORED_ON, Pair, pairs_in, unique
+from c2llm_lite.convert.calibrate.documented_code import SCORED_ON, Pair, pairs_in, unique
 from c2llm_lite.errors import MissingDependencyError
 
 HELDOUT = Path(__file__).with_name("heldout_stdlib.jsonl")

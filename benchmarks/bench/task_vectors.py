@@ -1,6 +1,6 @@
 """A bundle's vectors for one task, in a process of its own: what `bench` scores.
 
-    python -m c2llm_lite.benchmarks.task_vectors BUNDLE TEXTS.json OUT.npz DEVICE
+    python -m c2llm_lite.benchmarks.bench.task_vectors BUNDLE TEXTS.json OUT.npz DEVICE
 
 TEXTS.json: [[prompt's name, [text, …]], …], for queries and documents. Each line of standard output is a number of
 texts that are done.

@@ -1,6 +1,6 @@
 """How fast bundles are beside each other, in turns within one process: what a recipe costs against plain rounding.
 
-    python -m c2llm_lite.benchmarks.bundles_in_turns PLAIN OTHER...
+    python -m c2llm_lite.benchmarks.lab.bundles_in_turns PLAIN OTHER...
 
 Functions and docstrings of the standard library's held-out pairs. Ratios are to the first bundle's, taken within a
 round; medians, with the lowest and the highest.
@@ -18,11 +18,11 @@ from typing import Any
 
 import c2llm_lite
 
-from .hardware import Stolen, stamp
+from ..bench.hardware import Stolen, stamp
 from .interleaved import seconds_in_turns
-from .pairs import stdlib_pairs
+from ..bench.pairs import stdlib_pairs
 
-RESULTS = Path(__file__).with_name("results") / "bundles_in_turns.json"
+RESULTS = Path(__file__).parents[1] / "results" / "bundles_in_turns.json"
 TEXTS, ROUNDS = 16, 9
 
 

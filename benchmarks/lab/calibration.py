@@ -1,6 +1,6 @@
 """What each half of a calibration wins: matrices moved and rounded by GPTQ, and a head that makes up for what is left.
 
-    python -m c2llm_lite.benchmarks.calibration CHECKPOINT gguf:int4 openvino:int4 --seed 0
+    python -m c2llm_lite.benchmarks.lab.calibration CHECKPOINT gguf:int4 openvino:int4 --seed 0
 
 Four bundles a target, scored on development pairs: nearest levels or GPTQ's of moved matrices, with the head as it was
 or recovered. Results of other targets, seeds and counts of texts stay in the file.
@@ -21,22 +21,23 @@ from safetensors.numpy import load_file
 
 from c2llm_lite import machine, pma, verify
 from c2llm_lite.bundle import HEAD, Bundle
-from c2llm_lite.convert import calibration_ids, calibration_texts, convert, reference
-from c2llm_lite.convert.calibration import Calibration
+from c2llm_lite.convert import calibration_ids, convert, reference
+from c2llm_lite.convert.calibrate import texts as calibration_texts
+from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.recovery import recover
-from c2llm_lite.convert.targets import parse
+from c2llm_lite.convert.calibrate.recovery import recover
+from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.embedder import states_map
 from c2llm_lite.engines import open_engine
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.text import Tokeniser, prompts
 from c2llm_lite.vectors import normalise
 
-from .hardware import stamp
-from .pairs import DEVELOPMENT, development_pairs, list_sha256
-from .retrieval import paired_difference, per_query, ranked
+from ..bench.hardware import stamp
+from ..bench.pairs import DEVELOPMENT, development_pairs, list_sha256
+from ..bench.retrieval import paired_difference, per_query, ranked
 
-RESULTS = Path(__file__).with_name("results") / "calibration.json"
+RESULTS = Path(__file__).parents[1] / "results" / "calibration.json"
 PAIRS = 120  # of the development set, evenly
 TOKENS = 512  # of one text
 MEASURE = "ndcg@10"

@@ -1,4 +1,4 @@
-"""How much memory a conversion of the 7B takes: `python -m c2llm_lite.benchmarks.convert_memory FOLDER [TARGET]`.
+"""How much memory a conversion of the 7B takes: `python -m c2llm_lite.benchmarks.lab.convert_memory FOLDER [TARGET]`.
 
 A checkpoint in C2LLM-7B's shapes, of random weights, is written to FOLDER shard by shard (24 GB of disk are needed, and
 freed at the end), and converted in a child process whose anonymous memory is sampled: what the process holds, without
@@ -15,11 +15,11 @@ import time
 from dataclasses import asdict
 from pathlib import Path
 
-from .hardware import memory, stamp
+from ..bench.hardware import memory, stamp
 from .nf4_memory import C2LLM_7B
 from .random_checkpoint import write_checkpoint
 
-RESULT = Path(__file__).parent / "results" / "convert_memory_7b.json"
+RESULT = Path(__file__).parents[1] / "results" / "convert_memory_7b.json"
 LIMIT = 3e9  # bytes
 INTERVAL = 0.02  # seconds between samples
 CONVERT = """

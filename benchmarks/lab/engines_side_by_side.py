@@ -23,8 +23,8 @@ from c2llm_lite.bundle import Bundle, open_bundle, staged
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import Engine, open_engine
 
-from .alone import measure
-from .hardware import Stolen, stamp
+from .isolated_run import measure
+from ..bench.hardware import Stolen, stamp
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 TARGETS = ("torch:fp32", "torch:bf16", "gguf:q8_0", "openvino:int8", "openvino:int4", "openvino:fp32")
@@ -33,7 +33,7 @@ LEAST = {"gguf:q8_0": 3.0, "torch:fp32": 4.0}  # how many times as fast OURS is 
 TEXTS, TOKENS = 4, 128
 ROUNDS = 7
 LONG_TEXT = 2048
-RESULTS = Path(__file__).with_name("results") / "engines_side_by_side.json"
+RESULTS = Path(__file__).parents[1] / "results" / "engines_side_by_side.json"
 BUILD = Path("build/bench/side_by_side")
 
 

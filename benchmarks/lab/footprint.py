@@ -1,6 +1,6 @@
 """What a bundle takes of a small machine: the most memory it holds, and the wait from a process's start to a vector.
 
-    python -m c2llm_lite.benchmarks.footprint BUNDLE... [--functions 100]
+    python -m c2llm_lite.benchmarks.lab.footprint BUNDLE... [--functions 100]
 
 Functions of the standard library's held-out pairs, the longest always among them: memory is that of the longest text
 and of one pass, not of how many texts there are. When a start is timed, files lie in the page cache. A bundle of random
@@ -20,10 +20,10 @@ from typing import Annotated, Any
 
 import typer
 
-from .hardware import Stolen, stamp
-from .pairs import stdlib_pairs
+from ..bench.hardware import Stolen, stamp
+from ..bench.pairs import stdlib_pairs
 
-RESULTS = Path(__file__).with_name("results") / "footprint.json"
+RESULTS = Path(__file__).parents[1] / "results" / "footprint.json"
 FUNCTIONS = 1000
 STARTS = 5
 # What a user's process imports, and no more: the memory is told last.
@@ -33,7 +33,7 @@ import c2llm_lite
 texts = json.load(sys.stdin)
 with c2llm_lite.load(sys.argv[1]) as model:
     model.embed(texts, prompt_name=sys.argv[2])
-from c2llm_lite.benchmarks.hardware import peak_memory
+from c2llm_lite.benchmarks.bench.hardware import peak_memory
 print(peak_memory())
 """
 

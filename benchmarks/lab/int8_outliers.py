@@ -1,6 +1,6 @@
 """What int8 activations cost with one scale a token, and what mends it: why bnb:int8 is smoothed and has no threshold.
 
-    python -m c2llm_lite.benchmarks.int8_outliers CHECKPOINT
+    python -m c2llm_lite.benchmarks.lab.int8_outliers CHECKPOINT
 
 Rounding is played in the fp32 model, weights by rows and inputs by tokens, as bitsandbytes does it, on queries and
 functions of the development pairs; cosines are to the fp32 vectors. `threshold` leaves a column of a batch's inputs
@@ -22,19 +22,20 @@ import torch
 
 import c2llm_lite
 from c2llm_lite import verify
-from c2llm_lite.convert import convert, probes
+from c2llm_lite.convert import convert
+from c2llm_lite.convert.proof import probes
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.documented_code import Pair
-from c2llm_lite.convert.smoothing import Smoothing
+from c2llm_lite.convert.calibrate.documented_code import Pair
+from c2llm_lite.convert.calibrate.smoothing import Smoothing
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines.torch import TorchEngine
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar
 
-from .hardware import stamp
-from .pairs import DEVELOPMENT, development_pairs, list_sha256
+from ..bench.hardware import stamp
+from ..bench.pairs import DEVELOPMENT, development_pairs, list_sha256
 
-RESULTS = Path(__file__).with_name("results") / "int8_outliers.json"
+RESULTS = Path(__file__).parents[1] / "results" / "int8_outliers.json"
 PAIRS = 50
 THRESHOLD = 6.0
 LEVELS = 127

@@ -1,6 +1,6 @@
 """One bundle in a process of its own: seconds to open it, and the most memory it held for one long text.
 
-python -m c2llm_lite.benchmarks.alone BUNDLE TOKENS [CACHE]
+python -m c2llm_lite.benchmarks.lab.isolated_run BUNDLE TOKENS [CACHE]
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from c2llm_lite import machine
 from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
 
-from .hardware import peak_memory
+from ..bench.hardware import peak_memory
 
 
 def measure(bundle: Path, tokens: int, cache: Path | None = None) -> dict[str, Any]:
     """What `main` prints, from a fresh process. cache: where a compiled graph is kept; None keeps none."""
-    command = [sys.executable, "-m", "c2llm_lite.benchmarks.alone", str(bundle), str(tokens)]
+    command = [sys.executable, "-m", "c2llm_lite.benchmarks.lab.isolated_run", str(bundle), str(tokens)]
     command += [] if cache is None else [str(cache)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found

@@ -1,4 +1,4 @@
-"""What a C2LLM-7B bundle in bnb:nf4 takes, computed from its shapes: `python -m c2llm_lite.benchmarks.nf4_memory`.
+"""What a C2LLM-7B bundle in bnb:nf4 takes, computed from its shapes: `python -m c2llm_lite.benchmarks.lab.nf4_memory`.
 
 The question is whether it fits a GPU of 6 GB for texts of 512 tokens. The bytes of the weights are exact (a test holds
 the same formula against written files); what a forward pass takes is counted layer by layer from the code it runs.
@@ -10,9 +10,9 @@ import json
 from pathlib import Path
 
 from c2llm_lite.bundle import Backbone
-from c2llm_lite.convert.bitsandbytes import matrices, stored_bytes
+from c2llm_lite.convert.targets.bitsandbytes import matrices, stored_bytes
 
-RESULT = Path(__file__).parent / "results" / "nf4_7b_memory.json"
+RESULT = Path(__file__).parents[1] / "results" / "nf4_7b_memory.json"
 C2LLM_7B = Backbone(
     hidden=3584,
     intermediate=18944,

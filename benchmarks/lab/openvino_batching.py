@@ -4,7 +4,7 @@
     packed   texts end to end under a dense block-diagonal mask, 512 tokens: as dear as one text of that length
     flat     texts end to end, each attending to its own blocks alone (the paged-attention transformation)
 
-    python -m c2llm_lite.benchmarks.openvino_batching BUNDLE
+    python -m c2llm_lite.benchmarks.lab.openvino_batching BUNDLE
 
 Lengths are those of the standard library's functions. Interleaved rounds; medians.
 """
@@ -26,11 +26,11 @@ from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, open_engine, setting
 from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 
-from .hardware import Stolen, stamp
+from ..bench.hardware import Stolen, stamp
 from .interleaved import seconds_in_turns
-from .pairs import stdlib_pairs
+from ..bench.pairs import stdlib_pairs
 
-RESULTS = Path(__file__).with_name("results") / "openvino_batching.json"
+RESULTS = Path(__file__).parents[1] / "results" / "openvino_batching.json"
 TEXTS = 48
 LONGEST = 1024
 CHARACTERS_PER_TOKEN = 3.3  # of Python code under Qwen2's tokenizer, about

@@ -1,6 +1,6 @@
 """An installed package's documented functions as a task, in a folder of BEIR's form, for `bench --data`.
 
-    python -m c2llm_lite.benchmarks.package_task sympy build/sympy --pairs 300
+    python -m c2llm_lite.benchmarks.lab.package_task sympy build/sympy --pairs 300
 
 A package whose kind of code no calibration saw (SCORED_ON's: sympy, scipy) tells recovery from mere fitting; a user's
 own package tells what a bundle costs there.
@@ -14,11 +14,11 @@ from typing import Annotated
 
 import typer
 
-from c2llm_lite.convert.documented_code import Pair, unique
+from c2llm_lite.convert.calibrate.documented_code import Pair, unique
 from c2llm_lite.errors import OutputError
 
-from .beir import CORPUS, QRELS, QUERIES, SPLIT
-from .pairs import package_pairs
+from ..bench.beir import CORPUS, QRELS, QUERIES, SPLIT
+from ..bench.pairs import package_pairs
 
 PAIRS = 300
 

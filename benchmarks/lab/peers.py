@@ -27,14 +27,14 @@ from c2llm_lite import machine
 from c2llm_lite.bundle import staged
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.documented_code import Pair, pairs_in
+from c2llm_lite.convert.calibrate.documented_code import Pair, pairs_in
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar
 from c2llm_lite.text import prompts
 
-from . import plots
-from .hardware import Stolen, stamp
+from ..bench import plots
+from ..bench.hardware import Stolen, stamp
 from .peer_models import Llama, Peer, export_for_optimum, optimum, transformers, write_for_transformers
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
@@ -58,7 +58,7 @@ LEAST = (
     ("Llama.embed Q8_0", "gguf:iq4_nl", 2.2, None),
 )
 BUILD = Path("build/bench/peers")
-RESULTS = Path(__file__).with_name("results") / "peers.json"
+RESULTS = Path(__file__).parents[1] / "results" / "peers.json"
 Way = Callable[[Sequence[str], str], Array]  # texts and the name of their prompt -> vectors
 
 

@@ -1,6 +1,6 @@
 """Checkpoints of C2LLM's shapes with random weights: they tell speed and memory, never accuracy.
 
-python -m c2llm_lite.benchmarks.random_checkpoint FOLDER 0.5B|7B
+python -m c2llm_lite.benchmarks.lab.random_checkpoint FOLDER 0.5B|7B
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import Whitespace
 
 from c2llm_lite import pma
 from c2llm_lite.bundle import Backbone
-from c2llm_lite.convert.safetensors_writer import Tensor, write_safetensors
+from c2llm_lite.convert.checkpoint.safetensors_writer import Tensor, write_safetensors
 
 from .nf4_memory import C2LLM_7B
 

@@ -1,6 +1,6 @@
 """What Ray Data costs: two actors of one core each beside one embed() of two threads, and five workers killed.
 
-    python -m c2llm_lite.benchmarks.ray_scaling BUNDLE [TEXTS]
+    python -m c2llm_lite.benchmarks.lab.ray_scaling BUNDLE [TEXTS]
 
 Functions of the standard library, on a cluster of two nodes of one CPU each on this machine. Interleaved rounds;
 medians. A rate is counted from the first batch's arrival on, and without its rows: a job's start (workers begun, the
@@ -27,16 +27,17 @@ import pyarrow.parquet as pq
 import ray
 
 import c2llm_lite
-from c2llm_lite.embed_parts.plan import plan
-from c2llm_lite.embed_parts.run import run
-from c2llm_lite.integrations.ray import actor_pool, embed_dataset
+from c2llm_lite.bulk.ray.plan import plan
+from c2llm_lite.bulk.ray.run import run
+from c2llm_lite.bulk.ray.dataset import embed_column
+from c2llm_lite.bulk.ray.nodes import actor_pool
 from c2llm_lite.pma import Array
 
-from .hardware import Stolen, stamp
-from .pairs import stdlib_pairs
+from ..bench.hardware import Stolen, stamp
+from ..bench.pairs import stdlib_pairs
 from .ray_cluster import cluster, kill_worker
 
-RESULTS = Path(__file__).with_name("results") / "ray_scaling.json"
+RESULTS = Path(__file__).parents[1] / "results" / "ray_scaling.json"
 TEXTS = 200
 BATCHES = 16  # of a dataset; what two actors leave each other waiting for at the end is less than one
 ROUNDS = 3
@@ -72,7 +73,7 @@ def main(bundle: str, count: int) -> None:
             ds = ray.data.from_items(
                 [{"id": i, "text": text} for i, text in enumerate(texts)], override_num_blocks=BATCHES
             )
-            jobs["embed_dataset"].append(_job(embed_dataset(ds, bundle, actors=ACTORS, batch_rows=batch)))
+            jobs["embed_dataset"].append(_job(embed_column(ds, bundle, actors=ACTORS, batch_rows=batch)))
             nothing = ds.map_batches(
                 Nothing,
                 fn_constructor_args=(model.dim,),

@@ -1,6 +1,6 @@
 """A checkpoint that computes the same embeddings with its residual stream rotated: what rotation wins at 4 bits.
 
-    python -m c2llm_lite.benchmarks.rotated_checkpoint CHECKPOINT FOLDER
+    python -m c2llm_lite.benchmarks.lab.rotated_checkpoint CHECKPOINT FOLDER
 
 RMSNorm's gains go into the matrices that read the normed stream, and what is left of it has no axes of its own; so an
 orthogonal Q can turn the stream, embeddings and all (QuaRot, arXiv 2404.00456, section 4, stage 1a; there Q is a
@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 
 from c2llm_lite.convert.checkpoint import PMA, Checkpoint, open_checkpoint
-from c2llm_lite.convert.safetensors_writer import Tensor, write_safetensors
-from c2llm_lite.convert.smoothing import SHARED_INPUTS
+from c2llm_lite.convert.checkpoint.safetensors_writer import Tensor, write_safetensors
+from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.pma import Array
 
 # By the gains of the norm whose stream they read.

@@ -1,6 +1,6 @@
 """Ways to round to 4 bits that calibration did not take, each alone, on the stand-in's development pairs.
 
-    python -m c2llm_lite.benchmarks.roundings CHECKPOINT
+    python -m c2llm_lite.benchmarks.lab.roundings CHECKPOINT
 
 In one type of gguf, with the head as it was and recovered: nearest levels; ggml's own search weighed by an importance
 matrix (the mean squared inputs of each column); GPTQ of each matrix on full-precision inputs, no matrix moved; nearest
@@ -23,25 +23,26 @@ import typer
 from numpy.typing import NDArray
 
 from c2llm_lite.bundle import Bundle, seal
-from c2llm_lite.convert import calibration_ids, calibration_texts, convert, reference
-from c2llm_lite.convert.calibration import Calibration
+from c2llm_lite.convert import calibration_ids, convert, reference
+from c2llm_lite.convert.calibrate import texts as calibration_texts
+from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.gguf import Quantiser
-from c2llm_lite.convert.gptq import round_matrix
-from c2llm_lite.convert.grids import GRIDS, encode
-from c2llm_lite.convert.recovery import recover
-from c2llm_lite.convert.smoothing import SHARED_INPUTS
-from c2llm_lite.engines.gguf_names import LAYER_NAMES
+from c2llm_lite.convert.targets.gguf import Quantiser
+from c2llm_lite.convert.calibrate.gptq import round_matrix
+from c2llm_lite.convert.calibrate.grids import GRIDS, encode
+from c2llm_lite.convert.calibrate.recovery import recover
+from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
+from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.engines.llama_cpp import BACKBONE
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.progress import bar
 
 from .calibration import PAIRS, both_heads, development_ids, kept_map
-from .hardware import stamp
-from .pairs import DEVELOPMENT, list_sha256
+from ..bench.hardware import stamp
+from ..bench.pairs import DEVELOPMENT, list_sha256
 from .rotated_checkpoint import write_rotated
 
-RESULTS = Path(__file__).with_name("results") / "roundings.json"
+RESULTS = Path(__file__).parents[1] / "results" / "roundings.json"
 KIND = "iq4_nl"
 TARGET = f"gguf:{KIND}"
 # Each matrix, and under whose name reference.states shows its inputs.

@@ -1,6 +1,6 @@
 """How much of embed()'s rate an index keeps: reading, cutting, hashing and writing cost the rest.
 
-    python -m c2llm_lite.benchmarks.search_rate BUNDLE
+    python -m c2llm_lite.benchmarks.lab.search_rate BUNDLE
 
 Samples of the standard library's files, indexed anew, and the same texts given to embed() in one call: index, embed,
 embed, index, so that a machine that grows slower or faster favours neither. The median sample stands.
@@ -22,13 +22,13 @@ from c2llm_lite.embedder import Embedder
 from c2llm_lite.search import Index
 from c2llm_lite.search.store import DATABASE
 
-from .hardware import Stolen, stamp
+from ..bench.hardware import Stolen, stamp
 from .search_stdlib import copied
 
 LEAST_RATE = 0.9
 SAMPLES, EVERY = 3, 90  # of every ninetieth file: a few of update.py's batches each
 BUILD = Path("build/bench/search_rate")
-RESULTS = Path(__file__).with_name("results") / "search_rate.json"
+RESULTS = Path(__file__).parents[1] / "results" / "search_rate.json"
 
 
 def main(bundle: str) -> None:

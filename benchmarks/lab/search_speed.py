@@ -1,6 +1,6 @@
 """How long a search among very many vectors takes, and how many of the exact nearest it finds.
 
-    python -m c2llm_lite.benchmarks.search_speed [VECTORS]
+    python -m c2llm_lite.benchmarks.lab.search_speed [VECTORS]
 
 200,000 unit vectors of 896, the query's vector given, warm. Two kinds: without any structure, where the first choice
 by signs is hardest; and as a code base gives them, in clusters of all sizes around a common mean, the query near one
@@ -23,14 +23,14 @@ from c2llm_lite.pma import Array
 from c2llm_lite.search.nearest import Nearest
 from c2llm_lite.vectors import normalise
 
-from .hardware import Stolen, stamp
+from ..bench.hardware import Stolen, stamp
 
 WIDTH = 896
 QUERIES = 200
 FOUND = 10
 CLUSTER = 40  # vectors, on average
 LIMITS = {"p95_ms": 50.0, "recall_at_10": 0.99}
-RESULTS = Path(__file__).with_name("results") / "search_speed.json"
+RESULTS = Path(__file__).parents[1] / "results" / "search_speed.json"
 
 
 def main(count: int) -> None:

@@ -1,6 +1,6 @@
 """The running Python's standard library, indexed and asked twenty questions.
 
-    python -m c2llm_lite.benchmarks.search_stdlib BUNDLE
+    python -m c2llm_lite.benchmarks.lab.search_stdlib BUNDLE
 
 Told: the time to index it, and which of the twenty find their file among the first ten. Test folders and installed
 packages are left out. The index is made anew each time. The rate beside embed()'s is search_rate.py's.
@@ -19,13 +19,13 @@ from typing import Any
 import c2llm_lite
 from c2llm_lite.search import Index, update
 
-from .hardware import Stolen, engine, stamp
+from ..bench.hardware import Stolen, engine, stamp
 
 LEFT_OUT = ("test", "tests", "idle_test", "site-packages", "dist-packages", "__pycache__", "lib-dynload", "config-*")
 FOUND = 10
 LEAST_FOUND = 14
 BUILD = Path("build/bench/search_stdlib")
-RESULTS = Path(__file__).with_name("results") / "search_stdlib.json"
+RESULTS = Path(__file__).parents[1] / "results" / "search_stdlib.json"
 
 # What a person would ask, and the file that answers; two where the answer moved between versions or stands in both.
 QUESTIONS: dict[str, tuple[str, ...]] = {

@@ -1,6 +1,6 @@
 """The server under load: 32 clients on loopback with mixed texts, beside embed() on the very same texts.
 
-    python -m c2llm_lite.benchmarks.serve_load BUNDLE [SECONDS]
+    python -m c2llm_lite.benchmarks.lab.serve_load BUNDLE [SECONDS]
 
 Each client asks again as soon as it is answered: three times in four one query, else 1 to 8 documents, all of them
 different. Rounds of the server and of embed() alternate, so that what else the machine does meets both alike, and the
@@ -34,10 +34,10 @@ import numpy as np
 import c2llm_lite
 from c2llm_lite.embedder import Embedder
 
-from .hardware import Stolen, memory, stamp
-from .pairs import stdlib_pairs
+from ..bench.hardware import Stolen, memory, stamp
+from ..bench.pairs import stdlib_pairs
 
-RESULTS = Path(__file__).with_name("results") / "serve_load.json"
+RESULTS = Path(__file__).parents[1] / "results" / "serve_load.json"
 SECONDS = 60.0
 CLIENTS = 32
 ROUNDS, ROUND_SECONDS = 5, 20.0

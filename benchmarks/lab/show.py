@@ -12,7 +12,7 @@ from rich.table import Table
 
 import c2llm_lite
 
-from .pairs import stdlib_pairs
+from ..bench.pairs import stdlib_pairs
 
 QUESTIONS = (
     "how many days does a month have in a given year",

@@ -6,9 +6,9 @@ import json
 from pathlib import Path
 from typing import Any
 
-from .verdict import DOCUMENT, rate
+from ..bench.verdict import DOCUMENT, rate
 
-RESULTS = Path(__file__).with_name("results")
+RESULTS = Path(__file__).parents[1] / "results"
 README = Path("README.md")
 TASK = "stdlib"
 HEADER = (

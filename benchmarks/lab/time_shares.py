@@ -1,6 +1,6 @@
 """Where embed()'s time goes: tokenising, the forward pass, the head; and how near int8 products come to their best.
 
-    python -m c2llm_lite.benchmarks.time_shares BUNDLE...
+    python -m c2llm_lite.benchmarks.lab.time_shares BUNDLE...
 
 Tokenising and the head are timed alone, on the same texts and on states of the same shape, and told as shares of the
 whole: together they are the most that running them beside the forward pass could save. Products (OpenVINO): each of the
@@ -28,9 +28,9 @@ from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines import openvino as engine
 from c2llm_lite.pma import pool_parts
 
-from .hardware import Stolen, stamp
+from ..bench.hardware import Stolen, stamp
 from .interleaved import seconds_in_turns
-from .pairs import stdlib_pairs
+from ..bench.pairs import stdlib_pairs
 
 TEXTS = 24  # documents, and queries
 LENGTHS = (32, 128, 512, 2048)  # of random token ids, as many texts as fill LONGEST tokens
@@ -38,7 +38,7 @@ LONGEST = 2048
 ROUNDS = 5
 REPEATS = 10  # of one product, one after another: its weights then stay in the cache
 PASS = 128  # tokens of each of the texts that fill one pass
-RESULTS = Path(__file__).with_name("results") / "time_shares.json"
+RESULTS = Path(__file__).parents[1] / "results" / "time_shares.json"
 
 
 def main(folders: list[str]) -> None:

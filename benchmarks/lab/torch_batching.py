@@ -3,7 +3,7 @@
     flat     texts end to end, attention called text by text: no padding (what engines/torch.py does)
     padded   batches of texts near in length, each filled up to its longest, under transformers' own mask
 
-    python -m c2llm_lite.benchmarks.torch_batching BUNDLE
+    python -m c2llm_lite.benchmarks.lab.torch_batching BUNDLE
 
 Texts are functions of the standard library. Interleaved rounds; medians.
 """
@@ -22,14 +22,14 @@ import torch
 from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
 from c2llm_lite.engines.torch import TorchEngine, open_engine
-from c2llm_lite.engines.torch_backbone import ATTENTION
+from c2llm_lite.engines.torch.backbone import ATTENTION
 from c2llm_lite.packing import packs
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
 
-from .hardware import Stolen, stamp
-from .pairs import stdlib_pairs
+from ..bench.hardware import Stolen, stamp
+from ..bench.pairs import stdlib_pairs
 
-RESULTS = Path(__file__).with_name("results") / "torch_batching.json"
+RESULTS = Path(__file__).parents[1] / "results" / "torch_batching.json"
 TEXTS = 24
 BATCH_TOKENS = (256, 512, 1024, 2048, 4096)
 ROUNDS = 2

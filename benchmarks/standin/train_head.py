@@ -1,4 +1,4 @@
-"""Train the stand-in checkpoint's pooling head: `python -m c2llm_lite.benchmarks.train_head`.
+"""Train the stand-in checkpoint's pooling head: `python -m c2llm_lite.benchmarks.standin.train_head`.
 
 Takes the source of the packages named in training_packages.txt (brought by pip to build/head, pinned and without
 dependencies), computes the stand-in backbone's states of their functions once, trains, scores, and writes
@@ -22,23 +22,23 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from c2llm_lite.convert.demo import HEAD, write_demo
-from c2llm_lite.convert.documented_code import Pair
+from c2llm_lite.convert.standin.demo import HEAD, write_demo
+from c2llm_lite.convert.calibrate.documented_code import Pair
 from c2llm_lite.pma import Array, Head, Variant, pool
 from c2llm_lite.progress import bar
 from c2llm_lite.text import Tokeniser, prompts
 from c2llm_lite.vectors import normalise
 
 from . import head_training
-from .hardware import stamp
+from ..bench.hardware import stamp
 from .head_training import Texts, train
-from .pairs import DEVELOPMENT, HELDOUT, development_pairs, list_sha256, stdlib_pairs, training_pairs
-from .retrieval import per_query, ranked
+from ..bench.pairs import DEVELOPMENT, HELDOUT, development_pairs, list_sha256, stdlib_pairs, training_pairs
+from ..bench.retrieval import per_query, ranked
 from .states import Half, write_states
 
 BUILD = Path("build/head")
 PACKAGES = Path(__file__).with_name("training_packages.txt")
-RESULTS = Path(__file__).with_name("results") / "demo_head.json"
+RESULTS = Path(__file__).parents[1] / "results" / "demo_head.json"
 PAIRS = 11_000
 PAIRS_A_PACKAGE = 300  # so that no package's style rules
 PAIRS_A_PART = 1000
@@ -75,7 +75,7 @@ def main() -> None:
     }
     _save(tensors, HEAD)
     result = {
-        "command": "python -m c2llm_lite.benchmarks.train_head",
+        "command": "python -m c2llm_lite.benchmarks.standin.train_head",
         "scores": scores,
         "lists": {path.name: list_sha256(path) for path in (HELDOUT, DEVELOPMENT)},
         "training": {

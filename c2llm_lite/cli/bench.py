@@ -33,7 +33,7 @@ def bench(
 
     Example: c2llm-lite bench codefuse-ai/C2LLM-0.5B --targets gguf:q8_0,openvino:int8 -o report
     """
-    from ..benchmarks.bench import bench as run
+    from ..benchmarks.bench.run import bench as run
 
     wanted = [target.strip() for target in targets.split(",") if target.strip()]
     if not wanted and not own:

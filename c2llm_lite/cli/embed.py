@@ -43,7 +43,7 @@ def embed(
 
     Example: c2llm-lite embed c2llm-q8 functions.jsonl --field code --prompt-name document -o functions.npy
     """
-    from ..embed_file import check_output, embed_file
+    from ..bulk.file import check_output, embed_file
     from ..embedder import load
 
     if output is None:

@@ -119,7 +119,7 @@ def _verify_against(
         if vectors is not None and chosen is not None:
             reference = verifying.read_reference(vectors, chosen)
         else:
-            from ..convert.against import default_texts, reference_vectors
+            from ..convert.proof.against import default_texts, reference_vectors
 
             chosen = chosen or default_texts()
             with err.status(f"computing {len(chosen)} texts in full precision"):

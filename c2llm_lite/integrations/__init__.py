@@ -4,8 +4,7 @@
     llamaindex.py              LlamaIndex's BaseEmbedding
     sentence_transformers.py   encode(), encode_query() and encode_document() as sentence-transformers has them
     mteb.py                    MTEB's encoder
-    ray.py                     embed_dataset() over a Dataset of Ray Data's, with actors that load the bundle
+    ray.py                     embed_column() over a Dataset of Ray Data's, with actors that load the bundle
 
-The name of a file is the framework's; each imports its framework, and nothing else of this package imports it but
-embed_parts/run.py, which is Ray's too.
+The name of a file is the framework's. Each imports its framework; ray.py gets what it offers from bulk/ray/.
 """

@@ -7,7 +7,7 @@ AND and a count of bits. (Signs against a query of signs alone would need five t
 For vectors without structure, the hardest there are, the estimate and the true product are correlated by
 sqrt(2/π) = 0.80, less a little for the query's own rounding. The 10 nearest of 200,000 stand about 4.1 standard
 deviations out, so that by the normal distribution 0.99 of them lie in the first 5% by the estimate; 1 in FRACTION is
-taken. benchmarks/search_speed.py measures it, on vectors with and without structure.
+taken. benchmarks/lab/search_speed.py measures it, on vectors with and without structure.
 """
 
 from __future__ import annotations

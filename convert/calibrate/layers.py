@@ -19,11 +19,11 @@ import numpy as np
 
 from c2llm_lite.pma import Array
 
-from .checkpoint import Checkpoint
+from ..checkpoint import Checkpoint
 from .gptq import damped
-from .reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
-from .safetensors_file import widen
-from .unfinished import Parts, Unfinished
+from ..reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
+from ..checkpoint.safetensors_file import widen
+from .resume import Parts, Unfinished
 
 # (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded,
 # and what the bundle holds of them.

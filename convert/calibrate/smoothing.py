@@ -22,10 +22,10 @@ import numpy as np
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.pma import Array
 
-from . import reference
-from .checkpoint import Checkpoint
-from .full import bf16_bits
-from .safetensors_file import Dtype, Stored, widen
+from .. import reference
+from ..checkpoint import Checkpoint
+from ..targets.full import bf16_bits
+from ..checkpoint.safetensors_file import Dtype, Stored, widen
 
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TOKENS = 2048  # that decide: evenly many of all texts' share

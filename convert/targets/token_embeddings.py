@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .checkpoint import Checkpoint
+from ..checkpoint import Checkpoint
 
 NAME = "embed_tokens.weight"
 SLICE_ROWS = 4096

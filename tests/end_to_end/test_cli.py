@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.convert.against import default_texts
+from c2llm_lite.convert.proof.against import default_texts
 
 
 def run(*arguments, **options):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import c2llm_lite
-from c2llm_lite.benchmarks.pairs import stdlib_pairs
-from c2llm_lite.benchmarks.retrieval import per_query, ranked
+from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
+from c2llm_lite.benchmarks.bench.retrieval import per_query, ranked
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts

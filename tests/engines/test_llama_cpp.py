@@ -17,8 +17,9 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import load, pma
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.engines import llama_cpp, llama_cpp_buffers
-from c2llm_lite.engines.gguf_names import tensor_names
+from c2llm_lite.engines import llama_cpp
+from c2llm_lite.engines.llama_cpp import buffers as llama_cpp_buffers
+from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import BundleError, DeviceError, OutOfMemoryError
 
 SHAPES = {

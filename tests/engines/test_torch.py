@@ -22,7 +22,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import pma
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import torch as torch_engine
-from c2llm_lite.engines import torch_backbone
+from c2llm_lite.engines.torch import backbone as torch_backbone
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
 
 SHAPES = {

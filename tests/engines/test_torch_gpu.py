@@ -11,7 +11,7 @@ import torch
 
 import c2llm_lite
 from c2llm_lite.convert import convert
-from c2llm_lite.convert.bitsandbytes import stored_bytes
+from c2llm_lite.convert.targets.bitsandbytes import stored_bytes
 
 pytestmark = [
     pytest.mark.gpu,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 import c2llm_lite
-from c2llm_lite.benchmarks.pairs import stdlib_pairs
+from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
 from c2llm_lite.convert import convert
 
 PAIRS, LONGEST = 12, 250  # functions, and characters of one
@@ -35,7 +35,7 @@ def pairs():
 @pytest.fixture(scope="session")
 def cluster(cache):
     """A Ray cluster's address: three nodes of one CPU each. This process is connected to it."""
-    from c2llm_lite.benchmarks.ray_cluster import cluster
+    from c2llm_lite.benchmarks.lab.ray_cluster import cluster
 
     with cluster(nodes=3) as address:
         yield address

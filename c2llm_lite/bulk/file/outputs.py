@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import MissingDependencyError, OutputError
+from ...errors import MissingDependencyError, OutputError
 from .parts import Parts
 
 # Writes parts to a file; the last argument is an array (0, d) of the vectors' width and dtype.

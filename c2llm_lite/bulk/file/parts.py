@@ -22,8 +22,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import file_sha256, sync
-from ..errors import OutputError
+from ...bundle import file_sha256, sync
+from ...errors import OutputError
 from .texts import Id
 
 log = logging.getLogger(__name__)

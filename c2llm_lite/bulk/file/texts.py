@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from ..errors import TextError
+from ...errors import TextError
 
 ID_FIELD = "id"
 MAX_LINE = 1 << 26  # bytes; a longer line is no text, but a file without line ends

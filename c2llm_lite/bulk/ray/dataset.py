@@ -1,76 +1,27 @@
-"""A bundle on Ray Data: embed_dataset() over a Dataset, one Embedder an actor, on every machine of a cluster.
+"""A dataset of Ray's with a column of embeddings more: embed_column(), one Embedder an actor, on every node.
 
 Ray schedules, retries and moves blocks; nothing here does. A batch is cut by rows, as Ray cuts, and is large enough
 that embed() fills its packs by tokens inside it: of a batch of 2,048 functions (some 250,000 tokens, 500 packs of 512)
-only the last pack is part full. What is tokenised at a time is bounded by characters (embed_parts/rows.py), so that
-long texts do not fill the memory.
+only the last pack is part full. What is tokenised at a time is bounded by characters (bulk/rows.py), so that long texts
+do not fill the memory.
 """
 
 from __future__ import annotations
 
-import functools
-import platform
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from .. import bundle as bundles
-from ..cache import cache_folder
-from ..embed_parts.rows import checked_prompt, embed_rows, values
-from ..embedder import Embedder, load
-from ..errors import BundleError, InputError, MissingDependencyError, OutputError
-from ..vectors import Precision
-
-try:
-    import pyarrow as pa
-    import ray
-    from ray.data import ActorPoolStrategy, Dataset
-except ImportError as error:
-    raise MissingDependencyError("ray", "ray", "c2llm_lite.integrations.ray") from error
+from ... import bundle as bundles
+from ...errors import InputError
+from ...vectors import Precision
+from ..rows import checked_prompt, embed_rows, values
+from .nodes import OnNode, Shipped, actor_pool, pa, ray, vectors_array, worker_memory
 
 BATCH_ROWS = 2048
-WORKER_MEMORY = 200 << 20  # bytes of a worker's own, beside the bundle's: Ray's account of one was 124 MiB
 
 
-class Shipped:
-    """A bundle whose files lie in Ray's object store: a node fetches them once, into its user's cache folder.
-
-    Made by ship(). bundle: the one that was shipped; its folder is where it lay.
-    """
-
-    def __init__(self, bundle: bundles.Bundle) -> None:
-        self.bundle = bundle
-        names = [bundles.MANIFEST, bundles.MANIFEST_HASH, *bundle.manifest.files]
-        self._files = {name: ray.put(np.fromfile(bundle.path(name), np.uint8)) for name in names}
-
-    def fetch(self) -> Path:
-        """The bundle's folder on this node, every file's hash checked when it was written."""
-        folder = cache_folder() / "bundles" / self.bundle.sha256[:16]
-        if folder.exists():
-            return folder
-        try:
-            with bundles.staged(folder) as staging:
-                for name, content in self._files.items():
-                    (staging / name).write_bytes(ray.get(content).data)
-                bundles.open_bundle(staging, check=True)
-        except OutputError:
-            if not folder.exists():  # else another actor of this node was first
-                raise
-        return folder
-
-
-def ship(bundle: str | Path) -> Shipped:
-    """Put a bundle into the object store of the cluster that ray.init() reached, for nodes that share no file system.
-
-    Give the result to embed_dataset() in the bundle's place, and keep it until the dataset was consumed. Raises
-    BundleError where the bundle cannot be read here.
-    """
-    return Shipped(bundles.open_bundle(bundle))
-
-
-def embed_dataset(
-    ds: Dataset,
+def embed_column(
+    ds: ray.data.Dataset,
     bundle: str | Path | Shipped,
     *,
     column: str = "text",
@@ -83,7 +34,7 @@ def embed_dataset(
     cpus_per_actor: int = 1,
     batch_rows: int = BATCH_ROWS,
     **remote: Any,
-) -> Dataset:
+) -> ray.data.Dataset:
     """`ds` with two columns more; lazy, as Ray's own transformations are.
 
     output: the vector, a fixed-size list of d float32 (or int8, or ceil(d / 8) uint8: see Embedder.embed), unit length;
@@ -129,58 +80,6 @@ def embed_dataset(
         num_cpus=cpus_per_actor,
         **{"memory": worker_memory(opened)} | remote,
     )
-
-
-class OnNode:
-    """How an actor comes by its Embedder: from the bundle of this sha256 alone, with so many threads."""
-
-    def __init__(self, bundle: str | Path | Shipped, sha256: str, threads: int) -> None:
-        # A worker's folder is not the driver's.
-        self._bundle = bundle if isinstance(bundle, Shipped) else Path(bundle).absolute()
-        self._sha256 = sha256
-        self._threads = threads
-
-    @functools.cached_property
-    def model(self) -> Embedder:
-        """Loaded when first asked for: of an error in an actor's constructor Ray prints the whole trace, five times.
-
-        Raises BundleError, naming the node, where it cannot read the bundle, or has another by this name.
-        """
-        try:
-            folder = self._bundle.fetch() if isinstance(self._bundle, Shipped) else self._bundle
-            model = load(folder, threads=self._threads)
-        except (BundleError, OSError) as error:
-            raise BundleError(
-                f"node {platform.node()} cannot read the bundle: {error}. Put it where every node can read it by this "
-                "name, or send it with ship() (on the command line: --ship)"
-            ) from None
-        if model.bundle.sha256 != self._sha256:
-            raise BundleError(
-                f"node {platform.node()}: {folder} is another bundle ({model.bundle.sha256[:12]}) than the one asked "
-                f"for ({self._sha256[:12]}): copy that one to every node, or send it with ship()"
-            )
-        return model
-
-
-def worker_memory(bundle: bundles.Bundle) -> int:
-    """Bytes that an actor takes."""
-    return bundle.manifest.memory + WORKER_MEMORY
-
-
-def actor_pool(actors: int | tuple[int, int], *, in_flight: int) -> ActorPoolStrategy:
-    """in_flight: tasks that an actor holds, the one it works on among them."""
-    fewest, most = (actors, actors) if isinstance(actors, int) else actors
-    return ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=in_flight)
-
-
-def vectors_array(vectors: Any, kept: list[int], rows: int) -> pa.FixedSizeListArray:
-    """(kept, d) as an Arrow array of `rows` lists of d, null where a row was left out."""
-    width = vectors.shape[1]
-    whole = np.zeros((rows, width), vectors.dtype)
-    whole[kept] = vectors
-    missing = np.ones(rows, bool)
-    missing[kept] = False
-    return pa.FixedSizeListArray.from_arrays(pa.array(whole.ravel()), width, mask=pa.array(missing))
 
 
 class _Batches:

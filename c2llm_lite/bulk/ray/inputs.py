@@ -15,10 +15,10 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
-from ..bundle import file_sha256
-from ..errors import InputError, TextError
+from ...bundle import file_sha256
+from ...errors import InputError, TextError
 from . import tables
-from .rows import values
+from ..rows import values
 
 JSONL = (".jsonl", ".ndjson")
 SUFFIXES = (*tables.PARQUET, *JSONL, *tables.ARROW)

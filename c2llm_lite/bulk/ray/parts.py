@@ -19,8 +19,8 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ..bundle import sync
-from ..errors import OutputError
+from ...bundle import sync
+from ...errors import OutputError
 from .inputs import Id, Span
 
 KEY = b"c2llm-lite"  # in the schema's metadata; its value is JSON

@@ -19,15 +19,15 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import TOKEN_EMBEDDINGS, Bundle
-from ..errors import BundleError, DeviceError, OutOfMemoryError
-from ..pma import Array, PooledSum, pool_parts
-from ..token_embeddings import TokenEmbeddings
-from . import TokenIds
-from .gguf_names import tensor_names
-from .llama_cpp_buffers import REPACKED_TYPES, avoid_amx
-from .llama_cpp_library import library
-from .prefix import Prefix
+from ...bundle import TOKEN_EMBEDDINGS, Bundle
+from ...errors import BundleError, DeviceError, OutOfMemoryError
+from ...pma import Array, PooledSum, pool_parts
+from ...token_embeddings import TokenEmbeddings
+from .. import TokenIds
+from .tensor_names import tensor_names
+from .buffers import REPACKED_TYPES, avoid_amx
+from .library import library
+from ..prefix import Prefix
 
 BACKBONE = "backbone.gguf"
 ARCHITECTURE = "qwen2"  # llama.cpp's name for it

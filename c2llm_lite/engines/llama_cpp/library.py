@@ -13,8 +13,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from .. import cpu
-from ..errors import DeviceError, MissingDependencyError
+from ... import cpu
+from ...errors import DeviceError, MissingDependencyError
 
 FLOOR = "lib/cpu_floor.json"  # in the package: a list of instructions, named as in /proc/cpuinfo
 

@@ -17,12 +17,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..bundle import TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
-from ..errors import BundleError, DeviceError, MissingDependencyError
-from ..pma import Array, PooledSum, pool_parts
-from ..token_embeddings import TokenEmbeddings
-from . import TokenIds, openvino_cache
-from .prefix import Prefix
+from ...bundle import TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
+from ...errors import BundleError, DeviceError, MissingDependencyError
+from ...pma import Array, PooledSum, pool_parts
+from ...token_embeddings import TokenEmbeddings
+from .. import TokenIds
+from . import graph_cache as openvino_cache
+from ..prefix import Prefix
 
 GRAPH = "openvino_model.xml"
 PASS_TOKENS = 512  # of one forward pass

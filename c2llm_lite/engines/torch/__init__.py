@@ -15,19 +15,19 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import bundle as bundles
-from ..bundle import Bundle
-from ..errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
-from ..packing import packs
-from ..pma import Array
-from ..token_embeddings import TokenEmbeddings
-from . import TokenIds
+from ... import bundle as bundles
+from ...bundle import Bundle
+from ...errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
+from ...packing import packs
+from ...pma import Array
+from ...token_embeddings import TokenEmbeddings
+from .. import TokenIds
 
 try:
     import torch
     import transformers
 
-    from .torch_backbone import DTYPES, load_backbone
+    from .backbone import DTYPES, load_backbone
 except ModuleNotFoundError as error:
     if error.name not in ("torch", "transformers"):
         raise

@@ -15,8 +15,8 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2RotaryEmbedding
 
-from ..bundle import Backbone, Bundle
-from ..errors import BundleError, MissingDependencyError
+from ...bundle import Backbone, Bundle
+from ...errors import BundleError, MissingDependencyError
 
 FILE = "model.safetensors"
 ATTENTION = "c2llm_lite_text_by_text"

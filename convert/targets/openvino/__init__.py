@@ -27,16 +27,16 @@ from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, WEIGHT_GROUP
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from .calibration import Calibration, round_in_order
-from .gptq import round_matrix
-from .grids import GRIDS, Grid
-from .safetensors_file import Dtype, Stored, widen
-from .unfinished import Parts
+from ...calibrate.layers import Calibration, round_in_order
+from ...calibrate.gptq import round_matrix
+from ...calibrate.grids import GRIDS, Grid
+from ...checkpoint.safetensors_file import Dtype, Stored, widen
+from ...calibrate.resume import Parts
 
 if TYPE_CHECKING:
     from c2llm_lite.bundle import Backbone
 
-    from .checkpoint import Checkpoint
+    from ...checkpoint import Checkpoint
 
 KINDS = ("int8", "int8-static", "int4", "fp32")
 # At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
@@ -189,7 +189,7 @@ def _model(checkpoint: Checkpoint) -> Any:
     import torch
     from transformers import Qwen2Model
 
-    from c2llm_lite.engines.torch_backbone import qwen2_config
+    from c2llm_lite.engines.torch.backbone import qwen2_config
 
     backbone = checkpoint.backbone
     names = _names(checkpoint)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from c2llm_lite.benchmarks import data
+from c2llm_lite.benchmarks.bench import data
 
 DOCUMENTS = [
     {"_id": "a", "title": "add", "text": "def add(x, y): return x + y"},

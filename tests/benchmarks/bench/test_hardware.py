@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from c2llm_lite.benchmarks import hardware
+from c2llm_lite.benchmarks.bench import hardware
 
 
 def test_the_stamp_names_cpu_cores_and_versions() -> None:

@@ -6,7 +6,7 @@ import mteb
 import pytest
 from datasets import Dataset
 
-from c2llm_lite.benchmarks import data, mteb_task
+from c2llm_lite.benchmarks.bench import data, mteb_task
 
 DATASET = {
     "default": {

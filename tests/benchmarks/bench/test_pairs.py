@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from c2llm_lite.benchmarks import pairs as pair_lists
-from c2llm_lite.benchmarks.pairs import DEVELOPMENT, HELDOUT, stdlib_pairs, training_pairs
-from c2llm_lite.convert.documented_code import pairs_of
+from c2llm_lite.benchmarks.bench import pairs as pair_lists
+from c2llm_lite.benchmarks.bench.pairs import DEVELOPMENT, HELDOUT, stdlib_pairs, training_pairs
+from c2llm_lite.convert.calibrate.documented_code import pairs_of
 
 
 def rows(path: Path) -> list[dict[str, str]]:

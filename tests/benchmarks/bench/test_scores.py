@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from c2llm_lite.benchmarks.fidelity import fidelity, rank_correlation, top_kept
-from c2llm_lite.benchmarks.forms import prices
-from c2llm_lite.benchmarks.retrieval import paired_difference, per_query, ranked
+from c2llm_lite.benchmarks.bench.fidelity import fidelity, rank_correlation, top_kept
+from c2llm_lite.benchmarks.bench.forms import prices
+from c2llm_lite.benchmarks.bench.retrieval import paired_difference, per_query, ranked
 from c2llm_lite.vectors import normalise
 
 

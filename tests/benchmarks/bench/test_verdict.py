@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from c2llm_lite.benchmarks.verdict import recommendation
+from c2llm_lite.benchmarks.bench.verdict import recommendation
 
 
 def row(target: str, score: float, cosine: float | None) -> dict[str, Any]:

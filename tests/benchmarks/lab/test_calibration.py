@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from c2llm_lite.benchmarks import roundings
-from c2llm_lite.benchmarks.calibration import measured
-from c2llm_lite.benchmarks.rotated_checkpoint import write_rotated
+from c2llm_lite.benchmarks.lab import roundings
+from c2llm_lite.benchmarks.lab.calibration import measured
+from c2llm_lite.benchmarks.lab.rotated_checkpoint import write_rotated
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.text import Tokeniser

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from checkpoints import write_checkpoint
 
-from c2llm_lite.benchmarks.footprint import FUNCTIONS, chosen, measured
+from c2llm_lite.benchmarks.lab.footprint import FUNCTIONS, chosen, measured
 from c2llm_lite.convert import convert
 
 

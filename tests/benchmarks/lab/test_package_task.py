@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from c2llm_lite.benchmarks import data, package_task
+from c2llm_lite.benchmarks.bench import data
+from c2llm_lite.benchmarks.lab import package_task
 from c2llm_lite.errors import MissingDependencyError, OutputError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from c2llm_lite.benchmarks.peer_models import (
+from c2llm_lite.benchmarks.lab.peer_models import (
     Llama,
     Padded,
     Peer,

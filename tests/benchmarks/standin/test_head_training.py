@@ -17,9 +17,9 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 
 # After importorskip: these import torch.
-from c2llm_lite.benchmarks import head_training  # noqa: E402
-from c2llm_lite.benchmarks.head_training import Texts, TrainableHead, train  # noqa: E402
-from c2llm_lite.benchmarks.states import write_states  # noqa: E402
+from c2llm_lite.benchmarks.standin import head_training  # noqa: E402
+from c2llm_lite.benchmarks.standin.head_training import Texts, TrainableHead, train  # noqa: E402
+from c2llm_lite.benchmarks.standin.states import write_states  # noqa: E402
 
 HIDDEN = 64
 

@@ -22,8 +22,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from c2llm_lite import vectors
-from c2llm_lite.embed_file import Written, embed_file
-from c2llm_lite.embed_file.texts import MAX_LINE
+from c2llm_lite.bulk.file import Written, embed_file
+from c2llm_lite.bulk.file.texts import MAX_LINE
 from c2llm_lite.errors import MissingDependencyError, OutputError, TextError
 from c2llm_lite.text import choose_prompt
 
@@ -220,7 +220,7 @@ def test_standard_input(tmp_path: Path, lines: Path, monkeypatch: pytest.MonkeyP
 
 def test_memory_is_bounded_by_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Long lines make a part of fewer rows."""
-    monkeypatch.setattr("c2llm_lite.embed_file.texts.PART_BYTES", 300)
+    monkeypatch.setattr("c2llm_lite.bulk.file.texts.PART_BYTES", 300)
     source = tmp_path / "texts"
     source.write_text("".join(f"{i:099}\n" for i in range(7)))
     model = Model()
@@ -467,7 +467,7 @@ def test_resume_refuses_a_last_line_that_has_grown(tmp_path: Path, monkeypatch: 
     source.write_bytes(b"a\nb")
     _run(Model(), source, tmp_path / "whole.npy")
     with monkeypatch.context() as patch:
-        patch.setattr("c2llm_lite.embed_file._finish", _interrupt)
+        patch.setattr("c2llm_lite.bulk.file._finish", _interrupt)
         with pytest.raises(KeyboardInterrupt):
             _run(Model(), source, output)
     source.write_bytes(b"a\nbc\n")

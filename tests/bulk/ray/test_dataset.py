@@ -1,4 +1,4 @@
-"""embed_dataset() on a real cluster of several nodes: Ray's own readers and writers around it."""
+"""embed_column() on a real cluster of several nodes: Ray's own readers and writers around it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import ray
 
 from c2llm_lite.convert import convert
 from c2llm_lite.errors import BundleError, InputError
-from c2llm_lite.integrations.ray import embed_dataset, ship
+from c2llm_lite.integrations.ray import embed_column, embed_dataset, ship
 
 pytestmark = pytest.mark.usefixtures("cluster")
 TEXTS = [f"def f{i}(x):\n    return x + {i}\n" * (1 + i % 4) for i in range(60)]
@@ -34,7 +34,7 @@ def in_order(ds):
 def test_vectors_are_embed_s_on_several_nodes_and_go_to_parquet(model, f32_bundle, tmp_path):
     # No node has two CPUs: two actors are on two nodes, and the third node writes.
     asked = {"output": "v", "prompt_name": "document"}
-    done = embed_dataset(dataset(TEXTS), f32_bundle, actors=2, batch_rows=15, **asked)
+    done = embed_column(dataset(TEXTS), f32_bundle, actors=2, batch_rows=15, **asked)
     done.write_parquet(str(tmp_path / "out"))
     found = pq.read_table(tmp_path / "out").sort_by("id")
     assert found["id"].to_pylist() == list(range(60))
@@ -50,7 +50,7 @@ def test_rows_that_cannot_be_embedded_are_marked_and_the_others_are_not_harmed(m
     settings = {"dim": 20, "precision": "int8"}
     pq.write_table(pa.table({"id": range(4), "code": texts}), tmp_path / "in.parquet")
     read = ray.data.read_parquet(str(tmp_path / "in.parquet"))
-    rows = in_order(embed_dataset(read, f32_bundle, column="code", **settings))
+    rows = in_order(embed_column(read, f32_bundle, column="code", **settings))
     reasons = [row["embedding_error"] for row in rows]
     assert reasons[0] is None
     assert reasons[3] is None
@@ -64,20 +64,20 @@ def test_rows_that_cannot_be_embedded_are_marked_and_the_others_are_not_harmed(m
 def test_a_shipped_bundle_needs_no_folder_on_the_nodes(model, copy, cache):
     shipped = ship(copy)
     shutil.rmtree(copy)
-    rows = in_order(embed_dataset(dataset(TEXTS[:6], 2), shipped, actors=2))
+    rows = in_order(embed_column(dataset(TEXTS[:6], 2), shipped, actors=2))
     vectors = np.array([row["embedding"] for row in rows])
     np.testing.assert_allclose(vectors, model.embed(TEXTS[:6]), atol=1e-5)
 
 
 def test_a_node_that_cannot_read_the_bundle_is_named(copy):
-    lazy = embed_dataset(dataset(TEXTS[:2], 1), copy, actors=1)
+    lazy = embed_column(dataset(TEXTS[:2], 1), copy, actors=1)
     shutil.rmtree(copy)
     with pytest.raises(ray.exceptions.RayError, match=r"BundleError: node \S+ cannot read the bundle: .*ship"):
         lazy.take_all()
 
 
 def test_a_node_with_another_bundle_is_refused(copy, checkpoint_folder):
-    lazy = embed_dataset(dataset(TEXTS[:2], 1), copy, actors=1)
+    lazy = embed_column(dataset(TEXTS[:2], 1), copy, actors=1)
     shutil.rmtree(copy)
     convert(checkpoint_folder, copy, "gguf:q8_0", target_probes=False)
     with pytest.raises(ray.exceptions.RayError, match="is another bundle"):
@@ -87,9 +87,14 @@ def test_a_node_with_another_bundle_is_refused(copy, checkpoint_folder):
 def test_wrong_arguments_are_told_before_a_node_is_asked(f32_bundle, tmp_path):
     ds = dataset(TEXTS[:2], 1)
     with pytest.raises(InputError, match="no column 'code'; it has: id, text"):
-        embed_dataset(ds, f32_bundle, column="code")
+        embed_column(ds, f32_bundle, column="code")
     with pytest.raises(BundleError, match="not a folder"):
-        embed_dataset(ds, tmp_path / "nowhere")
+        embed_column(ds, tmp_path / "nowhere")
     for settings in ({"dim": 65}, {"prompt_name": "nobody"}, {"precision": "int4"}, {"cpus_per_actor": 0}):
         with pytest.raises(ValueError, match=str(next(iter(settings.values())))):
-            embed_dataset(ds, f32_bundle, **settings)
+            embed_column(ds, f32_bundle, **settings)
+
+
+def test_the_earlier_name_still_works_and_says_what_it_is_called_now(f32_bundle: Path) -> None:
+    with pytest.warns(DeprecationWarning, match="embed_column"):
+        embed_dataset(dataset(TEXTS[:2], 1), f32_bundle)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from c2llm_lite.convert.documented_code import Pair, pairs_of
+from c2llm_lite.convert.calibrate.documented_code import Pair, pairs_of
 
 SOURCE = '''
 class Stack:

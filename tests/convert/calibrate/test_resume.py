@@ -86,6 +86,6 @@ def test_what_cannot_be_kept_is_an_error_that_names_the_folder(
     def full(*args: object, **arrays: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("c2llm_lite.convert.unfinished.np.savez", full)
+    monkeypatch.setattr("c2llm_lite.convert.calibrate.resume.np.savez", full)
     with pytest.raises(OutputError, match=r"cannot keep .*\.bundle\.unfinished-.*No space left"):
         convert(source, tmp_path / "bundle", "gguf:q4_0", target_probes=False, calibrate=TEXTS)

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
-from c2llm_lite.benchmarks.pairs import DEVELOPMENT, HELDOUT
-from c2llm_lite.convert import calibration_texts, convert
+from c2llm_lite.benchmarks.bench.pairs import DEVELOPMENT, HELDOUT
+from c2llm_lite.convert.calibrate import texts as calibration_texts
+from c2llm_lite.convert import convert
 
 FUNCTION = '''def {name}(x):
     """The {name} of a number."""

@@ -15,10 +15,10 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from c2llm_lite import pma
-from c2llm_lite.convert import demo
+from c2llm_lite.convert.standin import demo
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.demo import HEAD, write_demo
-from c2llm_lite.convert.off_grid import Array, move_off_grid
+from c2llm_lite.convert.standin.demo import HEAD, write_demo
+from c2llm_lite.convert.standin.off_grid import Array, move_off_grid
 from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
 
 LAYERS, HIDDEN, HEADS, KV_HEADS, INTERMEDIATE = 2, 64, 4, 2, 96
@@ -152,7 +152,7 @@ def test_what_is_written_is_a_checkpoint(standin: Path) -> None:
 def test_the_backbone_still_knows_its_language(standin: Path) -> None:
     """With q and k in llama.cpp's layout it would still know Paris, but could not go on with a list it has seen."""
     torch = pytest.importorskip("torch")
-    from c2llm_lite.benchmarks.states import Backbone
+    from c2llm_lite.benchmarks.standin.states import Backbone
 
     tokenizer = Tokenizer.from_file(str(standin / "tokenizer.json"))
     backbone = Backbone(standin)

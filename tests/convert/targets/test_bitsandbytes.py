@@ -13,13 +13,14 @@ from checkpoints import write_checkpoint
 from safetensors import safe_open
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.benchmarks import nf4_memory
-from c2llm_lite.convert import bitsandbytes, convert
+from c2llm_lite.benchmarks.lab import nf4_memory
+from c2llm_lite.convert.targets import bitsandbytes
+from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.probes import token_ids
-from c2llm_lite.convert.safetensors_file import read_header
-from c2llm_lite.convert.smoothing import Smoothing
-from c2llm_lite.engines.torch_backbone import load_backbone
+from c2llm_lite.convert.proof.probes import token_ids
+from c2llm_lite.convert.checkpoint.safetensors_file import read_header
+from c2llm_lite.convert.calibrate.smoothing import Smoothing
+from c2llm_lite.engines.torch.backbone import load_backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
 MATRICES = ("self_attn.q_proj", "self_attn.v_proj", "self_attn.o_proj", "mlp.up_proj", "mlp.down_proj")

@@ -1,0 +1,1 @@
+"""Experiments on this package: peers, ablations, load tests. Run from a checkout; not in the wheel."""

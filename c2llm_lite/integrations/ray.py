@@ -1,0 +1,21 @@
+"""Embeddings as a column of a Ray dataset: embed_column() and ship(), from c2llm_lite.bulk.ray.
+
+`embed_dataset`, embed_column()'s earlier name, meant something else than the command of that name. It is kept for one
+release.
+"""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+from ..bulk.ray.dataset import embed_column
+from ..bulk.ray.nodes import Shipped, ship
+
+__all__ = ["Shipped", "embed_column", "embed_dataset", "ship"]
+
+
+def embed_dataset(*arguments: Any, **settings: Any) -> Any:
+    """embed_column(), under its earlier name."""
+    warnings.warn("embed_dataset is called embed_column now", DeprecationWarning, stacklevel=2)
+    return embed_column(*arguments, **settings)
