@@ -132,8 +132,8 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], hidden: int, variant: Varia
 class PooledSum:
     """One text's softmax-weighted sum of states per head, taken chunk by chunk: running maximum, weight and sum.
 
-    `add` takes states in any cut; `merge` joins what two runs over parts of a text hold, so that a shared prefix is
-    summed once; `mean` gives the (heads, hidden) means. It holds 2 + hidden numbers a head, whatever the text's length.
+    `add` takes states in any cut; `mean` gives the (heads, hidden) means. It holds 2 + hidden numbers a head, whatever
+    the text's length.
     """
 
     def __init__(self, queries: Array) -> None:
@@ -148,10 +148,11 @@ class PooledSum:
         scores = self._queries @ states.T  # (heads, tokens)
         top = scores.max(axis=1)
         weights = np.exp(scores - top[:, None])
-        self._join(top, weights.sum(axis=1), weights @ states)
-
-    def merge(self, other: PooledSum) -> None:
-        self._join(other._max, other._weight, other._sum)
+        highest = np.maximum(self._max, top)
+        ours, theirs = np.exp(self._max - highest), np.exp(top - highest)
+        self._weight = self._weight * ours + weights.sum(axis=1) * theirs
+        self._sum = self._sum * ours[:, None] + (weights @ states) * theirs[:, None]
+        self._max = highest
 
     def copy(self) -> PooledSum:
         twin = PooledSum(self._queries)
@@ -163,13 +164,6 @@ class PooledSum:
         if not self._weight.all():
             raise ValueError("a text without tokens has no mean state")
         return self._sum / self._weight[:, None]
-
-    def _join(self, top: Array, weight: Array, total: Array) -> None:
-        highest = np.maximum(self._max, top)
-        ours, theirs = np.exp(self._max - highest), np.exp(top - highest)
-        self._weight = self._weight * ours + weight * theirs
-        self._sum = self._sum * ours[:, None] + total * theirs[:, None]
-        self._max = highest
 
 
 def pool(states: Array, queries: Array) -> Array:

@@ -19,8 +19,8 @@ from typing import Any
 import c2llm_lite
 
 from ..bench.hardware import Stolen, stamp
-from .interleaved import seconds_in_turns
 from ..bench.pairs import stdlib_pairs
+from .interleaved import seconds_in_turns
 
 RESULTS = Path(__file__).parents[1] / "results" / "bundles_in_turns.json"
 TEXTS, ROUNDS = 16, 9

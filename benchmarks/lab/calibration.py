@@ -24,8 +24,8 @@ from c2llm_lite.bundle import HEAD, Bundle
 from c2llm_lite.convert import calibration_ids, convert, reference
 from c2llm_lite.convert.calibrate import texts as calibration_texts
 from c2llm_lite.convert.calibrate.layers import Calibration
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.calibrate.recovery import recover
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.embedder import states_map
 from c2llm_lite.engines import open_engine

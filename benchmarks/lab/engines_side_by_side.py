@@ -23,8 +23,8 @@ from c2llm_lite.bundle import Bundle, open_bundle, staged
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import Engine, open_engine
 
-from .isolated_run import measure
 from ..bench.hardware import Stolen, stamp
+from .isolated_run import measure
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 TARGETS = ("torch:fp32", "torch:bf16", "gguf:q8_0", "openvino:int8", "openvino:int4", "openvino:fp32")

@@ -23,10 +23,10 @@ import torch
 import c2llm_lite
 from c2llm_lite import verify
 from c2llm_lite.convert import convert
-from c2llm_lite.convert.proof import probes
-from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.calibrate.documented_code import Pair
 from c2llm_lite.convert.calibrate.smoothing import Smoothing
+from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.proof import probes
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines.torch import TorchEngine
 from c2llm_lite.pma import Array

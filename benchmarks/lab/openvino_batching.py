@@ -27,8 +27,8 @@ from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 
 from ..bench.hardware import Stolen, stamp
-from .interleaved import seconds_in_turns
 from ..bench.pairs import stdlib_pairs
+from .interleaved import seconds_in_turns
 
 RESULTS = Path(__file__).parents[1] / "results" / "openvino_batching.json"
 TEXTS = 48

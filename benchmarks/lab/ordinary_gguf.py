@@ -13,8 +13,8 @@ import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
 from c2llm_lite.convert.targets.gguf import TABLE, Quantiser, add_shape, ggml_type
-from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE
+from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 
 
 def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:

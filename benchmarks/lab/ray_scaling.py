@@ -27,10 +27,10 @@ import pyarrow.parquet as pq
 import ray
 
 import c2llm_lite
-from c2llm_lite.bulk.ray.plan import plan
-from c2llm_lite.bulk.ray.run import run
 from c2llm_lite.bulk.ray.dataset import embed_column
 from c2llm_lite.bulk.ray.nodes import actor_pool
+from c2llm_lite.bulk.ray.plan import plan
+from c2llm_lite.bulk.ray.run import run
 from c2llm_lite.pma import Array
 
 from ..bench.hardware import Stolen, stamp

@@ -17,9 +17,9 @@ from pathlib import Path
 
 import numpy as np
 
+from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.convert.checkpoint import PMA, Checkpoint, open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_writer import Tensor, write_safetensors
-from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.pma import Array
 
 # By the gains of the norm whose stream they read.

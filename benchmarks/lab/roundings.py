@@ -25,21 +25,21 @@ from numpy.typing import NDArray
 from c2llm_lite.bundle import Bundle, seal
 from c2llm_lite.convert import calibration_ids, convert, reference
 from c2llm_lite.convert.calibrate import texts as calibration_texts
-from c2llm_lite.convert.calibrate.layers import Calibration
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.targets.gguf import Quantiser
 from c2llm_lite.convert.calibrate.gptq import round_matrix
 from c2llm_lite.convert.calibrate.grids import GRIDS, encode
+from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.calibrate.recovery import recover
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
-from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.targets.gguf import Quantiser
 from c2llm_lite.engines.llama_cpp import BACKBONE
+from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.progress import bar
 
-from .calibration import PAIRS, both_heads, development_ids, kept_map
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, list_sha256
+from .calibration import PAIRS, both_heads, development_ids, kept_map
 from .rotated_checkpoint import write_rotated
 
 RESULTS = Path(__file__).parents[1] / "results" / "roundings.json"

@@ -29,8 +29,8 @@ from c2llm_lite.engines import openvino as engine
 from c2llm_lite.pma import pool_parts
 
 from ..bench.hardware import Stolen, stamp
-from .interleaved import seconds_in_turns
 from ..bench.pairs import stdlib_pairs
+from .interleaved import seconds_in_turns
 
 TEXTS = 24  # documents, and queries
 LENGTHS = (32, 128, 512, 2048)  # of random token ids, as many texts as fill LONGEST tokens

@@ -22,18 +22,18 @@ from pathlib import Path
 import numpy as np
 from safetensors.numpy import save_file
 
-from c2llm_lite.convert.standin.demo import HEAD, write_demo
 from c2llm_lite.convert.calibrate.documented_code import Pair
+from c2llm_lite.convert.standin.demo import HEAD, write_demo
 from c2llm_lite.pma import Array, Head, Variant, pool
 from c2llm_lite.progress import bar
 from c2llm_lite.text import Tokeniser, prompts
 from c2llm_lite.vectors import normalise
 
-from . import head_training
 from ..bench.hardware import stamp
-from .head_training import Texts, train
 from ..bench.pairs import DEVELOPMENT, HELDOUT, development_pairs, list_sha256, stdlib_pairs, training_pairs
 from ..bench.retrieval import per_query, ranked
+from . import head_training
+from .head_training import Texts, train
 from .states import Half, write_states
 
 BUILD = Path("build/head")

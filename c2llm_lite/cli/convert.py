@@ -50,9 +50,9 @@ def convert(
 
     Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
     """
-    from ..convert.calibrate import texts as calibration_texts
     from ..convert import convert as run
     from ..convert import list_targets as available
+    from ..convert.calibrate import texts as calibration_texts
     from ..convert.targets.registry import FOUR_BIT
 
     if list_targets:

@@ -51,9 +51,9 @@ def embed_dataset(
     try:
         import ray
 
+        from ..bulk.ray.nodes import ship as to_nodes
         from ..bulk.ray.plan import PART_ROWS, plan
         from ..bulk.ray.run import run
-        from ..bulk.ray.nodes import ship as to_nodes
     except ImportError as error:
         raise MissingDependencyError(error.name or "ray", "ray", "embed-dataset") from error
     planned = plan(

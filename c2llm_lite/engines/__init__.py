@@ -18,8 +18,7 @@ ENGINES = ("llama_cpp", "openvino", "torch")
 class Engine(Protocol):
     """What runs a backbone. Not safe from several threads at once: the Embedder takes turns.
 
-    batch_tokens: how many tokens a call of `pool` should hold to be fast; one text may be longer.
-    batch_texts: how many texts a call of `pool` can hold.
+    batch_tokens: how many tokens a call of `pool` takes, beside what its texts share. batch_texts: how many texts.
     """
 
     batch_tokens: int
@@ -28,7 +27,8 @@ class Engine(Protocol):
     def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """For each text and head, the softmax-weighted mean of the text's final hidden states.
 
-        batch: texts of at least one token id each, any lengths up to the bundle's maximum. queries: (heads, hidden),
+        batch: texts of at least one token id each: one text of any length up to the bundle's maximum, or several that
+        fit together in batch_tokens and batch_texts. queries: (heads, hidden),
         the head's absorbed queries. shared: how many leading tokens all these texts have in common, fewer than any
         text has; attention is causal, so an engine may compute them once, now or for the next batch too. Returns
         (len(batch), heads, hidden), float32.

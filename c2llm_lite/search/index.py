@@ -16,10 +16,9 @@ from ..text import choose_prompt
 from . import duplicates as near
 from .cache import default_place
 from .languages import language_of
-from .nearest import Nearest
+from .nearest import Rows, nearest
 from .pieces import Piece, cut
 from .read import Skipped, decode, read_bytes
-from .signs import Rows
 from .store import Place, Store
 from .update import Update, text_sha256, update
 from .walk import matcher
@@ -83,7 +82,6 @@ class Index:
         self._version: int | None = None
         self._ids: Rows = np.empty(0, np.int64)
         self._vectors: Array = np.empty((0, model.dim), np.float32)
-        self._nearest = Nearest(self._vectors)
 
     def update(self, *, progress: bool = False) -> Update:
         """Bring the index up to the folder; only what changed is embedded. A stopped update goes on where it was.
@@ -125,12 +123,6 @@ class Index:
         piece = _piece_at(below if below.exists() else Path(file), line)
         vector = self._model.embed(piece.text, prompt=self._prefix)
         return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
-
-    def near(
-        self, vector: Array, count: int = 10, *, languages: Sequence[str] = (), paths: Sequence[str] = ()
-    ) -> list[Hit]:
-        """The `count` pieces nearest to a vector (d,), of unit length."""
-        return self._hits(vector, count, languages, paths)
 
     def duplicates(self, threshold: float = 0.95, *, progress: bool = False) -> list[Duplicate]:
         """Pairs of pieces with a cosine of at least `threshold`, nearest first.
@@ -179,7 +171,6 @@ class Index:
         """Vectors as the state that is being read has them."""
         if version != self._version:
             self._ids, self._vectors = self._store.vectors(self._model.dim)
-            self._nearest = Nearest(self._vectors)
             self._version = version
 
     def _hits(
@@ -193,7 +184,7 @@ class Index:
             allowed: Rows | None = None
             if wanted is not None:
                 allowed = np.flatnonzero(np.isin(self._ids, list(wanted)))
-            rows, cosines = self._nearest.search(vector, count + (without is not None), allowed)
+            rows, cosines = nearest(self._vectors, vector, count + (without is not None), allowed)
             hits = []
             for row, cosine in zip(rows, cosines, strict=True):
                 id_ = int(self._ids[row])

@@ -1,1 +1,1 @@
-"""Calibration: texts, rounding that minimizes output error, smoothing of activations, and the recovery that the head absorbs."""
+"""Calibration: texts, rounding by output error, smoothing of activations, and the recovery that the head absorbs."""

@@ -20,9 +20,9 @@ import numpy as np
 from c2llm_lite.pma import Array
 
 from ..checkpoint import Checkpoint
-from .gptq import damped
-from ..reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
 from ..checkpoint.safetensors_file import widen
+from ..reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
+from .gptq import damped
 from .resume import Parts, Unfinished
 
 # (the matrix's name, its weights (rows, width), its inputs' second moments (width, width)) -> the weights as rounded,

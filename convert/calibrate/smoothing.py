@@ -24,8 +24,8 @@ from c2llm_lite.pma import Array
 
 from .. import reference
 from ..checkpoint import Checkpoint
-from ..targets.full import bf16_bits
 from ..checkpoint.safetensors_file import Dtype, Stored, widen
+from ..targets.full import bf16_bits
 
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TOKENS = 2048  # that decide: evenly many of all texts' share

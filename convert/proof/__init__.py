@@ -1,1 +1,1 @@
-"""Evidence that a conversion is right: probes, comparison with the checkpoint, and the head variant it was trained with."""
+"""Evidence that a conversion is right: probes, full-precision vectors, and the checkpoint's own variant of the head."""

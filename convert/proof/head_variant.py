@@ -31,9 +31,9 @@ from c2llm_lite.pma import Array
 from c2llm_lite.text import Tokeniser
 from c2llm_lite.vectors import normalise
 
-from . import probes
 from .. import reference
 from ..checkpoint import Checkpoint
+from . import probes
 
 # The caller prints this before it calls find_variant.
 NOTICE = (

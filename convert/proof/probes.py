@@ -15,9 +15,9 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.pma import Array
 from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, Tokeniser
 
-from . import child
 from .. import reference
 from ..checkpoint import Checkpoint
+from . import child
 
 TEXTS = (
     f"{QUERY_PROMPTS['CodeSearchNetRetrieval']}\nread a file line by line and return those lines that match a regular "

@@ -1,1 +1,1 @@
-"""What a checkpoint can be converted to: registry.py lists the targets; each other module writes one family's backbone."""
+"""What a checkpoint can be converted to: registry.py lists the targets, each other module writes one family."""

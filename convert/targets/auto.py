@@ -23,9 +23,9 @@ from c2llm_lite import machine
 from c2llm_lite.engines import Engine, open_engine
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
-from . import registry as targets
 from ..checkpoint import Checkpoint
 from ..checkpoint.safetensors_file import Dtype, Stored, widen
+from . import registry as targets
 from .token_embeddings import NAME as TABLE
 from .token_embeddings import write_token_embeddings
 

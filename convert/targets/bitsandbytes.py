@@ -24,12 +24,12 @@ from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from ..calibrate.layers import Calibration, round_in_order
-from .full import FILE, LIBRARIES, backbone_names, bf16_bits
 from ..calibrate.gptq import round_matrix
 from ..calibrate.grids import Grid
-from ..checkpoint.safetensors_writer import Dtype, Tensor, write_safetensors
+from ..calibrate.layers import Calibration, round_in_order
 from ..calibrate.resume import Parts
+from ..checkpoint.safetensors_writer import Dtype, Tensor, write_safetensors
+from .full import FILE, LIBRARIES, backbone_names, bf16_bits
 
 if TYPE_CHECKING:
     from ..checkpoint import Checkpoint

@@ -21,17 +21,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2llm_lite.bundle import Backbone
-from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
 from c2llm_lite.engines.llama_cpp.library import ggml
+from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from ..calibrate.layers import Calibration, round_in_order
-from ..checkpoint import Checkpoint
 from ..calibrate.gptq import round_matrix
 from ..calibrate.grids import GRIDS, encode
+from ..calibrate.layers import Calibration, round_in_order
 from ..calibrate.resume import Parts
+from ..checkpoint import Checkpoint
 
 # From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")

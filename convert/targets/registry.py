@@ -9,11 +9,11 @@ from typing import Protocol, cast
 
 from c2llm_lite.engines.openvino import activation_group
 
-from ..calibrate.layers import Calibration
-from ..checkpoint import Checkpoint
 from ..calibrate.grids import GRIDS
-from ..proof.probes import token_ids
+from ..calibrate.layers import Calibration
 from ..calibrate.smoothing import Smoothed
+from ..checkpoint import Checkpoint
+from ..proof.probes import token_ids
 
 # family: (the file that converts, the engine that runs)
 FAMILIES = {

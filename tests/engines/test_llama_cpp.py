@@ -21,6 +21,7 @@ from c2llm_lite.engines import llama_cpp
 from c2llm_lite.engines.llama_cpp import buffers as llama_cpp_buffers
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import BundleError, DeviceError, OutOfMemoryError
+from c2llm_lite.packing import packs
 
 SHAPES = {
     "tied, bf16, grouped heads": {"dtype": "BF16", "heads": 4, "kv_heads": 2},
@@ -45,10 +46,16 @@ def token_cosines(a, b):
     return np.sum(a * b, axis=1) / np.linalg.norm(a, axis=1) / np.linalg.norm(b, axis=1)
 
 
+def packed(engine, texts):
+    return packs([len(ids) for ids in texts], tokens=engine.batch_tokens, texts=engine.batch_texts)
+
+
 def vectors(engine, folder, texts):
     opened = bundles.open_bundle(folder)
     head = pma.Head(load_file(opened.path(bundles.HEAD)), opened.manifest.head)
-    found = head.embed(engine.pool(texts, head.queries))
+    found = np.empty((len(texts), head.width), np.float32)
+    for pack in packed(engine, texts):
+        found[pack] = head.embed(engine.pool([texts[i] for i in pack], head.queries))
     return found / np.linalg.norm(found, axis=1, keepdims=True)
 
 
@@ -63,7 +70,7 @@ def test_states_are_the_references_in_any_company(tmp_path, shape, kind):
     for ids, states in zip(texts, expected, strict=True):
         assert token_cosines(np.concatenate(list(engine.states(ids))), states).min() >= 0.9999
     for order in (range(len(texts)), np.random.default_rng(1).permutation(len(texts))):
-        for pack in engine._packs([texts[i] for i in order]):
+        for pack in packed(engine, [texts[i] for i in order]):
             parts = [[] for _ in pack]
             for text, states in engine._run([texts[order[i]] for i in pack], past=0, first=1):
                 parts[text].append(states.copy())

@@ -219,7 +219,7 @@ def test_a_model_that_does_not_fit(small_bundles: dict[str, Path], monkeypatch: 
 @pytest.mark.parametrize("missing", ["torch", "transformers"])
 def test_a_library_is_missing(monkeypatch: pytest.MonkeyPatch, missing: str) -> None:
     monkeypatch.setitem(sys.modules, missing, None)
-    for name in ("torch", "torch_backbone"):
+    for name in ("torch", "torch.backbone"):
         monkeypatch.delitem(sys.modules, f"c2llm_lite.engines.{name}")
     with pytest.raises(MissingDependencyError, match=rf"{missing}, which is not installed: .*c2llm-lite\[torch\]"):
         builtins.__import__("c2llm_lite.engines.torch")

@@ -23,9 +23,9 @@ from ...errors import OutputError, TextError
 from ...progress import Advance, bar
 from ...text import choose_prompt
 from ...vectors import Precision
+from ..settings import Settings
 from .outputs import Join, join_for
 from .parts import Parts, durable, read_json, to_json
-from ..settings import Settings
 from .texts import TextFile, open_texts
 
 __all__ = ["Written", "check_output", "embed_file"]

@@ -17,8 +17,8 @@ import pyarrow as pa
 
 from ...bundle import file_sha256
 from ...errors import InputError, TextError
-from . import tables
 from ..rows import values
+from . import tables
 
 JSONL = (".jsonl", ".ndjson")
 SUFFIXES = (*tables.PARQUET, *JSONL, *tables.ARROW)

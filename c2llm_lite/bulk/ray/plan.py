@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from ...bundle import Bundle, open_bundle
-from ..settings import Settings
 from ...errors import OutputError
 from ...vectors import Precision
+from ..rows import checked_prompt
+from ..settings import Settings
 from . import inputs, parts
 from .inputs import Span
-from ..rows import checked_prompt
 
 # Eight minutes of one core at the stand-in's measured rate (results/standin, openvino:int8): the most that a kill
 # loses, and that the last actor keeps the others waiting. 100 million rows make 49,000 files of 7 MB.

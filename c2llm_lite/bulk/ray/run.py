@@ -12,11 +12,11 @@ from typing import Any
 
 import ray
 
-from .nodes import OnNode, Shipped, actor_pool, vectors_array, worker_memory
+from ..rows import embed_rows
 from . import inputs, parts
 from .inputs import Span
+from .nodes import OnNode, Shipped, actor_pool, vectors_array, worker_memory
 from .plan import Plan
-from ..rows import embed_rows
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,10 @@ llama.cpp leaves them.
 from __future__ import annotations
 
 import ctypes
-import functools
-import logging
-from collections import deque
 from collections.abc import Iterator, Sequence
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,10 +21,11 @@ from ...errors import BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
-from .tensor_names import tensor_names
+from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
 from .library import library
-from ..prefix import Prefix
+from .log import log_lines
+from .tensor_names import tensor_names
 
 BACKBONE = "backbone.gguf"
 ARCHITECTURE = "qwen2"  # llama.cpp's name for it
@@ -36,9 +34,6 @@ PACK_TOKENS = 512
 CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
 OUT_OF_MEMORY = -2  # of llama_decode
 PREFIX = 0  # the sequence that holds what texts share; theirs are 1 and up
-
-log = logging.getLogger("c2llm_lite.llama_cpp")
-log.addHandler(logging.NullHandler())  # without one, Python prints warnings that nobody asked for
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> LlamaCpp:
@@ -59,7 +54,7 @@ class LlamaCpp:
 
     def __init__(self, bundle: Bundle, llama: Any, threads: int, max_tokens: int) -> None:
         self._llama = llama
-        self._log = _log_lines(llama)
+        self._log = log_lines(llama)
         self._threads = threads
         self._max_tokens = max_tokens
         self._backbone = bundle.manifest.backbone
@@ -76,17 +71,11 @@ class LlamaCpp:
         self._model = self._load(bundle)
 
     def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
-        """See Engine. Texts are taken in order, as many to a forward pass as it holds."""
+        """See Engine."""
         texts = [ids[shared:] for ids in batch]
-        packs = list(self._packs(texts))
-        self._make_room(shared + max(sum(len(texts[i]) for i in pack) for pack in packs))
+        self._make_room(shared + sum(map(len, texts)))
         prefix = self._shared(tuple(batch[0][:shared]), queries)
-        parts = (
-            (pack[text], states)
-            for pack in packs
-            for text, states in self._run([texts[i] for i in pack], past=shared, first=PREFIX + 1)
-        )
-        return pool_parts(parts, len(batch), queries, prefix)
+        return pool_parts(self._run(texts, past=shared, first=PREFIX + 1), len(batch), queries, prefix)
 
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """See Engine. Take all chunks before the next call: they share the context."""
@@ -109,17 +98,6 @@ class LlamaCpp:
         if self._model is not None:
             self._llama.llama_model_free(self._model)
             self._model = None
-
-    def _packs(self, batch: Sequence[TokenIds]) -> Iterator[range]:
-        """Runs of texts that one forward pass holds; a longer text goes alone."""
-        start = held = 0
-        for i, ids in enumerate(batch):
-            if i > start and (held + len(ids) > PACK_TOKENS or i - start == self.batch_texts):
-                yield range(start, i)
-                start, held = i, 0
-            held += len(ids)
-        if start < len(batch):
-            yield range(start, len(batch))
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
         """Keys and values of the tokens that the next texts begin with, in their own sequence, and their sum."""
@@ -274,40 +252,3 @@ class _Batch:
         self._owners[:tokens] = owners
         self._batch.n_tokens = tokens
         return self._batch
-
-
-class _LogLines:
-    """Takes llama.cpp's log, which comes in pieces of lines, to Python's logging, and keeps the last errors."""
-
-    # enum ggml_log_level of ggml.h (llama-cpp-python's own table is of an older release); 5 continues the line before.
-    LEVELS: ClassVar = {1: logging.DEBUG, 2: logging.INFO, 3: logging.WARNING, 4: logging.ERROR}
-    CONTINUED = 5
-
-    def __init__(self, llama: Any) -> None:
-        self._errors: deque[str] = deque(maxlen=4)  # one failure takes up to three lines, the reason first
-        self._level = logging.DEBUG
-        self._line = ""
-        self._callback = llama.llama_log_callback(self._take)
-        llama.llama_log_set(self._callback, None)
-
-    def errors(self) -> str:
-        """What llama.cpp said of the failure that was just met."""
-        told = "; ".join(self._errors) or "it gave no reason"
-        self._errors.clear()
-        return told
-
-    def _take(self, level: int, text: bytes, _: object) -> None:
-        if level != self.CONTINUED:
-            self._level = self.LEVELS.get(level, logging.DEBUG)
-        self._line += text.decode(errors="replace")
-        *lines, self._line = self._line.split("\n")
-        for line in lines:
-            if self._level == logging.ERROR:
-                self._errors.append(line)
-            log.log(self._level, "%s", line)
-
-
-@functools.cache
-def _log_lines(llama: Any) -> _LogLines:
-    """One for the process: llama.cpp has one log, and its callback must outlive every engine."""
-    return _LogLines(llama)

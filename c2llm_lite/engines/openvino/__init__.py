@@ -22,8 +22,8 @@ from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
-from . import graph_cache as openvino_cache
 from ..prefix import Prefix
+from . import graph_cache as openvino_cache
 
 GRAPH = "openvino_model.xml"
 PASS_TOKENS = 512  # of one forward pass

@@ -27,11 +27,11 @@ from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, WEIGHT_GROUP
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
-from ...calibrate.layers import Calibration, round_in_order
 from ...calibrate.gptq import round_matrix
 from ...calibrate.grids import GRIDS, Grid
-from ...checkpoint.safetensors_file import Dtype, Stored, widen
+from ...calibrate.layers import Calibration, round_in_order
 from ...calibrate.resume import Parts
+from ...checkpoint.safetensors_file import Dtype, Stored, widen
 
 if TYPE_CHECKING:
     from c2llm_lite.bundle import Backbone

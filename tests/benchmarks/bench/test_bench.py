@@ -12,8 +12,8 @@ from checkpoints import write_checkpoint
 from gguf import GGUFReader
 from typer.testing import CliRunner
 
-from c2llm_lite.benchmarks.bench.run import bench
 from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
+from c2llm_lite.benchmarks.bench.run import bench
 from c2llm_lite.cli import app
 from c2llm_lite.errors import BundleError, DeviceError, OutputError
 

@@ -95,6 +95,6 @@ def test_wrong_arguments_are_told_before_a_node_is_asked(f32_bundle, tmp_path):
             embed_column(ds, f32_bundle, **settings)
 
 
-def test_the_earlier_name_still_works_and_says_what_it_is_called_now(f32_bundle: Path) -> None:
+def test_the_earlier_name_still_works_and_says_what_it_is_called_now(f32_bundle):
     with pytest.warns(DeprecationWarning, match="embed_column"):
         embed_dataset(dataset(TEXTS[:2], 1), f32_bundle)

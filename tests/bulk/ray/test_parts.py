@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from c2llm_lite.benchmarks.lab.ray_cluster import kill_worker
-from c2llm_lite.convert import convert
 from c2llm_lite.bulk.ray.parts import KEY
 from c2llm_lite.bulk.ray.plan import plan
 from c2llm_lite.bulk.ray.run import run
+from c2llm_lite.convert import convert
 from c2llm_lite.errors import BundleError, InputError, OutputError
 
 TEXTS = [f"def f{i}(x):\n    return x + {i}\n" * (1 + i % 4) for i in range(60)]
@@ -113,8 +113,8 @@ def test_a_killed_worker_loses_nothing_and_repeats_nothing(model, f32_bundle, tm
 @pytest.fixture
 def finished(f32_bundle, tmp_path):
     """An input of one row and its part, made without Ray."""
-    from c2llm_lite.bulk.ray.run import _MakePart
     from c2llm_lite.bulk.ray.dataset import OnNode
+    from c2llm_lite.bulk.ray.run import _MakePart
 
     (tmp_path / "one.jsonl").write_text('{"text": "x"}\n')
     planned = plan(f32_bundle, [tmp_path / "one.jsonl"], tmp_path / "out")

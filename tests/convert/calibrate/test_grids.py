@@ -12,9 +12,9 @@ from needed import skip_without
 
 import c2llm_lite
 from c2llm_lite.convert import convert, reference
-from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.calibrate.gptq import round_matrix
 from c2llm_lite.convert.calibrate.grids import GRIDS, encode
+from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.pma import Array
 
 KINDS = tuple(GRIDS)

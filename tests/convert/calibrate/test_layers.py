@@ -12,8 +12,8 @@ from checkpoints import write_checkpoint
 
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.calibrate.layers import Calibration, round_in_order
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.calibrate.resume import Parts
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.pma import Array
 
 

@@ -11,8 +11,8 @@ from safetensors.numpy import load_file
 import c2llm_lite
 from c2llm_lite import bundle as bundles
 from c2llm_lite.convert import convert, reference
-from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.calibrate.recovery import fit
+from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.pma import Array
 

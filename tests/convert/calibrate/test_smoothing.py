@@ -10,8 +10,8 @@ from checkpoints import write_checkpoint
 
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.calibrate.layers import Calibration
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS, Smoothed, Smoothing
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.errors import MissingDependencyError
 

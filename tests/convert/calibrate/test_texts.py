@@ -10,8 +10,8 @@ import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite.benchmarks.bench.pairs import DEVELOPMENT, HELDOUT
-from c2llm_lite.convert.calibrate import texts as calibration_texts
 from c2llm_lite.convert import convert
+from c2llm_lite.convert.calibrate import texts as calibration_texts
 
 FUNCTION = '''def {name}(x):
     """The {name} of a number."""

@@ -14,8 +14,7 @@ from checkpoints import bfloat16_bits, write_checkpoint
 from safetensors.numpy import load_file, save_file
 
 from c2llm_lite import pma
-from c2llm_lite.convert.checkpoint import hub
-from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.checkpoint import hub, open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_file import widen
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 

@@ -11,8 +11,8 @@ from checkpoints import write_checkpoint
 pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from c2llm_lite.convert.proof import head_variant as checkpoint_code
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.proof import head_variant as checkpoint_code
 from c2llm_lite.errors import CheckpointError
 from c2llm_lite.pma import Variant
 

@@ -15,8 +15,8 @@ from safetensors import safe_open
 from tokenizers import Tokenizer
 
 from c2llm_lite import pma
-from c2llm_lite.convert.standin import demo
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.standin import demo
 from c2llm_lite.convert.standin.demo import HEAD, write_demo
 from c2llm_lite.convert.standin.off_grid import Array, move_off_grid
 from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
-from c2llm_lite.convert.targets import auto
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.targets import auto
 from c2llm_lite.errors import MissingDependencyError
 
 

@@ -14,12 +14,12 @@ from safetensors import safe_open
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.benchmarks.lab import nf4_memory
-from c2llm_lite.convert.targets import bitsandbytes
 from c2llm_lite.convert import convert
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.proof.probes import token_ids
-from c2llm_lite.convert.checkpoint.safetensors_file import read_header
 from c2llm_lite.convert.calibrate.smoothing import Smoothing
+from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.checkpoint.safetensors_file import read_header
+from c2llm_lite.convert.proof.probes import token_ids
+from c2llm_lite.convert.targets import bitsandbytes
 from c2llm_lite.engines.torch.backbone import load_backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 

@@ -10,10 +10,10 @@ import pytest
 from checkpoints import bfloat16_bits, write_checkpoint
 from safetensors import safe_open
 
-from c2llm_lite.convert.targets import full
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_file import read_header, widen
 from c2llm_lite.convert.checkpoint.safetensors_writer import ALIGNMENT, Tensor, write_safetensors
+from c2llm_lite.convert.targets import full
 from c2llm_lite.errors import CheckpointError
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from checkpoints import VOCAB, write_checkpoint
 
-from c2llm_lite.convert.targets import gguf as target
 from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.targets import gguf as target
 from c2llm_lite.convert.targets.token_embeddings import write_token_embeddings
-from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.engines.llama_cpp import BACKBONE
+from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError
 
 # Largest relative error (norm of the difference by norm of the tensor) on Gaussian weights: a uniform grid's expected

@@ -11,10 +11,10 @@ import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite.convert import convert
-from c2llm_lite.convert.targets import openvino as target
 from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_file import Dtype, Stored
+from c2llm_lite.convert.targets import openvino as target
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
 MATRICES = 7  # of a layer
