@@ -1,0 +1,1 @@
+"""Measurements: bench/ is shipped; lab/, standin/ and results/ stay in the repository."""

@@ -68,7 +68,8 @@ class FileRecord:
 @dataclass(frozen=True)
 class Probe:
     """A text by which the bundle proves itself. `cosine`: this target's vector against full precision, as recorded when
-    the bundle was made; None where the target's own vectors were not taken."""
+    the bundle was made; None where the target's own vectors were not taken.
+    """
 
     text: str
     tokens: int

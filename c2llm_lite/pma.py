@@ -155,6 +155,7 @@ class PooledSum:
         self._max = highest
 
     def copy(self) -> PooledSum:
+        """An independent copy."""
         twin = PooledSum(self._queries)
         twin._max, twin._weight, twin._sum = self._max.copy(), self._weight.copy(), self._sum.copy()
         return twin

@@ -39,6 +39,7 @@ class ProbeResult:
 
     @property
     def passed(self) -> bool:
+        """Whether each cosine that is recorded reaches its bound."""
         own_ok = self.own is None or self.own >= self.own_least
         return own_ok and (self.full_least is None or self.full >= self.full_least)
 
@@ -51,18 +52,22 @@ class Fidelity:
 
     @property
     def mean(self) -> float:
+        """Mean cosine."""
         return float(self.cosines.mean())
 
     @property
     def percentile_1(self) -> float:
+        """First percentile of the cosines."""
         return float(np.percentile(self.cosines, 1))
 
     @property
     def worst(self) -> float:
+        """Lowest cosine."""
         return float(self.cosines.min())
 
     @property
     def worst_text(self) -> int:
+        """Index of the text with the lowest cosine."""
         return int(self.cosines.argmin())
 
 

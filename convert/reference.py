@@ -122,7 +122,8 @@ class Layer:
 
 def mix(x: Array, lengths: list[int], qkv: Sequence[tuple[Array, Array]], shape: Backbone) -> Array:
     """Several texts' attention, (tokens, heads × dim): x, their normed states (tokens, hidden), end to end; qkv,
-    the weights and biases of queries, keys and values."""
+    the weights and biases of queries, keys and values.
+    """
     parts = [np.split(x @ weights.T + bias, np.cumsum(lengths)[:-1]) for weights, bias in qkv]
     return np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)])
 

@@ -68,6 +68,7 @@ class Stolen:
         self._begun = _cpu_times()
 
     def share(self) -> float | None:
+        """The share so far, 0 to 1."""
         ended = _cpu_times()
         if not ended:
             return None

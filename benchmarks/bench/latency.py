@@ -33,6 +33,7 @@ WARM_UP = 3
 
 
 def main(folder: str, texts: str, started: float, out: Path, device: str) -> None:
+    """Time the bundle and write the figures to `out`; started: when the process was asked for, in seconds."""
     given = json.loads(Path(texts).read_text(encoding="utf-8"))
     with c2llm_lite.load(folder, device=device) as model:
         model.embed(given["queries"][0], prompt=given["prompt"])

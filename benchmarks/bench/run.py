@@ -55,6 +55,7 @@ class Subject:
 
     @property
     def label(self) -> str:
+        """Its name in the report."""
         return f"{self.target} on cuda" if self.device == "cuda" else self.target
 
     @property

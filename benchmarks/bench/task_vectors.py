@@ -20,6 +20,7 @@ STEP = 100  # texts between two lines of progress: enough of like length to fill
 
 
 def main(folder: str, texts: str, out: Path, device: str) -> None:
+    """Embed the texts, printing a line of progress every STEP texts, and write the vectors to `out`."""
     found = []
     with c2llm_lite.load(folder, device=device) as model:
         for prompt_name, given in json.loads(Path(texts).read_text(encoding="utf-8")):

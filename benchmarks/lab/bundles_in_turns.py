@@ -27,6 +27,7 @@ TEXTS, ROUNDS = 16, 9
 
 
 def main(folders: list[str]) -> None:
+    """Time the bundles in rotation and add them to the results."""
     pairs = stdlib_pairs()[:TEXTS]
     texts = {"document": [pair.code for pair in pairs], "query": [pair.query for pair in pairs]}
     stolen = Stolen()

@@ -55,7 +55,7 @@ def main(
     ids = development_ids(checkpoint)
     full = reference.vectors(checkpoint, ids)
     for target in targets:
-        rows = measured(checkpoint, source, target, given, ids, full)
+        rows = measured(checkpoint, source, target, given=given, ids=ids, full=full)
         _keep(f"{target}, {texts} pairs, seed {seed}", {"rows": rows, "on": stamp()})
         print(json.dumps(rows, indent=1))
 
@@ -75,6 +75,7 @@ def measured(
     checkpoint: Checkpoint,
     source: str,
     target: str,
+    *,
     given: calibration_texts.Texts,
     ids: Sequence[Sequence[int]],
     full: Array,

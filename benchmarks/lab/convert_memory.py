@@ -42,6 +42,7 @@ def convert(source: Path, output: Path, target: str) -> tuple[int, float]:
 
 
 def main(folder: str, target: str = "gguf:q8_0") -> None:
+    """Convert a 7B-shaped checkpoint, written first if `folder` lacks it, and record the memory it took."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         source, output = Path(place, "checkpoint"), Path(place, "bundle")
         source.mkdir()

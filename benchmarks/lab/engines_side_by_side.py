@@ -1,4 +1,7 @@
-"""Every engine in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them; `make bench-engines`.
+"""Every engine in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them.
+
+    make -f benchmarks/lab/Makefile engines
+
 
 C2LLM-0.5B's shape with random weights, on whose values speed does not depend. Interleaved rounds; medians. Then each
 alone, in its own process: seconds to open (compile), and peak memory with one text of 2,048 tokens. Checkpoint and
@@ -38,6 +41,7 @@ BUILD = Path("build/bench/side_by_side")
 
 
 def main() -> None:
+    """Make the bundles, time them in rotation, measure each alone, and write the results."""
     checkpoint = BUILD / "checkpoint"
     if not checkpoint.exists():
         with staged(checkpoint) as folder:

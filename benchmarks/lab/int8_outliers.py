@@ -49,6 +49,7 @@ WAYS: dict[str, tuple[bool, bool, float | None]] = {
 
 
 def main(source: str) -> None:
+    """Embed the development pairs with each treatment of outliers and write the results."""
     checkpoint = open_checkpoint(source)
     pairs = development_pairs()
     chosen = pairs[:: len(pairs) // PAIRS][:PAIRS]

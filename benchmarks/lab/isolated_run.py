@@ -30,6 +30,7 @@ def measure(bundle: Path, tokens: int, cache: Path | None = None) -> dict[str, A
 
 
 def main(folder: str, tokens: int, cache: Path | None = None) -> None:
+    """Open the bundle, pool one text, and print what it took as JSON."""
     bundle = open_bundle(folder)
     backbone, heads = bundle.manifest.backbone, bundle.manifest.head.heads
     text = np.random.default_rng(0).integers(0, backbone.vocab, tokens).tolist()

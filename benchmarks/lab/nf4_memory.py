@@ -53,6 +53,7 @@ def sizes(shape: Backbone = C2LLM_7B, tokens: int = TOKENS) -> dict[str, int]:
 
 
 def main() -> None:
+    """Compute the figures and write the results."""
     result = {"model": "C2LLM-7B", "target": "bnb:nf4", "computed": "from the shapes; nothing was measured", **sizes()}
     RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(result, indent=1))

@@ -39,6 +39,7 @@ ROUNDS = 5
 
 
 def main(folder: str) -> None:
+    """Time each way to batch and write the results."""
     bundle = open_bundle(folder)
     lengths = _lengths()
     random = np.random.default_rng(0)

@@ -71,6 +71,7 @@ class Padded:
         self._longest = checkpoint.max_tokens
 
     def embed(self, texts: Sequence[str], batch: int) -> Array:
+        """Vectors (n, d) of the texts, in batches of `batch`."""
         order = sorted(range(len(texts)), key=lambda i: -len(texts[i]))
         found = np.empty((len(texts), self._head.width), np.float32)
         for start in range(0, len(order), batch):
@@ -148,6 +149,7 @@ class Llama:
             )
 
     def embed(self, texts: Sequence[str], batch: int) -> Array:
+        """As Padded's."""
         found = []
         for start in range(0, len(texts), batch):
             for states in self._model.embed(list(texts[start : start + batch]), truncate=True):

@@ -1,4 +1,6 @@
-"""The fastest way to run C2LLM on a CPU? Each way that users would pick instead, beside ours: `make bench-peers`.
+"""The fastest way to run C2LLM on a CPU? Each way that users would pick instead, beside ours.
+
+    make -f benchmarks/lab/Makefile peers
 
 C2LLM-0.5B's shape with random weights, on whose values speed does not depend; the stand-in's tokenizer. Peers are set
 up at the batch sizes that suit them best, tried first, for documents and queries apart. Then rounds: each takes the
@@ -63,6 +65,7 @@ Way = Callable[[Sequence[str], str], Array]  # texts and the name of their promp
 
 
 def main(tokenizer: str) -> None:
+    """Set up each way, time them in rotation, and write the results and the picture."""
     checkpoint = _checkpoint(Path(tokenizer))
     torch.set_num_threads(machine.cores())
     documents, queries = _texts()

@@ -53,11 +53,13 @@ class Nothing:
         self._dim = dim
 
     def __call__(self, batch: pa.Table) -> pa.Table:
+        """The batch with a column of zeros."""
         zeros = pa.array(np.zeros(len(batch) * self._dim, np.float32))
         return batch.append_column("embedding", pa.FixedSizeListArray.from_arrays(zeros, self._dim))
 
 
 def main(bundle: str, count: int) -> None:
+    """Time the jobs, kill workers during another, and write the results."""
     texts = [pair.code for pair in stdlib_pairs()][:count]
     batch = -(-len(texts) // BATCHES)
     stolen = Stolen()

@@ -52,11 +52,11 @@ def _rotated(checkpoint: Checkpoint, turn: Array) -> Iterator[tuple[str, Array]]
             gains[f"layers.{number}.{norm}"] = [f"layers.{number}.{name}.weight" for name in readers]
     gain_of = {reader: gain for gain, readers in gains.items() for reader in readers}
     for name in checkpoint.names():
-        values = checkpoint.tensor(name)
+        values: Array = checkpoint.tensor(name)
         if name in gains:
-            values = np.ones_like(values)
+            values = np.ones(values.shape, np.float32)
         elif name in gain_of:
-            values = (values * checkpoint.tensor(gain_of[name])) @ turn
+            values = values * checkpoint.tensor(gain_of[name]) @ turn
         elif name == "embed_tokens.weight":
             values = values @ turn
         elif any(f"{writer}.weight" in name for writer in WRITERS):

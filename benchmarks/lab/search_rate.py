@@ -32,6 +32,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "search_rate.json"
 
 
 def main(bundle: str) -> None:
+    """Time indexing and embedding in turn and write the results."""
     shutil.rmtree(BUILD, ignore_errors=True)
     files = sorted(copied(BUILD / "library").rglob("*.py"))
     with c2llm_lite.load(bundle) as model:

@@ -27,6 +27,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "search_speed.json"
 
 
 def main(count: int) -> None:
+    """Time the search and write the results."""
     random = np.random.default_rng(0)
     vectors = normalise(random.standard_normal((count, WIDTH), dtype=np.float32))
     queries = normalise(random.standard_normal((QUERIES, WIDTH), dtype=np.float32))

@@ -53,6 +53,7 @@ QUESTIONS: dict[str, tuple[str, ...]] = {
 
 
 def main(bundle: str) -> None:
+    """Index the standard library, ask the questions, and write the results."""
     shutil.rmtree(BUILD, ignore_errors=True)
     library = copied(BUILD / "library")
     stolen = Stolen()

@@ -54,6 +54,8 @@ Draw = Callable[[random.Random], Ask]
 
 @dataclass
 class Answer:
+    """What came back for a request; seconds: from its sending."""
+
     ask: Ask
     status: int
     seconds: float
@@ -61,6 +63,7 @@ class Answer:
 
 
 def main(bundle: Path, seconds: float) -> None:
+    """Run the loads one after another and write the results."""
     draw = _draw()
     stolen = Stolen()
     result: dict[str, Any] = {"bundle": bundle.name, "seconds": seconds, "clients": CLIENTS, "limits": LIMITS}

@@ -28,6 +28,7 @@ SHOWN_LINES = 3
 
 
 def main(bundle: str) -> None:
+    """Embed the questions and the functions, and print the nearest of each."""
     console = Console()
     pairs = [pair for pair in stdlib_pairs() if len(pair.code) <= LONGEST][:FUNCTIONS]
     with c2llm_lite.load(bundle) as model:

@@ -20,8 +20,9 @@ PEERS = "| | documents a second | queries a second | one query, ms |\n|---|---|-
 
 
 def main() -> None:
+    """Replace the marked sections of the README."""
     text = README.read_text()
-    targets = _targets(("standin", "bench"), ("standin_calibrated", "bench-calibrated"))
+    targets = _targets(("standin", "bench"), ("standin_calibrated", "-f benchmarks/lab/Makefile calibrated"))
     for mark, section in (("results", targets), ("peers", _peers(_result("peers.json")))):
         begin, end = f"<!-- {mark} -->", f"<!-- /{mark} -->"
         before, _, rest = text.partition(begin)
@@ -72,8 +73,8 @@ def _peers(result: dict[str, Any]) -> str:
         "way at its best batch size; lowest and highest in brackets; those with a colon are this package's. Functions "
         "and docstrings of Python's standard library, C2LLM-0.5B's shape with random weights: speed alone. "
         f"Measured {on['date']} on {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])}), of whose time its "
-        f"host took {result['stolen']:.0%}, by `make bench-peers` ([picture](benchmarks/results/peers.png)); "
-        "ARCHITECTURE.md has the ratios, and those of a CPU with AMX."
+        f"host took {result['stolen']:.0%}, by `make -f benchmarks/lab/Makefile peers` "
+        "([picture](benchmarks/results/peers.png)); ARCHITECTURE.md has the ratios, and those of a CPU with AMX."
     )
     head = ["**Beside the other ways to run it on a CPU**", "", PEERS]
     return "\n".join([*head, *(_way(*way) for way in result["ways"].items()), "", note])

@@ -42,6 +42,7 @@ RESULTS = Path(__file__).parents[1] / "results" / "time_shares.json"
 
 
 def main(folders: list[str]) -> None:
+    """Measure each bundle and write the results."""
     rows, stolen = {}, Stolen()
     for folder in folders:
         bundle = open_bundle(folder)

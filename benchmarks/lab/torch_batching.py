@@ -36,6 +36,7 @@ ROUNDS = 2
 
 
 def main(folder: str) -> None:
+    """Time each way to batch and write the results."""
     bundle = bundles.open_bundle(folder)
     manifest = bundle.manifest
     texts = [pair.code for pair in stdlib_pairs()[:TEXTS]]

@@ -122,7 +122,7 @@ def write_states(checkpoint: Path, ids: Sequence[Sequence[int]], path: Path, *, 
             for i, states in zip(batch, found, strict=True):
                 out[ends[i] - len(states) : ends[i]] = states
     out.flush()
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:

@@ -48,6 +48,7 @@ NOISE_PAIRS = 400  # whose states show what rounding does
 
 
 def main() -> None:
+    """Gather pairs, compute states, train, score, and write the head and the results."""
     BUILD.mkdir(parents=True, exist_ok=True)
     checkpoint = BUILD / "checkpoint"  # its backbone: the head in it is not used
     if not checkpoint.exists():
@@ -100,7 +101,7 @@ def _install() -> Path:
         temporary = Path(tempfile.mkdtemp(dir=BUILD))
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:"]
         subprocess.run([*pip, "--target", str(temporary), "--requirement", str(PACKAGES)], check=True)
-        os.replace(temporary, folder)
+        temporary.replace(folder)
     return folder
 
 
@@ -156,7 +157,7 @@ def _save(tensors: dict[str, Array], path: Path) -> None:
     temporary = path.with_suffix(".partial")
     save_file({name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}, temporary)
     temporary.chmod(0o644)  # safetensors writes for the owner alone, and this file is package data
-    os.replace(temporary, path)
+    temporary.replace(path)
 
 
 if __name__ == "__main__":

@@ -20,4 +20,5 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON, for a machine 
 
 
 def print_json(data: Any) -> None:
+    """Print `data` as JSON on standard output."""
     print(json.dumps(data, indent=1, ensure_ascii=False))

@@ -31,9 +31,11 @@ class C2LLMEmbeddings(Embeddings):
         self._dim = dim
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
+        """One vector per text, with the prompt "document"."""
         vectors: list[list[float]] = self._model.embed(texts, prompt_name=self._document_prompt, dim=self._dim).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
+        """The vector of a query, with the prompt "query"."""
         vector: list[float] = self._model.embed(text, prompt_name=self._query_prompt, dim=self._dim).tolist()
         return vector

@@ -36,6 +36,7 @@ class C2LLMEmbedding(BaseEmbedding):
 
     @classmethod
     def class_name(cls) -> str:
+        """The name under which LlamaIndex records this class."""
         return "C2LLMEmbedding"
 
     def _get_query_embedding(self, query: str) -> Vector:

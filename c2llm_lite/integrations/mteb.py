@@ -17,8 +17,10 @@ except ImportError as error:
 
 
 class C2LLMEncoder(AbsEncoder):
-    """A loaded bundle. Prompts are chosen by the task's name and the kind of text, as MTEB names them: "CosQA-query";
-    then by the kind alone: "query" or "document". Texts of a task that has neither kind get none.
+    """A loaded bundle as MTEB's encoder.
+
+    Prompts are chosen by the task's name and the kind of text, as MTEB names them: "CosQA-query"; then by the kind
+    alone: "query" or "document". Texts of a task that has neither kind get none.
     """
 
     def __init__(self, model: Embedder) -> None:

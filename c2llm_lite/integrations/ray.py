@@ -9,8 +9,13 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-from ..bulk.ray.dataset import embed_column
-from ..bulk.ray.nodes import Shipped, ship
+from ..errors import MissingDependencyError
+
+try:
+    from ..bulk.ray.dataset import embed_column
+    from ..bulk.ray.nodes import Shipped, ship
+except ImportError as error:
+    raise MissingDependencyError(error.name or "ray", "ray", "c2llm_lite.integrations.ray") from error
 
 __all__ = ["Shipped", "embed_column", "embed_dataset", "ship"]
 

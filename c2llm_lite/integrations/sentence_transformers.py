@@ -33,7 +33,7 @@ class SentenceEncoder:
         self.max_seq_length = model.max_tokens
         self.truncate_dim = truncate_dim
 
-    def encode(
+    def encode(  # noqa: PLR0917  # the order is sentence-transformers'
         self,
         inputs: str | Sequence[str],
         prompt_name: str | None = None,
@@ -46,9 +46,9 @@ class SentenceEncoder:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> Any:
-        """(n, d) for a sequence, (d,) for a string: a NumPy array; a tensor where convert_to_tensor; or, where not
-        convert_to_numpy, a list of tensors.
+        """Vectors: (n, d) for a sequence, (d,) for a string.
 
+        A NumPy array; a tensor with convert_to_tensor; a list of tensors without convert_to_numpy.
         batch_size: taken and not used; texts are packed by their tokens. Raises embed()'s errors.
         """
         if precision not in PRECISIONS:

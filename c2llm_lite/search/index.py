@@ -18,7 +18,7 @@ from .cache import default_place
 from .languages import language_of
 from .nearest import Rows, nearest
 from .pieces import Piece, cut
-from .read import Skipped, decode, read_bytes
+from .read import SkippedError, decode, read_bytes
 from .store import Place, Store
 from .update import Update, text_sha256, update
 from .walk import matcher
@@ -159,6 +159,7 @@ class Index:
             ]
 
     def close(self) -> None:
+        """Close the database; the Index cannot be used again."""
         self._store.close()
 
     def __enter__(self) -> Index:
@@ -229,7 +230,7 @@ def _piece_at(file: Path, line: int) -> Piece:
     """The smallest piece that covers a line of a file."""
     try:
         source = decode(read_bytes(file))
-    except Skipped as skipped:
+    except SkippedError as skipped:
         raise ValueError(f"{file} is {skipped.reason} and says nothing to look for: name a file of code") from None
     pieces = cut(source.text, language_of(file.name, source.text))
     covering = [piece for piece in pieces if piece.start <= line <= piece.end]

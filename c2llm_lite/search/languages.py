@@ -16,6 +16,8 @@ TEXT = "text"  # the language of a file that no grammar here reads
 
 
 class Kind(Enum):
+    """What a definition is, and so how it is cut."""
+
     FUNCTION = "function"  # a piece of its own, with all its lines
     CLASS = "class"  # a piece of its own, without its methods' bodies, which are pieces themselves
     NAMESPACE = "namespace"  # gives its name to what it holds, and is no piece

@@ -49,8 +49,11 @@ class Piece:
 
 @dataclass
 class _Definition:
-    """Lines from 0, `end` included. first: where the definition itself begins, below its comments. body: where its body
-    begins on a line of its own, or the line after, where the body shares a line with the signature."""
+    """Lines from 0, `end` included.
+
+    first: where the definition itself begins, below its comments. body: where its body begins on a line of its own, or
+    the line after, if the body shares a line with the signature.
+    """
 
     kind: Kind
     symbol: str
@@ -62,9 +65,10 @@ class _Definition:
 
 
 def cut(text: str, language: str) -> list[Piece]:
-    """The pieces of a file, in the order of their first lines. text: with \\n for line ends.
+    """The pieces of a file, in the order of their first lines.
 
-    language: a key of LANGUAGES, or any other word for a file without a grammar. Raises MissingDependencyError.
+    text: its lines end with line feeds alone. language: a key of LANGUAGES, or any other word for a file without a
+    grammar. Raises MissingDependencyError.
     """
     lines = text.split("\n")
     definitions = _definitions(lines, LANGUAGES[language]) if language in LANGUAGES else []

@@ -26,7 +26,7 @@ class Source:
     replaced: bool
 
 
-class Skipped(ValueError):
+class SkippedError(ValueError):
     """A file that is not worth embedding. reason: one word or a few, to count by."""
 
     def __init__(self, reason: str) -> None:
@@ -35,33 +35,34 @@ class Skipped(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises OSError, or Skipped where the file is too large."""
+    """Raises OSError, or SkippedError where the file is too large."""
     if path.stat().st_size > MAX_BYTES:
-        raise Skipped("over 1 MiB")
+        raise SkippedError("over 1 MiB")
     return path.read_bytes()
 
 
 def digest_of(content: bytes) -> str:
+    """The sha256 of a file's content and of the version of the cutting rules."""
     return hashlib.sha256(b"%d\n" % CUTTING + content).hexdigest()
 
 
 def decode(content: bytes) -> Source:
-    """The text, its lines ended by line feeds alone. Raises Skipped.
+    """The text, its lines ended by line feeds alone. Raises SkippedError.
 
     What is not UTF-8 is read all the same, with U+FFFD in place of such bytes: code is ASCII but for a few names and
     comments, and can be found without them.
     """
     if b"\0" in content:
-        raise Skipped("binary")
+        raise SkippedError("binary")
     try:
         text, replaced = content.decode("utf-8-sig"), False
     except UnicodeDecodeError:
         text, replaced = content.decode("utf-8-sig", errors="replace"), True
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
-        raise Skipped("empty")
+        raise SkippedError("empty")
     if GENERATED.search("\n".join(text.split("\n", HEAD_LINES)[:HEAD_LINES])):
-        raise Skipped("generated")
+        raise SkippedError("generated")
     if len(text) > LONG_LINE and sum(len(line) for line in text.split("\n") if len(line) > LONG_LINE) * 2 > len(text):
-        raise Skipped("minified")
+        raise SkippedError("minified")
     return Source(digest_of(content), text, replaced)

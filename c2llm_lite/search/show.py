@@ -19,6 +19,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def hits(found: Sequence[Hit], console: Console) -> None:
+    """Print each hit with its place, score and code."""
     for hit in found:
         console.print(Text.assemble(*_heading(hit), "  ", (f"{hit.score:.3f}", "green")), soft_wrap=True)
         console.print(_code(hit), soft_wrap=True)
@@ -28,6 +29,7 @@ def hits(found: Sequence[Hit], console: Console) -> None:
 
 
 def duplicates(found: Sequence[Duplicate], console: Console) -> None:
+    """Print each pair on one line."""
     for pair in found:
         line = Text.assemble((f"{pair.score:.3f}", "green"), "  ", *_heading(pair.first), "  ", *_heading(pair.second))
         console.print(line, soft_wrap=True)

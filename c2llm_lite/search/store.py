@@ -125,6 +125,7 @@ class Store:
             )
 
     def close(self) -> None:
+        """Close the database."""
         self._connection.close()
 
     @contextlib.contextmanager
@@ -156,6 +157,7 @@ class Store:
             return dict(self._connection.execute("SELECT path, digest FROM files"))
 
     def has_text(self, sha256: bytes) -> bool:
+        """Whether a text with this hash is stored."""
         with self._told():
             found = self._connection.execute("SELECT 1 FROM texts WHERE sha256 = ?", (sha256,)).fetchone()
         return found is not None
@@ -181,6 +183,7 @@ class Store:
                     )
 
     def remove(self, paths: Iterable[str]) -> None:
+        """Remove these files in one transaction."""
         with self._told(), self._transaction("IMMEDIATE"):
             for path in paths:
                 self._remove(path)
@@ -225,6 +228,7 @@ class Store:
         return found
 
     def counts(self) -> dict[str, int]:
+        """How many files, pieces and texts are stored."""
         with self._told():
             return {
                 table: self._connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
@@ -232,6 +236,7 @@ class Store:
             }
 
     def languages(self) -> list[str]:
+        """The languages of the files, sorted."""
         with self._told():
             return [row[0] for row in self._connection.execute("SELECT DISTINCT language FROM files ORDER BY language")]
 

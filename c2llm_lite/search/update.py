@@ -6,9 +6,11 @@ takes less than loading the model.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import time
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,7 +20,7 @@ from ..pma import Array
 from ..progress import Advance, bar
 from .languages import language_of
 from .pieces import cut
-from .read import MAX_BYTES, Skipped, decode, digest_of, read_bytes
+from .read import MAX_BYTES, SkippedError, decode, digest_of, read_bytes
 from .store import CutFile, Store
 from .walk import files
 
@@ -65,7 +67,8 @@ def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress
             raise TextError(f"{folder} holds nothing to index{_because(look)}: name a folder with code or text in it")
         done = Update(skipped=dict(look.skipped), unreadable=look.unreadable)
         with bar("indexing", sum(look.changed.values()), "bytes", show=progress) as advance:
-            _embed_changed(store, folder, model, prefix, look, done, advance)
+            embed = functools.partial(model.embed, prompt=prefix)
+            _embed_changed(store, folder, embed, look, done=done, advance=advance)
         kept = look.changed.keys() | look.unchanged
         gone = [path for path in known if path not in kept and not _within(path, look.unreadable)]
         store.remove(gone)
@@ -78,6 +81,7 @@ def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress
 
 
 def text_sha256(text: str) -> bytes:
+    """The hash under which a text is stored."""
     return hashlib.sha256(text.encode()).digest()
 
 
@@ -100,13 +104,13 @@ def _look(folder: Path, known: dict[str, str]) -> _Look:
                 look.changed[path] = len(content)
         except OSError as error:
             failed(path, error)
-        except Skipped as skipped:
+        except SkippedError as skipped:
             look.skipped[skipped.reason] += 1
     return look
 
 
 def _embed_changed(
-    store: Store, folder: Path, model: Embedder, prefix: str, look: _Look, done: Update, advance: Advance
+    store: Store, folder: Path, embed: Callable[[list[str]], Array], look: _Look, *, done: Update, advance: Advance
 ) -> None:
     batch: list[CutFile] = []
     texts: dict[bytes, str] = {}  # to embed
@@ -116,7 +120,7 @@ def _embed_changed(
         nonlocal characters, size
         vectors: dict[bytes, Array] = {}
         if texts:
-            vectors = dict(zip(texts, model.embed(list(texts.values()), prompt=prefix), strict=True))
+            vectors = dict(zip(texts, embed(list(texts.values())), strict=True))
         store.put(batch, vectors)
         done.changed += len(batch)
         done.embedded += len(texts)
@@ -129,7 +133,7 @@ def _embed_changed(
         size += length
         try:
             source = decode(read_bytes(folder / path))
-        except (OSError, Skipped) as error:
+        except (OSError, SkippedError) as error:
             look.unreadable[path] = f"it changed while it was read: {error}"
             continue
         if source.replaced:

@@ -25,7 +25,7 @@ from .body import Bodies
 from .failures import ApiError
 from .keys import Keys
 from .metrics import Counted, Metrics
-from .queue import Queue, QueueClosed, QueueFull
+from .queue import Queue, QueueClosedError, QueueFullError
 from .request import EmbeddingRequest, Offer, parse
 
 EMBEDDINGS, MODELS = "/v1/embeddings", "/v1/models"
@@ -91,11 +91,11 @@ class Service:
             shared, room = self._model.full_batch(prompt)
             room = min(room, self._max_batch_tokens or room)
             waiting = self.queue.submit(texts, prompt, shared=shared, room=room)
-        except QueueFull as error:
+        except QueueFullError as error:
             raise ApiError(
                 429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after)}
             ) from error
-        except QueueClosed as error:
+        except QueueClosedError as error:
             raise ApiError(503, str(error), code="stopping", headers={"Retry-After": "5"}) from error
         except ClientDisconnect:
             return self._gone()
@@ -162,6 +162,8 @@ class Patient:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on; a message that the client does not take in time ends it."""
+
         async def sent(message: Message) -> None:
             await asyncio.wait_for(send(message), limits.SEND_SECONDS)
 

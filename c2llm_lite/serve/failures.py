@@ -29,6 +29,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
+        """The answer, in the form of OpenAI's errors."""
         kind = "rate_limit_error" if self.status == 429 else SERVER_ERROR if self.status >= 500 else BAD_REQUEST
         body = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return JSONResponse({"error": body}, self.status, self.headers)

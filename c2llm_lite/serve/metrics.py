@@ -36,6 +36,7 @@ class Metrics:
         Gauge("c2llm_waiting_tokens", "Tokens accepted and not answered.", registry=registry).set_function(waiting)
 
     def text(self) -> bytes:
+        """The metrics in Prometheus' text format."""
         return generate_latest(self._registry)
 
 
@@ -48,6 +49,7 @@ class Counted:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass a request on and count its answer."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

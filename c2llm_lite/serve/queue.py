@@ -28,7 +28,7 @@ LOOKED_AT = 64  # requests that are passed over, at most, to find a text that st
 RATE_MEMORY = 0.9  # weight of the past in the speed that Retry-After is reckoned from
 
 
-class QueueFull(Exception):
+class QueueFullError(Exception):
     """No room now. retry_after: seconds until there should be."""
 
     def __init__(self, retry_after: int) -> None:
@@ -36,7 +36,7 @@ class QueueFull(Exception):
         self.retry_after = retry_after
 
 
-class QueueClosed(Exception):
+class QueueClosedError(Exception):
     """The server is stopping and takes nothing new."""
 
 
@@ -94,13 +94,13 @@ class Queue:
         """The vectors to come, (n, width). Cancelling the future frees the request's place.
 
         shared: how many tokens of the prompt each text begins with. room: how many others fill a batch. An idle queue
-        takes any request, however large. Raises QueueFull or QueueClosed.
+        takes any request, however large. Raises QueueFullError or QueueClosedError.
         """
         tokens = sum(map(len, texts))
         costs = [max(1, len(ids) - shared) for ids in texts]
         with self._change:
             if self._closed:
-                raise QueueClosed("the server is stopping")
+                raise QueueClosedError("the server is stopping")
             self.check(tokens)
             self._held += tokens
             vectors = np.empty((len(texts), self._width), np.float32)
@@ -111,9 +111,9 @@ class Queue:
         return job.future
 
     def check(self, tokens: int = 1) -> None:
-        """Raises QueueFull where a request of so many tokens would not be accepted now."""
+        """Raises QueueFullError where a request of so many tokens would not be accepted now."""
         if self._held and self._held + tokens > self._most:
-            raise QueueFull(max(1, min(600, round(self._held / self._rate)) if self._rate else 1))
+            raise QueueFullError(max(1, min(600, round(self._held / self._rate)) if self._rate else 1))
 
     def close(self) -> None:
         """Accept nothing more, finish what was accepted, and stop."""

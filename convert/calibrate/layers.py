@@ -127,7 +127,8 @@ def _making_up(inputs: list[Array], wanted: list[Array], moments: Array) -> Arra
 
 def _mended(weights: Array, inputs: list[Array], stream: list[Array], exact: list[Array]) -> tuple[Array, Array]:
     """The weights (hidden, width) with which the product of `inputs` brings the residual stream nearest to the exact
-    one, which has its own product already, and the inputs' second moments (width, width)."""
+    one, which has its own product already, and the inputs' second moments (width, width).
+    """
     moments = _moments(inputs)
     missing = [e - (x + given @ weights.T) for e, x, given in zip(exact, stream, inputs, strict=True)]
     return weights + _regression(inputs, missing, moments), moments

@@ -67,7 +67,8 @@ class Smoothing:
 
     def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], group: int | None) -> None:
         """texts: token ids, whose activations in the fp32 reference decide. group: how many of a token's activations
-        share a scale; None where all do."""
+        share a scale; None where all do.
+        """
         self._checkpoint, self._group = checkpoint, group
         self._columns: dict[str, Array] = {}  # what a matrix's columns are multiplied by
         self._rows: dict[str, Array] = {}  # what a matrix's rows, a gain or a bias is divided by

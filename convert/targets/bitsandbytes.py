@@ -94,7 +94,8 @@ def memory(checkpoint: Checkpoint, kind: str) -> int:
 
 def stored_bytes(backbone: Backbone, kind: str) -> int:
     """Bytes of the backbone in `kind`, from its shapes alone: the file's size less its header, and what it takes to
-    hold it."""
+    hold it.
+    """
     total = 2 * vectors(backbone)
     for rows, width in matrices(backbone):
         if kind == "int8":

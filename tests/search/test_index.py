@@ -183,8 +183,7 @@ def test_an_unreadable_file_is_told_and_stays_as_it_was(
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
 def test_a_name_that_is_not_utf8_is_told(index: Index, tree: Path) -> None:
-    with open(os.fsencode(tree) + b"/caf\xe9.py", "wb") as file:
-        file.write(b"x = 1\n")
+    Path(os.fsdecode(os.fsencode(tree) + b"/caf\xe9.py")).write_bytes(b"x = 1\n")
     (tree / "two\nlines.py").write_text("x = 1\n")
     done = index.update()
     assert len(done.unreadable) == 2

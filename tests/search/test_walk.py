@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from c2llm_lite.search.read import MAX_BYTES, Skipped, decode, digest_of, read_bytes
+from c2llm_lite.search.read import MAX_BYTES, SkippedError, decode, digest_of, read_bytes
 from c2llm_lite.search.walk import files, matcher
 
 
@@ -111,7 +111,7 @@ def test_matcher_reads_patterns_as_gitignore_does() -> None:
     ],
 )
 def test_skipped(content: bytes, reason: str) -> None:
-    with pytest.raises(Skipped, match=reason):
+    with pytest.raises(SkippedError, match=reason):
         decode(content)
 
 
@@ -134,7 +134,7 @@ def test_a_broken_encoding_is_read_with_marks_in_place() -> None:
 
 def test_large_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "large.py").write_bytes(b"x" * (MAX_BYTES + 1))
-    with pytest.raises(Skipped, match="over 1 MiB"):
+    with pytest.raises(SkippedError, match="over 1 MiB"):
         read_bytes(tmp_path / "large.py")
     (tmp_path / "small.py").write_bytes(b"x")
     assert read_bytes(tmp_path / "small.py") == b"x"

@@ -9,7 +9,7 @@ from concurrent.futures import CancelledError
 import numpy as np
 import pytest
 
-from c2llm_lite.serve.queue import Queue, QueueClosed, QueueFull
+from c2llm_lite.serve.queue import Queue, QueueClosedError, QueueFullError
 
 ROOM = 100
 
@@ -137,7 +137,7 @@ def test_the_shared_prompt_takes_no_room(queue, engine):
 def test_a_full_queue_refuses_and_says_when_to_come_back(queue, engine):
     hold(queue, engine)
     submit(queue, *[text(1, 999)] * 10)
-    with pytest.raises(QueueFull) as refused:
+    with pytest.raises(QueueFullError) as refused:
         submit(queue, text(1, 10))
     assert refused.value.retry_after >= 1
     engine.turns.release(1)
@@ -157,7 +157,7 @@ def test_retry_after_is_reckoned_from_the_speed(queue, engine):
     future.result(20)  # 2,000 tokens a second at most
     hold(queue, engine)
     submit(queue, *[text(1, 1000)] * 9)
-    with pytest.raises(QueueFull) as refused:
+    with pytest.raises(QueueFullError) as refused:
         submit(queue, text(1, 1000))
     assert 4 <= refused.value.retry_after <= 60
 
@@ -165,7 +165,7 @@ def test_retry_after_is_reckoned_from_the_speed(queue, engine):
 def test_cancelling_frees_the_place_and_runs_nothing(queue, engine):
     hold(queue, engine)
     dropped = [submit(queue, *[text(7, 90)] * 11) for _ in range(10)]
-    with pytest.raises(QueueFull):
+    with pytest.raises(QueueFullError):
         submit(queue, text(8, 200))
     for future in dropped:
         assert future.cancel()
@@ -211,7 +211,7 @@ def test_close_finishes_what_was_accepted_and_takes_nothing_new(engine):
     closing.start()
     while queue.ready:
         time.sleep(0.001)
-    with pytest.raises(QueueClosed):
+    with pytest.raises(QueueClosedError):
         submit(queue, text(1, 1))
     engine.turns.release(100)
     closing.join(20)

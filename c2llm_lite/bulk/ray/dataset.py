@@ -11,11 +11,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import ray
+import ray.data
+
 from ... import bundle as bundles
 from ...errors import InputError
 from ...vectors import Precision
 from ..rows import checked_prompt, embed_rows, values
-from .nodes import OnNode, Shipped, actor_pool, pa, ray, vectors_array, worker_memory
+from .nodes import OnNode, Shipped, actor_pool, vectors_array, worker_memory
 
 BATCH_ROWS = 2048
 

@@ -11,18 +11,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import ray
+from ray.data import ActorPoolStrategy
 
 from ... import bundle as bundles
 from ...cache import cache_folder
 from ...embedder import Embedder, load
-from ...errors import BundleError, MissingDependencyError, OutputError
-
-try:
-    import pyarrow as pa
-    import ray
-    from ray.data import ActorPoolStrategy
-except ImportError as error:
-    raise MissingDependencyError("ray", "ray", "embedding on Ray") from error
+from ...errors import BundleError, OutputError
 
 WORKER_MEMORY = 200 << 20  # bytes of a worker's own, beside the bundle's: Ray's account of one was 124 MiB
 

@@ -85,6 +85,7 @@ class LlamaCpp:
             yield states.copy()
 
     def describe(self) -> dict[str, str | int]:
+        """See Engine."""
         return {
             "name": "llama.cpp",
             "llama-cpp-python": version("llama-cpp-python"),
@@ -94,6 +95,7 @@ class LlamaCpp:
         }
 
     def close(self) -> None:
+        """See Engine."""
         self._free_context()
         if self._model is not None:
             self._llama.llama_model_free(self._model)

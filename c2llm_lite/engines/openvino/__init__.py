@@ -123,6 +123,7 @@ class OpenVino:
             yield states.copy()
 
     def describe(self) -> dict[str, str | int]:
+        """See Engine."""
         told: dict[str, str | int] = {
             "name": "OpenVINO",
             "openvino": self._openvino.get_version(),
@@ -134,6 +135,7 @@ class OpenVino:
         return told
 
     def close(self) -> None:
+        """See Engine."""
         self._request = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:

@@ -113,6 +113,7 @@ class TorchEngine:
             yield self._forward([ids]).cpu().numpy()
 
     def describe(self) -> dict[str, str | int]:
+        """See Engine."""
         name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else str(self._device)
         return {
             "engine": "torch",
@@ -125,6 +126,7 @@ class TorchEngine:
         }
 
     def close(self) -> None:
+        """See Engine."""
         self._model = None
         _empty_cache(self._device)
 
