@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
+import c2llm_lite
 from c2llm_lite.convert import convert
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network for anything
@@ -28,6 +29,12 @@ def checkpoint_folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def f32_bundle(checkpoint_folder, tmp_path_factory) -> Path:
     return convert(checkpoint_folder, tmp_path_factory.mktemp("bundles") / "f32", "gguf:f32").folder
+
+
+@pytest.fixture(scope="session")
+def model(f32_bundle):
+    with c2llm_lite.load(f32_bundle, threads=1) as loaded:
+        yield loaded
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""A small random bundle for contracts, and the stand-in, which can find things, for retrieval from end to end."""
+"""The stand-in, which can find things, for retrieval from end to end."""
 
 from __future__ import annotations
 
@@ -9,12 +9,6 @@ from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
 from c2llm_lite.convert import convert
 
 PAIRS, LONGEST = 12, 250  # functions, and characters of one
-
-
-@pytest.fixture(scope="session")
-def model(f32_bundle):
-    with c2llm_lite.load(f32_bundle, threads=1) as loaded:
-        yield loaded
 
 
 @pytest.fixture(scope="session")
@@ -30,12 +24,3 @@ def trained(standin, tmp_path_factory):
 def pairs():
     """Questions and the functions that answer them, which the stand-in has not seen."""
     return [pair for pair in stdlib_pairs() if len(pair.code) <= LONGEST][:PAIRS]
-
-
-@pytest.fixture(scope="session")
-def cluster(cache):
-    """A Ray cluster's address: three nodes of one CPU each. This process is connected to it."""
-    from c2llm_lite.benchmarks.lab.ray_cluster import cluster
-
-    with cluster(nodes=3) as address:
-        yield address
