@@ -23,10 +23,10 @@ from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
 from c2llm_lite.pma import AffineMap, Array
 
-from ..proof import child
 from .. import reference
+from ..checkpoint import Weights
+from ..proof import child
 from .layers import Calibration
-from ..checkpoint import Checkpoint
 
 Doubles = NDArray[np.float64]
 # Of the mean variance of the quantised states; the largest leaves states nearly alone.
@@ -96,7 +96,7 @@ class _Moments:
 
 
 def recover(
-    checkpoint: Checkpoint,
+    checkpoint: Weights,
     folder: Path,
     calibration: Calibration,
     progress: reference.Progress | None = None,
