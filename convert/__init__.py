@@ -20,17 +20,18 @@ from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
+from .calibrate.layers import Calibration
+from .calibrate.recovery import recover
+from .calibrate.resume import Unfinished
+from .checkpoint import Checkpoint, open_checkpoint
 from .proof import probes
+from .reference import Progress
 from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
 from .targets.auto import choose
-from .calibrate.layers import Calibration
-from .checkpoint import Checkpoint, open_checkpoint
-from .calibrate.recovery import recover
-from .reference import Progress
+from .targets.backbone import write_backbone
 from .targets.registry import Target
 from .targets.token_embeddings import write_token_embeddings
-from .calibrate.resume import Unfinished
 
 AUTO = "auto"
 CALIBRATION_TOKENS = 512  # of one text: what stands further right adds time and little variety
@@ -90,7 +91,7 @@ def convert(
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
     with bundles.staged(Path(output), force=force) as folder:
-        tensors = wanted.write_backbone(checkpoint, folder, calibration)
+        tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)
