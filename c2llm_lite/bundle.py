@@ -12,6 +12,7 @@ import json
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -93,6 +94,13 @@ class Manifest:
     notes: dict[str, Any] = field(default_factory=dict)  # what a target's converter adds: settings, trials
     files: dict[str, FileRecord] = field(default_factory=dict)
     format: int = FORMAT
+
+    def matrix_type(self) -> str:
+        """The type of the backbone's matrices; where there are several, the one that most of them have."""
+        types = Counter(kind for name, kind in self.tensors.items() if name.endswith("_proj.weight"))
+        if not types:
+            raise BundleError(f"{MANIFEST} lists no matrix of the backbone; convert the checkpoint again")
+        return types.most_common(1)[0][0]
 
     def to_json(self) -> str:
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"

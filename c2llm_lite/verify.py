@@ -21,8 +21,17 @@ from .errors import BundleError
 from .pma import Array
 from .vectors import normalise
 
-# How near a target stays to its own record on another machine: what other kernels may round differently.
-SAME_TARGET = {"fp32": 0.99999, "f32": 0.99999, "f16": 0.9995, "bf16": 0.9995}
+# How near a bundle stays to its own record on another machine, by engine and the type of its matrices: what other
+# kernels may round differently. OpenVINO computes in fp32 with matrices that are stored in bf16.
+SAME_TARGET = {
+    ("llama_cpp", "f32"): 0.99999,
+    ("llama_cpp", "f16"): 0.9995,
+    ("llama_cpp", "bf16"): 0.9995,
+    ("openvino", "f32"): 0.99999,
+    ("openvino", "bf16"): 0.99999,
+    ("torch", "fp32"): 0.99999,
+    ("torch", "bf16"): 0.9995,
+}
 SAME_QUANTISED = 0.998
 FULL_PRECISION_SLACK = 0.01
 
@@ -86,7 +95,7 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
         here = probe_vectors(model)
     full = fidelity(here, recorded["reference"]).cosines
     own = fidelity(here, recorded["target"]).cosines if "target" in recorded else None
-    least = SAME_TARGET.get(manifest.target.partition(":")[2], SAME_QUANTISED)
+    least = SAME_TARGET.get((manifest.engine, manifest.matrix_type()), SAME_QUANTISED)
     return [
         ProbeResult(
             text=probe.text,

@@ -29,6 +29,7 @@ from .reference import Progress
 from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
 from .targets.auto import choose
+from .targets.backbone import write_backbone
 from .targets.registry import Target
 from .targets.token_embeddings import write_token_embeddings
 
@@ -90,7 +91,7 @@ def convert(
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
     with bundles.staged(Path(output), force=force) as folder:
-        tensors = wanted.write_backbone(checkpoint, folder, calibration)
+        tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)

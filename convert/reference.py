@@ -21,7 +21,7 @@ from c2llm_lite.errors import TextError
 from c2llm_lite.pma import Array
 from c2llm_lite.vectors import normalise
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, Weights
 from .checkpoint.safetensors_file import widen
 
 Progress = Callable[[int, int], None]  # layers done, layers in all
@@ -33,7 +33,7 @@ _LATER = np.triu(np.full((_QUERIES, _QUERIES), -np.inf, np.float32), k=1)  # add
 
 
 def states(
-    checkpoint: Checkpoint,
+    checkpoint: Weights,
     texts: Sequence[Sequence[int]],
     progress: Progress | None = None,
     observe: Observe | None = None,
@@ -62,7 +62,7 @@ def states(
     return final_states(checkpoint, hidden, lengths)
 
 
-def final_states(checkpoint: Checkpoint, hidden: Sequence[Array], lengths: Sequence[list[int]]) -> list[Array]:
+def final_states(checkpoint: Weights, hidden: Sequence[Array], lengths: Sequence[list[int]]) -> list[Array]:
     """Each text's states after the final norm, of groups of texts: hidden (tokens, hidden), and its texts' lengths."""
     norm = checkpoint.tensor("norm.weight")
     found: list[Array] = []
@@ -93,7 +93,7 @@ def groups(lengths: list[int]) -> Iterator[list[int]]:
 class Layer:
     """One decoder layer, its weights read when it is made."""
 
-    def __init__(self, checkpoint: Checkpoint, number: int) -> None:
+    def __init__(self, checkpoint: Weights, number: int) -> None:
         def read(name: str) -> Array:
             return checkpoint.tensor(f"{self.name}.{name}")
 

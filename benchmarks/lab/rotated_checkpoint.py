@@ -56,7 +56,7 @@ def _rotated(checkpoint: Checkpoint, turn: Array) -> Iterator[tuple[str, Array]]
         if name in gains:
             values = np.ones(values.shape, np.float32)
         elif name in gain_of:
-            values = values * checkpoint.tensor(gain_of[name]) @ turn
+            values = np.matmul(values * checkpoint.tensor(gain_of[name]), turn)
         elif name == "embed_tokens.weight":
             values = values @ turn
         elif any(f"{writer}.weight" in name for writer in WRITERS):

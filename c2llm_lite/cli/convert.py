@@ -53,7 +53,7 @@ def convert(
     from ..convert import convert as run
     from ..convert import list_targets as available
     from ..convert.calibrate import texts as calibration_texts
-    from ..convert.targets.registry import FOUR_BIT
+    from ..convert.targets.registry import parse
 
     if list_targets:
         table = Table("target", "bits per backbone weight")
@@ -89,7 +89,7 @@ def convert(
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
     if cosines:
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
-    if calibrate is None and made.manifest.target in FOUR_BIT:
+    if calibrate is None and parse(made.manifest.target).should_have_texts:
         err.print(PLAIN_FOUR_BIT)
 
 

@@ -7,7 +7,7 @@ what they would have given at full precision, as nearly as their inputs allow; t
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
 five times the hidden width and once the intermediate one, times all tokens, in fp32. What is done is kept layer by
-layer (unfinished.py).
+layer (resume.py).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 
 from c2llm_lite.pma import Array
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Weights
 from ..checkpoint.safetensors_file import widen
 from ..reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
 from .gptq import damped
@@ -46,7 +46,7 @@ class Calibration:
     states: list[Array] | None = None
 
 
-def round_in_order(checkpoint: Checkpoint, calibration: Calibration, rounding: Rounding, placing: Placing) -> None:
+def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Rounding, placing: Placing) -> None:
     """Hand every matrix to `rounding`, first layer first, in the order in which a token meets them, and what comes of
     it to `placing`; layers that are kept go to `placing` at once.
 

@@ -24,7 +24,7 @@ from c2llm_lite.engines import open_engine
 from c2llm_lite.pma import AffineMap, Array
 
 from .. import reference
-from ..checkpoint import Checkpoint
+from ..checkpoint import Weights
 from ..proof import child
 from .layers import Calibration
 
@@ -96,7 +96,7 @@ class _Moments:
 
 
 def recover(
-    checkpoint: Checkpoint,
+    checkpoint: Weights,
     folder: Path,
     calibration: Calibration,
     progress: reference.Progress | None = None,

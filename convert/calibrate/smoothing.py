@@ -23,9 +23,8 @@ from c2llm_lite.bundle import Backbone
 from c2llm_lite.pma import Array
 
 from .. import reference
-from ..checkpoint import Checkpoint
-from ..checkpoint.safetensors_file import Dtype, Stored, widen
-from ..targets.full import bf16_bits
+from ..checkpoint import Weights
+from ..checkpoint.safetensors_file import Dtype, Stored, bf16_bits, widen
 
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 TOKENS = 2048  # that decide: evenly many of all texts' share
@@ -41,31 +40,40 @@ SHARED_INPUTS = {
 }
 
 
-class Smoothed(Checkpoint):
-    """A checkpoint with its backbone's tensors rescaled: its states are the same."""
+class Smoothed:
+    """Weights with the backbone's tensors rescaled: the states are the same. See Weights."""
 
-    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], group: int | None) -> None:
+    def __init__(self, given: Weights, texts: Sequence[Sequence[int]], group: int | None) -> None:
         """As Smoothing's; the texts run when the first value is asked for."""
-        vars(self).update(vars(checkpoint))
-        self._whole, self._texts, self._group = checkpoint, texts, group
+        self.backbone = given.backbone
+        self._given, self._texts, self._group = given, texts, group
 
     @cached_property
     def _smoothing(self) -> Smoothing:
-        return Smoothing(self._whole, self._texts, self._group)
+        return Smoothing(self._given, self._texts, self._group)
+
+    def names(self) -> list[str]:
+        return self._given.names()
+
+    def shape(self, name: str) -> tuple[int, ...]:
+        return self._given.shape(name)
 
     def stored(self, name: str) -> tuple[Stored, Dtype]:
-        """In bf16 where the checkpoint is, which is exact, otherwise in fp32. Raises as Checkpoint's."""
-        values, dtype = super().stored(name)
+        """In bf16 where the given weights are, which is exact, otherwise in fp32. Raises as theirs does."""
+        values, dtype = self._given.stored(name)
         if not self._smoothing.touches(name):
             return values, dtype
         rescaled = self._smoothing(name, widen(values, dtype))
         return (bf16_bits(rescaled), dtype) if dtype == "BF16" else (rescaled, "F32")
 
+    def tensor(self, name: str) -> Array:
+        return widen(*self.stored(name))
+
 
 class Smoothing:
     """Factors for every tensor they touch: call it with a tensor's name and its values."""
 
-    def __init__(self, checkpoint: Checkpoint, texts: Sequence[Sequence[int]], group: int | None) -> None:
+    def __init__(self, checkpoint: Weights, texts: Sequence[Sequence[int]], group: int | None) -> None:
         """texts: token ids, whose activations in the fp32 reference decide. group: how many of a token's activations
         share a scale; None where all do.
         """

@@ -6,5 +6,6 @@ Writing safetensors stands beside reading it.
 from __future__ import annotations
 
 from .checkpoint import PMA, Checkpoint, open_checkpoint
+from .weights import Weights, backbone_names
 
-__all__ = ["PMA", "Checkpoint", "open_checkpoint"]
+__all__ = ["PMA", "Checkpoint", "Weights", "backbone_names", "open_checkpoint"]

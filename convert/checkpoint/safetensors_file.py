@@ -66,6 +66,13 @@ def widen(values: Stored, dtype: Dtype) -> NDArray[np.float32]:
     return values.astype(np.float32, copy=False)
 
 
+def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
+    """float32 -> the bits of bf16, rounded to nearest, ties to even; for finite values."""
+    bits = np.ascontiguousarray(values).view(np.uint32)
+    rounded: NDArray[np.uint16] = ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).astype(np.uint16)
+    return rounded
+
+
 def read_header(path: Path) -> list[StoredTensor]:
     """Every tensor of the file. Raises CheckpointError where the file breaks the format or holds another type."""
     size = path.stat().st_size

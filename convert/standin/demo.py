@@ -27,8 +27,8 @@ from c2llm_lite.bundle import staged
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
+from ..checkpoint.safetensors_file import bf16_bits
 from ..checkpoint.safetensors_writer import Tensor, write_safetensors
-from ..targets.full import bf16_bits
 from .off_grid import move_off_grid
 
 Array = NDArray[np.float32]

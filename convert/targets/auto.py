@@ -13,7 +13,6 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,8 +21,9 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
 from c2llm_lite.engines import Engine, open_engine
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.pma import Variant
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, Weights
 from ..checkpoint.safetensors_file import Dtype, Stored, widen
 from . import registry as targets
 from .token_embeddings import NAME as TABLE
@@ -41,7 +41,7 @@ def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None
 
     progress: called with each target as its turn comes. Raises MissingDependencyError where no engine is installed.
     """
-    first = cast(Checkpoint, _FirstLayers(checkpoint))
+    first = _FirstLayers(checkpoint)
     texts = np.random.default_rng(0).integers(0, first.backbone.vocab, (TEXTS, TOKENS)).tolist()
     queries = np.zeros((checkpoint.variant.heads, checkpoint.backbone.hidden), np.float32)
     engines: dict[str, Engine] = {}
@@ -52,7 +52,7 @@ def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None
             folder = Path(temporary) / target.replace(":", "-")
             folder.mkdir()
             try:
-                engine = _engine(first, folder, target)
+                engine = _engine(first, checkpoint.variant, folder, target)
             except (MissingDependencyError, CheckpointError):  # not installed, or a width it cannot hold
                 continue
             opened.callback(engine.close)
@@ -71,13 +71,12 @@ def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None
 
 
 class _FirstLayers:
-    """The checkpoint as a converter sees it, cut to its first layers and the first rows of its token embeddings."""
+    """Weights cut to their first layers and the first rows of their token embeddings. See Weights."""
 
-    def __init__(self, whole: Checkpoint) -> None:
+    def __init__(self, whole: Weights) -> None:
         self._whole = whole
         full = whole.backbone
         self.backbone = replace(full, layers=min(full.layers, LAYERS), vocab=min(full.vocab, VOCAB))
-        self.variant = whole.variant
 
     def names(self) -> list[str]:
         kept = tuple(f"layers.{layer}." for layer in range(self.backbone.layers))
@@ -95,22 +94,22 @@ class _FirstLayers:
         return widen(*self.stored(name))
 
 
-def _engine(checkpoint: Checkpoint, folder: Path, target: str) -> Engine:
+def _engine(weights: Weights, head: Variant, folder: Path, target: str) -> Engine:
     """Convert to `target` and open it. No head and no tokenizer: an engine needs neither."""
     wanted = targets.parse(target)
-    tensors = wanted.converter.write_backbone(checkpoint, folder, wanted.kind)
-    tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
+    tensors = wanted.converter.write_backbone(weights, folder, wanted.kind)
+    tensors |= write_token_embeddings(weights, folder / bundles.TOKEN_EMBEDDINGS)
     manifest = bundles.Manifest(
         source=bundles.Source("trial", None, ""),
         target=target,
         engine=wanted.engine,
-        backbone=checkpoint.backbone,
-        head=checkpoint.variant,
-        width=checkpoint.backbone.hidden,
+        backbone=weights.backbone,
+        head=head,
+        width=weights.backbone.hidden,
         max_tokens=TOKENS,
         prompts={},
         tensors=tensors,
-        memory=wanted.converter.memory(checkpoint, wanted.kind),
+        memory=wanted.converter.memory(weights, wanted.kind),
         versions={},
     )
     return open_engine(bundles.seal(folder, manifest), device="cpu", threads=machine.cores(), max_tokens=TOKENS)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,11 @@ from ..calibrate.gptq import round_matrix
 from ..calibrate.grids import Grid
 from ..calibrate.layers import Calibration, round_in_order
 from ..calibrate.resume import Parts
+from ..checkpoint import Weights, backbone_names
+from ..checkpoint.safetensors_file import bf16_bits
 from ..checkpoint.safetensors_writer import Dtype, Tensor, write_safetensors
-from .full import FILE, LIBRARIES, backbone_names, bf16_bits
-
-if TYPE_CHECKING:
-    from ..checkpoint import Checkpoint
+from . import registry
+from .full import FILE, LIBRARIES
 
 NF4_BLOCK = 64  # weights that share a scale
 NF4_NESTED_BLOCK = 256  # scales that share a scale
@@ -44,16 +44,16 @@ NF4_DTYPES: dict[str, Dtype] = {"float32": "F32", "uint8": "U8"}
 BNB_LIBRARY = 50 << 20  # bitsandbytes imported, measured
 
 
-def kinds(checkpoint: Checkpoint) -> dict[str, float]:
+def kinds(checkpoint: Weights) -> dict[str, float]:
     """The kinds that these shapes can hold, each with its bits a backbone weight, scales and vectors included."""
     backbone = checkpoint.backbone
-    fitting = ["int8"] if nf4_misfit(backbone) else ["int8", "nf4"]
+    fitting = [kind for kind in registry.kinds("bnb") if kind != "nf4" or not nf4_misfit(backbone)]
     weights = sum(rows * width for rows, width in matrices(backbone)) + vectors(backbone)
     return {kind: 8 * stored_bytes(backbone, kind) / weights for kind in fitting}
 
 
 def write_backbone(
-    checkpoint: Checkpoint,
+    checkpoint: Weights,
     folder: Path,
     kind: str,
     *,
@@ -62,11 +62,9 @@ def write_backbone(
     """Write the backbone with every matrix in `kind` to model.safetensors; returns each tensor's type by name.
 
     Holds one matrix at a time, and when calibrated the codes of all of nf4's, whose levels are then chosen by the
-    calibration's texts (gptq.py), or else are each weight's nearest. Raises CheckpointError for a kind that does not
-    exist or that these shapes cannot hold, MissingDependencyError without torch or bitsandbytes.
+    calibration's texts (gptq.py), or else are each weight's nearest. Raises CheckpointError for a kind that these
+    shapes cannot hold, MissingDependencyError without torch or bitsandbytes.
     """
-    if kind not in ("int8", "nf4"):
-        raise CheckpointError(f"bnb:{kind} is not a type this package writes: choose int8 or nf4")
     if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
         raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
     quantise = _Quantiser(kind)
@@ -87,7 +85,7 @@ def write_backbone(
     return types
 
 
-def memory(checkpoint: Checkpoint, kind: str) -> int:
+def memory(checkpoint: Weights, kind: str) -> int:
     """Bytes that a process running the bundle takes, beside what a batch takes."""
     return stored_bytes(checkpoint.backbone, kind) + LIBRARIES + BNB_LIBRARY
 

@@ -31,12 +31,13 @@ from ..calibrate.gptq import round_matrix
 from ..calibrate.grids import GRIDS, encode
 from ..calibrate.layers import Calibration, round_in_order
 from ..calibrate.resume import Parts
-from ..checkpoint import Checkpoint
+from ..checkpoint import Weights
+from . import registry
 
-# From the most bits to the fewest, by ggml's names. The K-quants' blocks are 256 weights long, the others' 32 or 1.
-KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_1", "q4_k", "q4_0", "iq4_nl", "q3_k")
 # The type of most matrices, or of all: of the 4-bit types the one that kept most (ARCHITECTURE.md, Calibration).
 RECIPES = {"int4": "iq4_nl", "int5": "iq4_nl"}
+# ggml's own types. The K-quants' blocks are 256 weights long, the others' 32 or 1.
+KINDS = tuple(kind for kind in registry.kinds("gguf") if kind not in RECIPES)
 # int5 has these, and the last layer's feed-forward, in q8_0: the embedding feels their rounding most for their size.
 FELT = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 FELT_TYPE = "q8_0"
@@ -48,7 +49,7 @@ TABLE = "token_embd.weight"
 
 
 def write_backbone(
-    checkpoint: Checkpoint,
+    checkpoint: Weights,
     folder: Path,
     kind: str,
     *,
@@ -60,7 +61,7 @@ def write_backbone(
     (calibration.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
     level.
 
-    Raises CheckpointError where the kind is unknown, a row cannot hold it, or a weight is beyond its range.
+    Raises CheckpointError where a row cannot hold the kind, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
     gguf = _gguf()
@@ -107,7 +108,7 @@ def write_backbone(
     return types
 
 
-def tensor_types(checkpoint: Checkpoint, kind: str) -> dict[str, str]:
+def tensor_types(checkpoint: Weights, kind: str) -> dict[str, str]:
     """Each backbone tensor's type, by ggml's names, in a kind or a recipe."""
     last = f"layers.{checkpoint.backbone.layers - 1}.mlp."
 
@@ -120,7 +121,7 @@ def tensor_types(checkpoint: Checkpoint, kind: str) -> dict[str, str]:
     return {name: chosen(name) for name, _ in tensor_names(checkpoint.backbone.layers)}
 
 
-def kinds(checkpoint: Checkpoint) -> dict[str, float]:
+def kinds(checkpoint: Weights) -> dict[str, float]:
     """The kinds that every matrix of this backbone can hold, with the bits a weight takes, scales and all."""
     widths = _row_widths(checkpoint.backbone)
     weights = sum(int(np.prod(checkpoint.shape(name))) for name, _ in tensor_names(checkpoint.backbone.layers))
@@ -131,7 +132,7 @@ def kinds(checkpoint: Checkpoint) -> dict[str, float]:
     }
 
 
-def memory(checkpoint: Checkpoint, kind: str) -> int:
+def memory(checkpoint: Weights, kind: str) -> int:
     """Bytes that llama.cpp takes to run this backbone in `kind` on packs of PACK_TOKENS tokens, weights included.
 
     Beside the weights: keys and values of one pack, and the buffers of one forward pass, which hold two rows of the
@@ -216,17 +217,14 @@ def _places(begin: int, sizes: dict[str, int]) -> tuple[dict[str, int], int]:
     return starts, begin + -begin % ALIGNMENT
 
 
-def _check_kind(checkpoint: Checkpoint, kind: str) -> None:
+def _check_kind(checkpoint: Weights, kind: str) -> None:
     """Raise CheckpointError, naming the types that fit, unless every matrix of this backbone can be held in `kind`."""
-    fitting = ", ".join(kinds(checkpoint))
-    if kind not in (*KINDS, *RECIPES):
-        raise CheckpointError(f"gguf:{kind} is not a kind this package writes; this checkpoint can have {fitting}")
     block, _ = _block(kind)
     unfit = [width for width in _row_widths(checkpoint.backbone) if width % block]
     if unfit:
         raise CheckpointError(
             f"gguf:{kind} takes rows of a multiple of {block} weights and this backbone has rows of {unfit[0]}: "
-            f"choose one of {fitting}"
+            f"choose one of {', '.join(kinds(checkpoint))}"
         )
 
 
@@ -243,7 +241,7 @@ def _row_widths(backbone: Backbone) -> tuple[int, int]:
     return backbone.hidden, backbone.intermediate
 
 
-def _weights_bytes(checkpoint: Checkpoint, kind: str) -> int:
+def _weights_bytes(checkpoint: Weights, kind: str) -> int:
     types = tensor_types(checkpoint, kind)
     return sum(_bytes(checkpoint.shape(name), tensor_type) for name, tensor_type in types.items())
 

@@ -1,49 +1,35 @@
-"""The targets a checkpoint can be converted to: a family, whose file in this folder converts, and a kind within it."""
+"""The targets that a checkpoint can be converted to, and how they differ: one entry a target."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
+from c2llm_lite.bundle import Backbone
 from c2llm_lite.engines.openvino import activation_group
+from c2llm_lite.errors import CheckpointError
 
 from ..calibrate.grids import GRIDS
-from ..calibrate.layers import Calibration
-from ..calibrate.smoothing import Smoothed
-from ..checkpoint import Checkpoint
-from ..proof.probes import token_ids
 
-# family: (the file that converts, the engine that runs)
-FAMILIES = {
-    "gguf": ("gguf", "llama_cpp"),
-    "openvino": ("openvino", "openvino"),
-    "torch": ("full", "torch"),
-    "bnb": ("bitsandbytes", "torch"),
-}
-# Targets that quantise nothing, so that calibration texts have nothing to mend.
-FULL_PRECISION = ("gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:fp32", "torch:bf16")
-# Most of their weights have 4 bits.
-FOUR_BIT = ("gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4")
-# Targets whose converter rounds by calibration texts; with the others, only the head makes up for the rounding.
-ROUNDED_ON_TEXTS = (*FOUR_BIT, "gguf:q8_0", "openvino:int8", "openvino:int8-static")
-# Their engines round activations to 8 bits as they come: outliers are moved into the weights first (smoothing.py).
-SMOOTHED = ("openvino:int8", "bnb:int8")
-# Plain, it holds the checkpoint's own weights.
-SMOOTHED_ON_TEXTS = (*SMOOTHED, "gguf:q8_0")
+if TYPE_CHECKING:
+    from ..calibrate.layers import Calibration
+    from ..checkpoint import Weights
 
 
 class Converter(Protocol):
-    """What each converter's file offers."""
+    """What each converter's file offers. A kind is one of the family's in TARGETS."""
 
-    def kinds(self, checkpoint: Checkpoint) -> dict[str, float]:
+    def kinds(self, checkpoint: Weights) -> dict[str, float]:
         """The kinds that this checkpoint's shapes can hold, each with its true bits per backbone weight."""
 
-    def write_backbone(self, checkpoint: Checkpoint, folder: Path, kind: str) -> dict[str, str]:
+    def write_backbone(self, checkpoint: Weights, folder: Path, kind: str) -> dict[str, str]:
         """Write the backbone's files into `folder`; returns each tensor's type, by canonical name."""
 
-    def memory(self, checkpoint: Checkpoint, kind: str) -> int:
+    def memory(self, checkpoint: Weights, kind: str) -> int:
         """Bytes that a process running the bundle takes, beside what a batch takes."""
 
 
@@ -52,7 +38,7 @@ class CalibratedConverter(Converter, Protocol):
 
     def write_backbone(
         self,
-        checkpoint: Checkpoint,
+        checkpoint: Weights,
         folder: Path,
         kind: str,
         *,
@@ -61,64 +47,113 @@ class CalibratedConverter(Converter, Protocol):
         """As Converter's."""
 
 
+def _whole_token(backbone: Backbone) -> None:
+    return None
+
+
 @dataclass(frozen=True)
 class Target:
+    """One target, such as gguf:q8_0, as str() gives it."""
+
     family: str
     kind: str
+    module: str  # the file in this folder that converts
+    engine: str  # the file in engines/ that runs it
+    bits: int  # of most matrices' weights, scales not counted
+    # Whether outliers are moved from activations into weights first (calibrate/smoothing.py): for engines that round
+    # activations to 8 bits. "on texts": only with calibration texts; without them the checkpoint's own weights stay.
+    smoothed: Literal["never", "always", "on texts"] = "never"
+    # How many activations share one scale when the engine rounds them; None for all of a token's.
+    activation_group: Callable[[Backbone], int | None] = _whole_token
+    # The converter rounds weights by calibration texts. Otherwise only the head makes up for the rounding.
+    rounded_on_texts: bool = False
+    needs_texts: bool = False  # to fix the scales of activations
 
     def __str__(self) -> str:
         return f"{self.family}:{self.kind}"
 
     @property
-    def engine(self) -> str:
-        return FAMILIES[self.family][1]
+    def quantized(self) -> bool:
+        """Whether there is rounding that calibration texts can make up for."""
+        return self.bits < 16
+
+    @property
+    def should_have_texts(self) -> bool:
+        """Whether plain rounding loses much that rounding on texts keeps: the 4-bit types that can be calibrated."""
+        return self.rounded_on_texts and self.bits < 8
 
     @property
     def converter(self) -> Converter:
-        """The family's converter. Raises MissingDependencyError where its libraries are not installed."""
-        return _converter(self.family)
+        """Raises MissingDependencyError where the converter's libraries are not installed."""
+        return cast(Converter, import_module(f"{__package__}.{self.module}"))
 
-    def write_backbone(
-        self,
-        checkpoint: Checkpoint,
-        folder: Path,
-        calibration: Calibration | None,
-    ) -> dict[str, str]:
-        """The converter's, with texts where it takes them, of a checkpoint smoothed by them, or else by the probes.
 
-        Raises ValueError for texts where nothing is quantised.
-        """
-        if calibration is not None and str(self) in FULL_PRECISION:
-            raise ValueError(f"{self} is not quantised: leave out the calibration texts")
-        if str(self) in (SMOOTHED if calibration is None else SMOOTHED_ON_TEXTS):
-            texts = token_ids(checkpoint) if calibration is None else calibration.texts
-            checkpoint = Smoothed(checkpoint, texts, self._group(checkpoint))
-        if calibration is None or str(self) not in ROUNDED_ON_TEXTS:
-            return self.converter.write_backbone(checkpoint, folder, self.kind)
-        converter = cast(CalibratedConverter, self.converter)
-        return converter.write_backbone(checkpoint, folder, self.kind, calibration=calibration)
+_gguf = partial(Target, "gguf", module="gguf", engine="llama_cpp")
+_openvino = partial(Target, "openvino", module="openvino", engine="openvino")
+_torch = partial(Target, "torch", module="full", engine="torch")
+_bnb = partial(Target, "bnb", module="bitsandbytes", engine="torch")
 
-    def _group(self, checkpoint: Checkpoint) -> int | None:
-        """Activations that share a scale in a target of 8 bits; None for all of a token's."""
-        return {"openvino": activation_group(checkpoint.backbone), "gguf": GRIDS["q8_0"].block}.get(self.family)
+# In the order in which they are listed.
+TARGETS = (
+    _gguf("f32", bits=32),
+    _gguf("f16", bits=16),
+    _gguf("bf16", bits=16),
+    _gguf(
+        "q8_0",
+        bits=8,
+        smoothed="on texts",
+        activation_group=lambda backbone: GRIDS["q8_0"].block,
+        rounded_on_texts=True,
+    ),
+    _gguf("q6_k", bits=6),
+    _gguf("q5_k", bits=5),
+    _gguf("q5_0", bits=5),
+    _gguf("q4_1", bits=4),
+    _gguf("q4_k", bits=4),
+    _gguf("q4_0", bits=4, rounded_on_texts=True),
+    _gguf("iq4_nl", bits=4, rounded_on_texts=True),
+    _gguf("q3_k", bits=3),
+    _gguf("int4", bits=4, rounded_on_texts=True),
+    _gguf("int5", bits=4, rounded_on_texts=True),  # the matrices most sensitive to rounding have 8
+    _openvino("int8", bits=8, smoothed="always", activation_group=activation_group, rounded_on_texts=True),
+    _openvino("int8-static", bits=8, rounded_on_texts=True, needs_texts=True),
+    _openvino("int4", bits=4, rounded_on_texts=True),
+    _openvino("fp32", bits=32),
+    _torch("fp32", bits=32),
+    _torch("bf16", bits=16),
+    _bnb("int8", bits=8, smoothed="always"),
+    _bnb("nf4", bits=4, rounded_on_texts=True),
+)
 
 
 def parse(text: str) -> Target:
-    """ "gguf:q8_0" -> Target. Raises ValueError for a family that does not exist; the converter checks the kind."""
-    family, colon, kind = text.partition(":")
-    if family not in FAMILIES or not colon or not kind:
+    """ "gguf:q8_0" -> Target. Raises ValueError for a family that does not exist, and as `find` does for a kind."""
+    family, _, kind = text.partition(":")
+    if not kind or not kinds(family):
         raise ValueError(f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`")
-    return Target(family, kind)
+    return find(family, kind)
 
 
-def available(checkpoint: Checkpoint) -> list[tuple[Target, float]]:
+def find(family: str, kind: str) -> Target:
+    """A family's target. Raises CheckpointError, listing the family's kinds, where it has no such kind."""
+    for target in TARGETS:
+        if (target.family, target.kind) == (family, kind):
+            return target
+    raise CheckpointError(
+        f"{family}:{kind} is not a kind this package writes; choose one of {', '.join(kinds(family))}"
+    )
+
+
+def kinds(family: str) -> list[str]:
+    """The kinds of a family; none where there is no such family."""
+    return [target.kind for target in TARGETS if target.family == family]
+
+
+def available(checkpoint: Weights) -> list[tuple[Target, float]]:
     """Every target that this checkpoint can be converted to, with its true bits per backbone weight."""
+    converters = {target.family: target.converter for target in TARGETS}
     return [
-        (Target(family, kind), bits)
-        for family in FAMILIES
-        for kind, bits in _converter(family).kinds(checkpoint).items()
+        (find(family, kind), bits)
+        for family, converter in converters.items()
+        for kind, bits in converter.kinds(checkpoint).items()
     ]
-
-
-def _converter(family: str) -> Converter:
-    return cast(Converter, import_module(f"{__package__}.{FAMILIES[family][0]}"))

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ..checkpoint import Checkpoint
+from ..checkpoint import Weights
 
 NAME = "embed_tokens.weight"
 SLICE_ROWS = 4096
 
 
-def write_token_embeddings(checkpoint: Checkpoint, path: Path) -> dict[str, str]:
+def write_token_embeddings(checkpoint: Weights, path: Path) -> dict[str, str]:
     """Write (vocab, hidden) to `path`: fp16 and fp32 as they are, bf16 as its bits in uint16. Returns the tensor's type
     by its name.
 

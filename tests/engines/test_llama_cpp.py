@@ -6,6 +6,7 @@ import logging
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -76,6 +77,17 @@ def test_states_are_the_references_in_any_company(tmp_path, shape, kind):
                 parts[text].append(states.copy())
             for i, states in zip(pack, parts, strict=True):
                 assert token_cosines(np.concatenate(states), expected[order[i]]).min() >= 0.9999
+    engine.close()
+
+
+def test_attention_is_exact_where_the_matrices_are_whatever_the_target_is_called(f32_bundle, checkpoint_folder):
+    opened = bundles.open_bundle(f32_bundle)
+    named = replace(opened, manifest=replace(opened.manifest, target="a name that says nothing"))
+    checkpoint, (ids,) = open_checkpoint(checkpoint_folder), draw_texts([300])
+    engine = llama_cpp.open_engine(named, device="auto", threads=1, max_tokens=2048)
+    (expected,) = reference.states(checkpoint, [ids])
+    found = np.concatenate(list(engine.states(ids)))
+    assert np.abs(found - expected).max() < 1e-4 * np.abs(expected).max()
     engine.close()
 
 

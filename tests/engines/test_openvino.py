@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -113,6 +114,15 @@ def test_a_long_text_leaves_the_next_one_unchanged(open_kind: Open) -> None:
     before = np.concatenate(list(engine.states(short)))
     list(engine.states(long))
     assert np.array_equal(np.concatenate(list(engine.states(short))), before)
+
+
+def test_how_activations_are_rounded_follows_from_the_matrices_type(bundles: dict[str, Bundle]) -> None:
+    groups = {}
+    for kind, bundle in bundles.items():
+        named = replace(bundle.manifest, target="a name that says nothing")
+        groups[kind] = engines.settings(named, "CPU", 1)["DYNAMIC_QUANTIZATION_GROUP_SIZE"]
+        assert ("INFERENCE_PRECISION_HINT" in engines.settings(named, "GPU", 1)) == (kind == "fp32")
+    assert groups == {"fp32": 0, "int8": 64, "int8-static": 64, "int4": 32}
 
 
 def test_embedder_runs_it(bundles: dict[str, Bundle]) -> None:

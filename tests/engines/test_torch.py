@@ -233,9 +233,22 @@ def test_bitsandbytes_is_missing(small_bundles: dict[str, Path], monkeypatch: py
 
 def test_a_target_of_a_newer_version(small_bundles: dict[str, Path]) -> None:
     bundle = bundles.open_bundle(small_bundles["torch:fp32"])
-    newer = replace(bundle, manifest=replace(bundle.manifest, target="torch:fp8"))
+    tensors = dict.fromkeys(bundle.manifest.tensors, "fp8")
+    newer = replace(bundle, manifest=replace(bundle.manifest, target="torch:fp8", tensors=tensors))
     with pytest.raises(BundleError, match="runs no torch:fp8: upgrade"):
         torch_engine.open_engine(newer, device="cpu", threads=1, max_tokens=10)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_a_target_s_name_decides_nothing(small_bundles: dict[str, Path], target: str) -> None:
+    bundle = bundles.open_bundle(small_bundles[target])
+    named = replace(bundle, manifest=replace(bundle.manifest, target="a name that says nothing"))
+    states = []
+    for opened in (bundle, named):
+        engine = torch_engine.open_engine(opened, device="cpu", threads=1, max_tokens=10)
+        states += engine.states([1, 2, 3, 4])
+        engine.close()
+    np.testing.assert_array_equal(*states)
 
 
 @pytest.mark.parametrize("target", ["torch:bf16", "bnb:int8", "bnb:nf4"])

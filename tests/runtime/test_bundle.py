@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,15 @@ def test_a_manifest_comes_back_as_it_went(folder):
     opened = bundles.open_bundle(folder, check=True).manifest
     assert opened.files["weights.bin"].size == 12
     assert opened == bundles.Manifest(**{**vars(manifest()), "files": opened.files})
+
+
+def test_the_matrices_type_is_that_of_the_most():
+    layers = {f"layers.{i}.{part}_proj.weight": "iq4_nl" for i in range(2) for part in ("self_attn.q", "mlp.up")}
+    mixed = replace(manifest(), tensors=manifest().tensors | layers | {"layers.0.self_attn.v_proj.weight": "q8_0"})
+    biased = replace(mixed, tensors=mixed.tensors | {f"layers.{i}.self_attn.q_proj.bias": "f32" for i in range(9)})
+    assert mixed.matrix_type() == biased.matrix_type() == "iq4_nl"
+    with pytest.raises(BundleError, match="lists no matrix of the backbone; convert the checkpoint again"):
+        manifest().matrix_type()
 
 
 def test_only_the_bundle_is_left(folder):

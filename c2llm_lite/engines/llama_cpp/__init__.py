@@ -60,7 +60,7 @@ class LlamaCpp:
         self._backbone = bundle.manifest.backbone
         # ggml's flash attention and a half-precision cache err by 4e-4 of the states' scale, a full-precision backbone
         # without them by 1e-6.
-        self._exact_attention = bundle.manifest.target == "gguf:f32"
+        self._exact_attention = bundle.manifest.matrix_type() == "f32"
         self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
         self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
         self._batch = _Batch(llama, self._backbone.hidden)

@@ -277,22 +277,21 @@ def _device(core: Any, asked: str) -> str:
 def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
     """What OpenVINO is told when it compiles the graph."""
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    full_precision = manifest.target == "openvino:fp32"
+    quantized = manifest.matrix_type() in ("i8", "i4")
     if device == "CPU":
         chosen["INFERENCE_NUM_THREADS"] = threads
         chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
         chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activations(manifest)
     # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
-    if device == "CPU" or full_precision:
+    if device == "CPU" or not quantized:
         chosen["INFERENCE_PRECISION_HINT"] = "f32"
     return chosen
 
 
 def _activations(manifest: Manifest) -> int:
     """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
-    if manifest.target == "openvino:fp32":
-        return 0
-    return WEIGHT_GROUP if manifest.target == "openvino:int4" else activation_group(manifest.backbone)
+    groups = {"i8": activation_group(manifest.backbone), "i4": WEIGHT_GROUP}
+    return groups.get(manifest.matrix_type(), 0)
 
 
 def activation_group(backbone: Backbone) -> int:

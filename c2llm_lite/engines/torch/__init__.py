@@ -52,7 +52,7 @@ def open_engine(
 
     Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError.
     """
-    if bundle.manifest.target not in DTYPES:
+    if bundle.manifest.matrix_type() not in DTYPES:
         raise BundleError(f"{bundle.folder}: this version runs no {bundle.manifest.target}: upgrade c2llm-lite")
     place = _device(device)
     torch.set_num_threads(threads)
@@ -73,8 +73,7 @@ class TorchEngine:
         shape = bundle.manifest.backbone
         self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
         self.batch_texts = BATCH_TEXTS
-        self._target = bundle.manifest.target
-        self._dtype = DTYPES[self._target]
+        self._dtype = DTYPES[bundle.manifest.matrix_type()]
         self._embeddings = TokenEmbeddings(bundle.path(bundles.TOKEN_EMBEDDINGS), shape.vocab, shape.hidden)
         self._model: torch.nn.Module | None = model
         self._device = device

@@ -20,13 +20,8 @@ from ...errors import BundleError, MissingDependencyError
 
 FILE = "model.safetensors"
 ATTENTION = "c2llm_lite_text_by_text"
-# The type of the states between layers, by target.
-DTYPES = {
-    "torch:fp32": torch.float32,
-    "torch:bf16": torch.bfloat16,
-    "bnb:int8": torch.bfloat16,
-    "bnb:nf4": torch.bfloat16,
-}
+# The type of the states between layers, by that of the matrices.
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16, "nf4": torch.bfloat16}
 
 
 def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
@@ -35,21 +30,20 @@ def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
     Raises BundleError where the file does not hold this backbone, MissingDependencyError without bitsandbytes,
     torch.OutOfMemoryError where it does not fit.
     """
-    target = bundle.manifest.target
+    types, states = bundle.manifest.tensors, DTYPES[bundle.manifest.matrix_type()]
     model = _empty_model(bundle, device)
-    bitsandbytes = _bitsandbytes(target) if target.startswith("bnb:") else None
+    bitsandbytes = _bitsandbytes(bundle.manifest.target) if QUANTIZED.keys() & types.values() else None
     path = bundle.path(FILE)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name, parameter in list(model.named_parameters()):
                 owner, _, leaf = name.rpartition(".")
                 module = model.get_submodule(owner)
-                if bitsandbytes is not None and isinstance(module, torch.nn.Linear) and leaf == "weight":
-                    read = _read_int8 if target == "bnb:int8" else _read_nf4
+                if read := QUANTIZED.get(types[name]):
                     model.set_submodule(owner, read(bitsandbytes, file, name, module, device))
                     continue
                 tensor = file.get_tensor(name)
-                _check(name, tensor.shape, parameter.shape, tensor.dtype, DTYPES[target])
+                _check(name, tensor.shape, parameter.shape, tensor.dtype, states)
                 setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
     except (AssertionError, KeyError, OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path} does not hold the backbone: {error}; convert or copy the bundle again") from error
@@ -149,6 +143,10 @@ def _read_nf4(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: t
     if module.weight.numel() * 2 != linear.weight.numel():
         raise ValueError(f"{name} has {module.weight.numel()} bytes for {linear.weight.numel()} weights of 4 bits")
     return module
+
+
+# How a matrix of each of bitsandbytes' types is read.
+QUANTIZED = {"int8": _read_int8, "nf4": _read_nf4}
 
 
 def _bitsandbytes(target: str) -> Any:

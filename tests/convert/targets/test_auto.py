@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.checkpoint import backbone_names, open_checkpoint
 from c2llm_lite.convert.targets import auto
 from c2llm_lite.errors import MissingDependencyError
+
+LATER = ("layers.2.", "layers.3.")
 
 
 def test_the_fastest_of_what_is_installed_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,3 +35,12 @@ def test_what_is_not_installed_is_left_out(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(auto, "_engine", missing)
     with pytest.raises(MissingDependencyError, match="converting to auto"):
         auto.choose(checkpoint)
+
+
+def test_the_trial_s_weights_are_the_first_layers_of_the_checkpoint_s(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", layers=4, vocab=3000))
+    first = auto._FirstLayers(checkpoint)
+    assert (first.backbone.layers, first.backbone.vocab) == (2, 1024)
+    assert backbone_names(first) == [name for name in backbone_names(checkpoint) if name[:9] not in LATER]
+    assert first.shape("embed_tokens.weight") == first.stored("embed_tokens.weight")[0].shape == (1024, 64)
+    np.testing.assert_array_equal(first.tensor("norm.weight"), checkpoint.tensor("norm.weight"))

@@ -102,8 +102,6 @@ def test_a_width_that_blocks_do_not_divide_is_refused_with_what_fits(tmp_path):
         CheckpointError, match=r"gguf:q4_k takes rows of a multiple of 256 .* rows of 96: .*q4_0, iq4_nl"
     ):
         target.write_backbone(narrow, tmp_path, "q4_k")
-    with pytest.raises(CheckpointError, match=r"gguf:q2_k is not a kind .* can have f32, f16, bf16, q8_0"):
-        target.write_backbone(narrow, tmp_path, "q2_k")
     odd = open_checkpoint(write_checkpoint(tmp_path / "odd", hidden=64, intermediate=72, layers=1))
     assert list(target.kinds(odd)) == ["f32", "f16", "bf16"]
     with pytest.raises(CheckpointError, match="rows of 72"):

@@ -15,6 +15,7 @@ from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_file import Dtype, Stored
 from c2llm_lite.convert.targets import openvino as target
+from c2llm_lite.convert.targets.openvino.codes import products
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
 MATRICES = 7  # of a layer
@@ -70,21 +71,6 @@ def test_int4_refuses_a_width_that_its_groups_do_not_divide(tmp_path: Path) -> N
         target.write_backbone(checkpoint, tmp_path, "int4")
 
 
-def test_unknown_kind_names_those_there_are(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="choose one of int8, int8-static, int4, fp32"):
-        target.write_backbone(open_checkpoint(source), tmp_path, "int3")
-
-
-def test_full_precision_takes_no_calibration_texts(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="fp32 does not take calibration texts"):
-        target.write_backbone(open_checkpoint(source), tmp_path, "fp32", calibration=Calibration([[1, 2]]))
-
-
-def test_static_scales_need_texts(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="int8-static fixes the scales of activations by texts: give --calibrate"):
-        target.write_backbone(open_checkpoint(source), tmp_path, "int8-static")
-
-
 def test_static_scales_are_those_of_all_products_but_down(source: Path, tmp_path: Path) -> None:
     pytest.importorskip("optimum.exporters.openvino")
     texts = [list(range(start, start + 30)) for start in range(20)]
@@ -92,7 +78,7 @@ def test_static_scales_are_those_of_all_products_but_down(source: Path, tmp_path
     graph = import_module("openvino").Core().read_model(tmp_path / target.GRAPH)
     fixed = [
         module.rpartition(".")[2]
-        for module, product in target._products(graph)
+        for module, product in products(graph)
         if product.input_value(0).get_node().get_type_name() == "FakeQuantize"
     ]
     assert Counter(fixed) == dict.fromkeys(("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj"), LAYERS)
@@ -103,12 +89,6 @@ def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> 
     texts = ["def add(a, b): return a + b", "def first(items): return items[0]"]
     bundle = convert(source, tmp_path / "bundle", "openvino:int4", calibrate={"document": texts, "query": ["add"]})
     assert bundle.manifest.notes["calibration"]["texts"] == 3
-
-
-def test_a_target_that_quantises_nothing_refuses_texts(source: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="gguf:f16 is not quantised"):
-        convert(source, tmp_path / "bundle", "gguf:f16", calibrate={"document": ["def f(): pass"]})
-    assert not (tmp_path / "bundle").exists()
 
 
 def test_missing_libraries_name_the_extra(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,37 @@
+"""Writing a checkpoint's backbone for a target: smoothed if the target asks for it, then by the target's converter."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+from ..calibrate.layers import Calibration
+from ..calibrate.smoothing import Smoothed
+from ..checkpoint import Checkpoint, Weights
+from ..proof.probes import token_ids
+from .registry import CalibratedConverter, Target
+
+
+def write_backbone(
+    target: Target, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None
+) -> dict[str, str]:
+    """Write the backbone's files into `folder`; returns each tensor's type, by canonical name.
+
+    calibration: texts that decide the smoothing, in place of the probes, and the rounding, for the targets that take
+    them.
+
+    Raises ValueError for texts where nothing is quantized, and for none where they are needed; and what the converter
+    raises.
+    """
+    if calibration is not None and not target.quantized:
+        raise ValueError(f"{target} is not quantised: leave out the calibration texts")
+    if calibration is None and target.needs_texts:
+        raise ValueError(f"{target} fixes the scales of activations by texts: give --calibrate FILE, or default")
+    weights: Weights = checkpoint
+    if target.smoothed == "always" or (target.smoothed == "on texts" and calibration is not None):
+        texts = token_ids(checkpoint) if calibration is None else calibration.texts
+        weights = Smoothed(checkpoint, texts, target.activation_group(checkpoint.backbone))
+    if calibration is None or not target.rounded_on_texts:
+        return target.converter.write_backbone(weights, folder, target.kind)
+    converter = cast(CalibratedConverter, target.converter)
+    return converter.write_backbone(weights, folder, target.kind, calibration=calibration)
