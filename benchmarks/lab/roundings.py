@@ -5,7 +5,7 @@
 In one type of gguf, with the head as it was and recovered: nearest levels; ggml's own search weighed by an importance
 matrix (the mean squared inputs of each column); GPTQ of each matrix on full-precision inputs, no matrix moved; nearest
 levels, and what --calibrate does, of a backbone whose residual stream is rotated (rotated_checkpoint.py).
-Beside calibration.py's rows for the same target, pairs and texts.
+Beside calibrate/layers.py's rows for the same target, pairs and texts.
 """
 
 from __future__ import annotations

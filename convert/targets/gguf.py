@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
-from c2llm_lite.engines.llama_cpp.library import ggml
+from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
@@ -58,7 +58,7 @@ def write_backbone(
     """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
     Holds one tensor at a time. calibration: for the kinds of grids.py and the recipes. Matrices are then moved
-    (calibration.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
+    (layers.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
     level.
 
     Raises CheckpointError where a row cannot hold the kind, or a weight is beyond its range.

@@ -23,7 +23,7 @@ from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
-from .library import library
+from .native import library
 from .log import log_lines
 from .tensor_names import tensor_names
 
