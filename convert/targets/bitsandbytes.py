@@ -147,7 +147,7 @@ class _Quantiser:
         self._placed: dict[str, Parts] = {}
 
     def round_nf4(self, name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
-        """A Rounding (calibration.py)."""
+        """A Rounding (layers.py)."""
         _, state = self._nf4(weights)
         scales = self._functional.dequantize_blockwise(state.absmax, state.state2) + state.offset
         grid = Grid(state.code.numpy(), NF4_BLOCK)
@@ -158,7 +158,7 @@ class _Quantiser:
         return grid.decode(codes, given), _nf4_parts(packed, state)
 
     def place_nf4(self, name: str, parts: Parts) -> None:
-        """A Placing (calibration.py): kept for when the matrix `name` is written."""
+        """A Placing (layers.py): kept for when the matrix `name` is written."""
         self._placed[name] = parts
 
     def __call__(self, name: str, weights: Array) -> Iterator[Tensor]:

@@ -58,7 +58,7 @@ def write_backbone(
     """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
     Holds one tensor at a time. calibration: for the kinds of grids.py and the recipes. Matrices are then moved
-    (calibration.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
+    (layers.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
     level.
 
     Raises CheckpointError where a row cannot hold the kind, or a weight is beyond its range.
