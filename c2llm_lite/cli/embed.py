@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from ..vectors import Precision
-from .options import BundleArgument, Device, Force, Threads, err
+from .options import BundleArgument, Device, Force, Threads, err, settings
 
 
 class PrecisionName(str, Enum):
@@ -62,7 +62,7 @@ def embed(
             precision=_precision(precision),
             resume=resume,
             force=force,
-            progress=err.is_terminal,
+            progress=settings.progress,
         )
     err.print(f"{output}: {written.rows:,} vectors in {written.seconds:,.1f} s")
 
