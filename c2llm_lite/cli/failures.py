@@ -58,16 +58,9 @@ OURS = (
     errors.MissingDependencyError,
     errors.DeviceError,
     errors.ArgumentError,
+    ValueError,
     MemoryError,
 )
-
-
-class Stopped(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM, with what is kept and how to go on."""
-
-    def __init__(self, kept: str, code: int) -> None:
-        super().__init__(kept)
-        self.code = code
 
 
 class _Terminated(KeyboardInterrupt):
@@ -76,11 +69,11 @@ class _Terminated(KeyboardInterrupt):
 
 @contextlib.contextmanager
 def when_stopped(kept: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM in the block end the command with the line that `kept` gives then."""
+    """Ctrl-C and SIGTERM in the block end the command with the line that `kept` gives: what is kept, how to resume."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        raise Stopped(kept(), TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED) from None
+        raise type(stop)(kept()) from None
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
@@ -95,8 +88,8 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
         except KeyboardInterrupt as stop:
             if debug:
                 raise
-            err.print(f"stopped: {stop}" if isinstance(stop, Stopped) else "stopped; no output was written")
-            raise typer.Exit(stop.code if isinstance(stop, Stopped) else INTERRUPTED) from None
+            err.print(f"stopped: {stop}" if stop.args else "stopped: nothing was written")
+            raise typer.Exit(TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED) from None
         except BrokenPipeError:
             # Who reads has enough, as `head` does. What is left in the buffer has no place to go.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
