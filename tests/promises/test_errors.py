@@ -28,8 +28,10 @@ def inputs(f32_bundle, checkpoint_folder, tmp_path_factory):
     (folder / "qrels").mkdir()
     (folder / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n")
     for name in ("corpus", "queries"):
-        (folder / f"{name}.jsonl").write_text('{"_id": "1", "text": "def f(): pass"}\n')
+        rows = [f'{{"_id": "{i}", "text": "def f{i}(): pass"}}\n' for i in range(20)]
+        (folder / f"{name}.jsonl").write_text("".join(rows))
     (folder / "tree").mkdir()
+    (folder / "tree" / ".gitignore").write_text("*.o\n")
     (folder / "tree" / "a.py").write_text("def f(): pass\n")
     return {"bundle": str(f32_bundle), "checkpoint": str(checkpoint_folder), "folder": str(folder)}
 
