@@ -1,5 +1,7 @@
 """The bundle: a folder that holds everything one target needs, and a manifest against which each byte can be checked.
 
+The names of a bundle's files, the keys of its tensors and the words for their types are all here.
+
 Nothing in a manifest is believed before it is checked: its own hash first, then the format's version, then each field's
 type, then each file's size (and hash, when asked).
 """
@@ -14,16 +16,44 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
+import numpy as np
+
+from . import pma
 from .errors import BundleError
 from .pma import Variant
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
+MANIFEST_HASH = "manifest.sha256"  # as `sha256sum` writes it
 TOKENIZER = "tokenizer.json"
-HEAD = "pma.safetensors"
+LICENSES = ("LICEN[SC]E*", "NOTICE*")  # the checkpoint's own files, under their own names
+
+# The backbone: GGUF for llama_cpp, a graph and its weights for openvino, safetensors for torch.
+GGUF = "backbone.gguf"
+OPENVINO_GRAPH, OPENVINO_WEIGHTS = "openvino_model.xml", "openvino_model.bin"
+SAFETENSORS = "model.safetensors"
+BACKBONE_FILES = (GGUF, OPENVINO_GRAPH, OPENVINO_WEIGHTS, SAFETENSORS)
+# Manifest.tensors has each tensor's type by the name that the checkpoint gives the tensor.
+EMBED_TOKENS = "embed_tokens.weight"
+MATRIX = "_proj.weight"  # what a matrix's name ends with
+# The types, as the engine's library calls them. llama_cpp: ggml's (F32, F16, BF16, q8_0, iq4_nl, ...). openvino:
+# OpenVINO's (F32, BF16, I8, I4). torch: FP32, BF16 and bitsandbytes' INT8 and NF4.
+F32, F16, BF16 = "f32", "f16", "bf16"
+I8, I4 = "i8", "i4"
+FP32, INT8, NF4 = "fp32", "int8", "nf4"
+
+# (vocab, hidden), the values that the checkpoint stores, by the type of EMBED_TOKENS; bf16, which NumPy lacks, as bits.
 TOKEN_EMBEDDINGS = "token_embeddings.npy"
+TOKEN_EMBEDDINGS_DTYPES = {BF16: np.dtype(np.uint16), F16: np.dtype(np.float16), F32: np.dtype(np.float32)}
+
+# float32. Besides the head's own tensors, the matrix and bias of pma.AffineMap if calibration fitted one.
+HEAD = "pma.safetensors"
+HEAD_TENSORS = pma.TENSORS
+MAP_MATRIX, MAP_BIAS = "states_map.matrix", "states_map.bias"
+
+# (probes, width) float32: full precision's vectors, and this target's if it was run when the bundle was made.
 PROBES = "probes.safetensors"
+REFERENCE_VECTORS, TARGET_VECTORS = "reference", "target"
 
 
 @dataclass(frozen=True)
@@ -92,7 +122,7 @@ class Manifest:
 
     def matrix_type(self) -> str:
         """The type of the backbone's matrices; where there are several, the one that most of them have."""
-        types = Counter(kind for name, kind in self.tensors.items() if name.endswith("_proj.weight"))
+        types = Counter(kind for name, kind in self.tensors.items() if name.endswith(MATRIX))
         if not types:
             raise BundleError(f"{MANIFEST} lists no matrix of the backbone; convert the checkpoint again")
         return types.most_common(1)[0][0]

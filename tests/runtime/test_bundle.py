@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -123,3 +124,22 @@ def test_a_folder_without_a_manifest_is_no_bundle(folder, name):
 def test_what_is_not_a_folder_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="is not a folder"):
         bundles.open_bundle(tmp_path / "nowhere")
+
+
+NAMES = {
+    *("manifest.json", "manifest.sha256", "pma.safetensors", "token_embeddings.npy", "probes.safetensors"),
+    *("backbone.gguf", "openvino_model.xml", "openvino_model.bin", "states_map.matrix", "states_map.bias"),
+}
+
+
+def test_only_the_format_s_module_spells_the_format_s_names():
+    """And spells them as it always has: bundles made before still load."""
+    top = Path(__file__).parents[2]
+    spelled = {}
+    for path in (path for room in ("c2llm_lite", "convert", "benchmarks") for path in (top / room).rglob("*.py")):
+        constants = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        if found := NAMES & {constant for constant in constants if isinstance(constant, str)}:
+            spelled[path.relative_to(top).as_posix()] = found
+    assert spelled == {"c2llm_lite/bundle.py": NAMES}
+    assert (bundles.TOKENIZER, bundles.SAFETENSORS) == ("tokenizer.json", "model.safetensors")
+    assert (bundles.REFERENCE_VECTORS, bundles.TARGET_VECTORS) == ("reference", "target")
