@@ -27,9 +27,6 @@ from .vectors import Precision
 
 log = logging.getLogger(__name__)
 
-# Beside the head's own tensors, where the converter fitted a recovery of quantised states.
-MAP_MATRIX, MAP_BIAS = "states_map.matrix", "states_map.bias"
-
 
 class Embedder:
     """A loaded bundle. Made by `load`; a context manager; safe from several threads, which take turns at the engine."""
@@ -227,9 +224,9 @@ def _read_head(bundle: bundles.Bundle) -> pma.Head:
 
 def states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
     """The recovery of quantised states, where the converter fitted one."""
-    if MAP_MATRIX not in tensors:
+    if bundles.MAP_MATRIX not in tensors:
         return None
-    return pma.AffineMap(tensors[MAP_MATRIX], tensors[MAP_BIAS])
+    return pma.AffineMap(tensors[bundles.MAP_MATRIX], tensors[bundles.MAP_BIAS])
 
 
 def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:

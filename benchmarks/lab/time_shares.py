@@ -23,7 +23,7 @@ import numpy as np
 
 import c2llm_lite
 from c2llm_lite import machine
-from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines import openvino as engine
 from c2llm_lite.pma import pool_parts
@@ -111,7 +111,7 @@ def _products(bundle: Bundle) -> dict[str, Any]:
     import openvino
     from openvino._offline_transformations import paged_attention_transformation
 
-    core, path, threads = openvino.Core(), bundle.path(engine.GRAPH), machine.cores()
+    core, path, threads = openvino.Core(), bundle.path(OPENVINO_GRAPH), machine.cores()
     settings = engine.settings(bundle.manifest, "CPU", threads)
     graph = core.read_model(path)
     paged_attention_transformation(graph)

@@ -20,8 +20,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.bundle import Backbone
-from c2llm_lite.engines.llama_cpp import ARCHITECTURE, BACKBONE, PACK_TOKENS
+from c2llm_lite.bundle import F32, GGUF, Backbone
+from c2llm_lite.engines.llama_cpp import ARCHITECTURE, PACK_TOKENS
 from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
@@ -41,7 +41,7 @@ KINDS = tuple(kind for kind in registry.kinds("gguf") if kind not in RECIPES)
 # int5 has these, and the last layer's feed-forward, in q8_0: the embedding feels their rounding most for their size.
 FELT = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 FELT_TYPE = "q8_0"
-VECTOR_TYPE = "f32"  # of gains and biases, whatever the matrices are in
+VECTOR_TYPE = F32  # of gains and biases, whatever the matrices are in
 VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 FP16_MAX = float(np.finfo(np.float16).max)
 ALIGNMENT = 32  # bytes, the format's default
@@ -65,7 +65,7 @@ def write_backbone(
     """
     _check_kind(checkpoint, kind)
     gguf = _gguf()
-    path = folder / BACKBONE
+    path = folder / GGUF
     quantise = Quantiser()
     names = dict(tensor_names(checkpoint.backbone.layers))
     types = tensor_types(checkpoint, kind)

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import TOKEN_EMBEDDINGS, Bundle
+from ...bundle import F32, GGUF, MATRIX, TOKEN_EMBEDDINGS, Bundle
 from ...errors import BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
@@ -27,7 +27,6 @@ from .native import library
 from .log import log_lines
 from .tensor_names import tensor_names
 
-BACKBONE = "backbone.gguf"
 ARCHITECTURE = "qwen2"  # llama.cpp's name for it
 # Tokens of one forward pass. Larger ones are slower: attention is over the square of the pack.
 PACK_TOKENS = 512
@@ -60,7 +59,7 @@ class LlamaCpp:
         self._backbone = bundle.manifest.backbone
         # ggml's flash attention and a half-precision cache err by 4e-4 of the states' scale, a full-precision backbone
         # without them by 1e-6.
-        self._exact_attention = bundle.manifest.matrix_type() == "f32"
+        self._exact_attention = bundle.manifest.matrix_type() == F32
         self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
         self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
         self._batch = _Batch(llama, self._backbone.hidden)
@@ -188,7 +187,7 @@ class LlamaCpp:
 
     def _load(self, bundle: Bundle) -> Any:
         llama = self._llama
-        path = bundle.path(BACKBONE)
+        path = bundle.path(GGUF)
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         no_devices = (ctypes.c_void_p * 1)(None)
@@ -197,7 +196,7 @@ class LlamaCpp:
         matrices = {
             gguf_name: tensors[name]
             for name, gguf_name in tensor_names(backbone.layers)
-            if name.endswith("_proj.weight") and name in tensors
+            if name.endswith(MATRIX) and name in tensors
         }
         rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
         overrides = avoid_amx(params, matrices, rows)

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
+from ...bundle import I4, I8, OPENVINO_GRAPH, TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
 from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
@@ -25,7 +25,6 @@ from .. import TokenIds
 from ..prefix import Prefix
 from . import graph_cache as openvino_cache
 
-GRAPH = "openvino_model.xml"
 PASS_TOKENS = 512  # of one forward pass
 WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantised at all, and slower
 # int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
@@ -48,7 +47,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
     core = openvino.Core()
     name = _device(core, device)
-    path = bundle.path(GRAPH)
+    path = bundle.path(OPENVINO_GRAPH)
     chosen = settings(bundle.manifest, name, threads)
 
     def compile_graph() -> Any:
@@ -100,7 +99,9 @@ class OpenVino:
         wanted = {f"{kind}_cache.{layer}" for kind in ("key", "value") for layer in range(backbone.layers)}
         width = compiled.outputs[0].get_partial_shape()[-1].get_length()
         if set(self._caches) != wanted or width != backbone.hidden:
-            raise BundleError(f"{bundle.path(GRAPH)} is not the manifest's backbone; convert or copy the bundle again")
+            raise BundleError(
+                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; convert or copy the bundle again"
+            )
         self._block = _block_size(self._caches["value_cache.0"])
         self._blocks = 0
         self._prefix: Prefix | None = None
@@ -277,7 +278,7 @@ def _device(core: Any, asked: str) -> str:
 def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
     """What OpenVINO is told when it compiles the graph."""
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    quantized = manifest.matrix_type() in ("i8", "i4")
+    quantized = manifest.matrix_type() in (I8, I4)
     if device == "CPU":
         chosen["INFERENCE_NUM_THREADS"] = threads
         chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
@@ -290,7 +291,7 @@ def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
 
 def _activations(manifest: Manifest) -> int:
     """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
-    groups = {"i8": activation_group(manifest.backbone), "i4": WEIGHT_GROUP}
+    groups = {I8: activation_group(manifest.backbone), I4: WEIGHT_GROUP}
     return groups.get(manifest.matrix_type(), 0)
 
 
