@@ -82,19 +82,24 @@ class Backbone:
 
     @property
     def head_dim(self) -> int:
+        """Width of one attention head."""
         return self.hidden // self.heads
 
 
 @dataclass(frozen=True)
 class FileRecord:
+    """What the manifest records of a file."""
+
     size: int  # bytes
     sha256: str
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A text by which the bundle proves itself. `cosine`: this target's vector against full precision, as recorded when
-    the bundle was made; None where the target's own vectors were not taken.
+    """A text by which the bundle verifies itself.
+
+    cosine: this target's vector against full precision, as recorded when the bundle was made; None if the target's own
+    vectors were not computed then.
     """
 
     text: str
@@ -104,6 +109,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class Manifest:
+    """What manifest.json holds."""
+
     source: Source
     target: str  # such as "gguf:q8_0"
     engine: str  # the file in engines/ that runs it
@@ -128,6 +135,7 @@ class Manifest:
         return types.most_common(1)[0][0]
 
     def to_json(self) -> str:
+        """The file's content: the same manifest gives the same bytes."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
@@ -157,6 +165,7 @@ class Bundle:
     sha256: str  # of the manifest: the bundle's identity
 
     def path(self, name: str) -> Path:
+        """A file of the bundle."""
         return self.folder / name
 
 
@@ -199,6 +208,7 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
 
 
 def file_sha256(path: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):

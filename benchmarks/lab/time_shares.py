@@ -116,7 +116,7 @@ def _products(bundle: Bundle) -> dict[str, Any]:
     graph = core.read_model(path)
     paged_attention_transformation(graph)
     profiled = core.compile_model(graph, "CPU", settings | {"PERF_COUNT": True})
-    backbone = engine.OpenVino(bundle, openvino, profiled, "CPU", threads, None)
+    backbone = engine.OpenVino(bundle, openvino, profiled, device="CPU", threads=threads, kept=None)
     ids = np.random.default_rng(0).integers(0, bundle.manifest.backbone.vocab, (engine.PASS_TOKENS // PASS, PASS))
     queries = np.zeros((1, bundle.manifest.backbone.hidden), np.float32)
 

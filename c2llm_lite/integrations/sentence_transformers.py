@@ -104,7 +104,7 @@ class SentenceEncoder:
         return self.encode(inputs, prompt_name or "document", **settings)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of every pair, a tensor (n, m), of embeddings (n, d) and (m, d): arrays, tensors, or lists of them."""
+        """Cosines of all pairs, a tensor (n, m), of embeddings (n, d) and (m, d): arrays, tensors, or lists of them."""
         return _torch().from_numpy(_unit(embeddings1) @ _unit(embeddings2).T)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:

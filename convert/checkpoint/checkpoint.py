@@ -64,9 +64,11 @@ class Checkpoint:
         self.license_files = sorted(path for kind in LICENSES for path in folder.glob(kind))
 
     def names(self) -> list[str]:
+        """Canonical names of all tensors."""
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
         return self._tensors[name].shape
 
     def stored(self, name: str) -> tuple[Stored, Dtype]:

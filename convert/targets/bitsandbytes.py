@@ -91,9 +91,7 @@ def memory(checkpoint: Weights, kind: str) -> int:
 
 
 def stored_bytes(backbone: Backbone, kind: str) -> int:
-    """Bytes of the backbone in `kind`, from its shapes alone: the file's size less its header, and what it takes to
-    hold it.
-    """
+    """Bytes of the backbone in `kind`, computed from its shapes: on disk, less the file's header, and in memory."""
     total = 2 * vectors(backbone)
     for rows, width in matrices(backbone):
         if kind == "int8":

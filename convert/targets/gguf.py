@@ -259,6 +259,7 @@ def _block(kind: str) -> tuple[int, int]:
 
 
 def ggml_type(gguf: Any, kind: str) -> Any:
+    """gguf-py's constant for a type's name."""
     return gguf.GGMLQuantizationType[kind.upper()]
 
 

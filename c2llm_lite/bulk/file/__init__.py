@@ -110,7 +110,7 @@ def embed_file(
             parts.begin(asdict(settings))
         with bar("embedding", texts.bytes_left(), "bytes", show=progress) as advance:
             _embed_parts(embed, texts, parts, part_rows, advance)
-        _finish(output, parts, settings, texts, join, none)
+        _finish(output, parts, settings, texts, join=join, none=none)
     return Written(texts.lines, time.monotonic() - started)
 
 
@@ -165,7 +165,7 @@ def _embed_parts(
         consumed = texts.consumed
 
 
-def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, join: Join, none: NDArray[Any]) -> None:
+def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, *, join: Join, none: NDArray[Any]) -> None:
     meta = asdict(settings) | {
         "rows": parts.rows,
         "order": "row i is the input's line i + 1",

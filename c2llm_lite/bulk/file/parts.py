@@ -56,13 +56,16 @@ class Parts:
 
     @property
     def rows(self) -> int:
+        """Rows in the finished parts."""
         return self.records[-1].first_row + self.records[-1].rows if self.records else 0
 
     @property
     def begun(self) -> bool:
+        """Whether the folder belongs to an unfinished run."""
         return (self.folder / RUN).is_file()
 
     def begin(self, settings: dict[str, Any]) -> None:
+        """Make the folder, with the settings of the run."""
         with _as_output_error(self.folder):
             self.folder.mkdir(parents=True)
         with resumable(self.folder / RUN) as file:
@@ -151,6 +154,7 @@ def _as_output_error(path: Path) -> Iterator[None]:
 
 
 def to_json(data: dict[str, Any]) -> bytes:
+    """The object as indented JSON, UTF-8, with a final line feed."""
     return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
 
 

@@ -23,8 +23,8 @@ from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
-from .native import library
 from .log import log_lines
+from .native import library
 from .tensor_names import tensor_names
 
 ARCHITECTURE = "qwen2"  # llama.cpp's name for it
