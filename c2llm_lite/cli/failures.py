@@ -124,8 +124,11 @@ def one_line(error: Exception) -> str | None:
         return None
     if isinstance(error, OURS):
         return str(error) or "out of memory: close other programs, or choose a smaller target or --max-tokens"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        if error.errno is None:  # not the system's: a message of this package
+            return str(error)
     return None
 
 

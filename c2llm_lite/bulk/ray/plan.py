@@ -58,9 +58,17 @@ def plan(
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
     if part_rows < 1:
         raise ValueError(f"part_rows is {part_rows}; give 1 or more")
-    output = Path(output).absolute()
+    output = Path(output).resolve()
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file: choose a folder for the parts")
+    around = next(
+        (path for path in map(Path, sources) if path.is_dir() and output.is_relative_to(path.resolve())), None
+    )
+    if around is not None:
+        raise OutputError(
+            f"{output} is inside the input folder {around}, so its parts would be inputs of the next run: choose an output "
+            "outside it"
+        )
     columns = [column, *([id_column] if id_column else [])]
     spans = [span for path in inputs.files(sources) for span in inputs.spans(path.absolute(), columns, part_rows)]
     made = Settings.of(
