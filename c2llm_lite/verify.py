@@ -5,7 +5,6 @@ Neither network nor checkpoint is needed. A broken kernel, a wrong build or a fl
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from . import bundle as bundles
+from . import jsonl
 from .embedder import Embedder, load
 from .errors import BundleError
 from .pma import Array
@@ -124,16 +124,10 @@ def fidelity(vectors: Array, reference: Array) -> Fidelity:
 def read_texts(path: Path) -> list[str]:
     """The texts of a JSONL file, one object a line with the field `text`. Raises ValueError, naming the line."""
     texts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            raise ValueError(f"{path}, line {number}: not a JSON object with a string `text`")
-        texts.append(text)
+    for place, row in jsonl.read(path):
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise ValueError(f"{place}: not a JSON object with a string `text`")
+        texts.append(row["text"])
     if not texts:
         raise ValueError(f"{path} holds no texts")
     return texts

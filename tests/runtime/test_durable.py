@@ -18,6 +18,10 @@ needs_modes = pytest.mark.skipif(os.name == "nt", reason="Windows has no permiss
 MARKER = "manifest.json"
 
 
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -43,17 +47,17 @@ def test_a_file_takes_its_name_when_it_is_whole(tmp_path):
         file.write(b"new")
         assert path.read_text() == "old"
     assert path.read_text() == "new"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert names(tmp_path) == ["file"]
 
 
 def test_a_file_is_written_through_another_folder(tmp_path):
     (tmp_path / "through").mkdir()
     with durable(tmp_path / "file", through=tmp_path / "through") as file:
         file.write(b"new")
-        assert [path.name for path in tmp_path.iterdir()] == ["through"]
-        assert len(list((tmp_path / "through").iterdir())) == 1
+        assert names(tmp_path) == ["through"]
+        assert len(names(tmp_path / "through")) == 1
     assert (tmp_path / "file").read_text() == "new"
-    assert list((tmp_path / "through").iterdir()) == []
+    assert names(tmp_path / "through") == []
 
 
 def test_a_library_may_write_by_the_file_s_name(tmp_path):
@@ -77,7 +81,7 @@ def test_a_failure_keeps_the_old_file_and_leaves_nothing_else(tmp_path, error):
     with pytest.raises(type(error)):
         fail()
     assert path.read_text() == "old"
-    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert names(tmp_path) == ["file"]
 
 
 def test_two_writers_of_one_file_do_not_meet(tmp_path):
@@ -127,7 +131,7 @@ def test_an_existing_folder_is_kept_unless_it_is_to_be_replaced(folder):
         (staging / MARKER).write_text("second")
         assert (folder / MARKER).read_text() == "first"
     assert (folder / MARKER).read_text() == "second"
-    assert [path.name for path in folder.parent.iterdir()] == ["made"]
+    assert names(folder.parent) == ["made"]
 
 
 def test_a_file_in_the_way_is_never_replaced(tmp_path):
@@ -156,8 +160,8 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(folder):
 
     with pytest.raises(OutputError, match="No space left on device; nothing was left behind"):
         fail()
-    assert [path.name for path in folder.parent.iterdir()] == ["made"]
-    assert [path.name for path in folder.iterdir()] == [MARKER]
+    assert names(folder.parent) == ["made"]
+    assert names(folder) == [MARKER]
 
 
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):

@@ -63,7 +63,7 @@ def embed_file(
 
     source: a file, or "-" for standard input; UTF-8, one text a line (ended by \n or \r\n), or JSONL where `field`
     names the text's field; a name in .jsonl means field "text" unless told otherwise. A JSONL line's "id", a string or
-    an integer, goes with its row into .jsonl and .parquet.
+    an integer, goes with its row into .jsonl and .parquet; blank lines of JSONL are passed over.
     output: .npy (n, d), .jsonl or .parquet, by its suffix; what `precision` makes of d is told at Embedder.embed.
     prompt_name, prompt, dim, normalize, precision: as Embedder.embed takes them.
     resume: go on from OUT.partial, or begin where there is none; a finished OUT of the same settings and input stays.
@@ -117,8 +117,9 @@ def embed_file(
             parts.remove()
         with bar("embedding", texts.bytes_left(), "bytes", show=progress) as advance:
             _embed_parts(embed, texts, parts, settings, part_rows=part_rows, advance=advance)
+        rows = parts.rows
         _finish(output, parts, settings, texts, join=join, none=none)
-    return Written(texts.lines, time.monotonic() - started)
+    return Written(rows, time.monotonic() - started)
 
 
 def check_output(output: Path, *, resume: bool, force: bool) -> None:
@@ -137,7 +138,7 @@ def _go_on(parts: Parts, settings: Settings, texts: TextFile) -> None:
     parts.load()
     if parts.records:
         last = parts.records[-1]
-        if not texts.skip(last.consumed, parts.rows, last.input_sha256):
+        if not texts.skip(last.consumed, last.input_sha256):
             _refuse_another(parts.folder, ["input"])
 
 
@@ -177,7 +178,9 @@ def _embed_parts(
         try:
             vectors = embed([row.text for row in rows], show)
         except TextError as error:
-            raise TextError(f"{texts.name}, counting from line {parts.rows + 1} as text 0: {error}") from None
+            first, last = rows[0].line, rows[-1].line
+            blank = "" if last - first < len(rows) else ", blank lines not counted"
+            raise TextError(f"{texts.name}, counting from line {first} as text 0{blank}: {error}") from None
         if not parts.begun:
             parts.begin(asdict(settings))
         parts.append(vectors, [row.id for row in rows], texts.consumed, texts.sha256)
@@ -194,9 +197,10 @@ def _next_size(rows: int, seconds: float) -> int:
 
 
 def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, *, join: Join, none: NDArray[Any]) -> None:
+    blank = "" if texts.lines == parts.rows else ", blank lines not counted"
     meta = asdict(settings) | {
         "rows": parts.rows,
-        "order": "row i is the input's line i + 1",
+        "order": f"row i is the input's line i + 1{blank}",
         "input": texts.name,
         "input_bytes": texts.consumed,
         "input_sha256": texts.sha256,

@@ -7,7 +7,7 @@ that is broken or of another type than those before. Here a span is read where i
 from __future__ import annotations
 
 import contextlib
-import json
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
+from ... import jsonl
 from ...bundle import file_sha256
 from ...errors import InputError, TextError
 from ..rows import values
@@ -29,7 +30,10 @@ IdType = Literal["int64", "string"]
 
 @dataclass(frozen=True)
 class Span:
-    """Neighbouring rows of an input. sha256: of the whole input. offset: where a JSONL's first row begins, in bytes."""
+    """Neighbouring rows of an input; a JSONL's are its lines that are not blank.
+
+    sha256: of the whole input. offset: where a JSONL's first row begins, in bytes.
+    """
 
     path: str
     sha256: str
@@ -126,19 +130,21 @@ def _line_offsets(path: Path, columns: Sequence[str], rows: int) -> tuple[list[i
     offsets, at, count = [], 0, 0
     with path.open("rb") as file:
         for line in file:
-            if count == 0 and isinstance(found := _json(line), dict):
-                _check_columns(path, list(found), columns)
-            if count % rows == 0:
-                offsets.append(at)
+            if not jsonl.is_blank(line):
+                if count == 0 and isinstance(found := _json(line), dict):
+                    _check_columns(path, list(found), columns)
+                if count % rows == 0:
+                    offsets.append(at)
+                count += 1
             at += len(line)
-            count += 1
     return offsets, count
 
 
 def _read_lines(path: Path, span: Span, column: str, id_column: str | None) -> list[Row]:
     with path.open("rb") as file:
         file.seek(span.offset)
-        return [_parsed(file.readline(), column, id_column) for _ in range(span.rows)]
+        lines = (line for line in file if not jsonl.is_blank(line))
+        return [_parsed(line, column, id_column) for line in itertools.islice(lines, span.rows)]
 
 
 def _parsed(line: bytes, column: str, id_column: str | None) -> Row:
@@ -153,9 +159,9 @@ def _parsed(line: bytes, column: str, id_column: str | None) -> Row:
 
 def _json(line: bytes) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return TextError(f"is not JSON: {error}")
+        return jsonl.parse(jsonl.decode(line))
+    except ValueError as error:
+        return TextError(f"is {error}")
 
 
 def _id(value: object) -> Id | None:

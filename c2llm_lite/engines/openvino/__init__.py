@@ -228,13 +228,12 @@ def _device(core: Any, asked: str) -> str:
 def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
     """What OpenVINO is told when it compiles the graph."""
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    quantized = manifest.matrix_type() in (I8, I4)
     if device == "CPU":
         chosen["INFERENCE_NUM_THREADS"] = threads
         chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
         chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activations(manifest)
     # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
-    if device == "CPU" or not quantized:
+    if device == "CPU" or manifest.matrix_type() not in (I8, I4):
         chosen["INFERENCE_PRECISION_HINT"] = "f32"
     return chosen
 
