@@ -134,6 +134,10 @@ class Bundle:
     def path(self, name: str) -> Path:
         return self.folder / name
 
+    def check(self, name: str) -> None:
+        """Raises BundleError where a file is missing, cut, or does not match its hash."""
+        _check_file(self.folder, name, self.manifest.files[name], True)
+
 
 def open_bundle(folder: str | Path, *, check: bool = False) -> Bundle:
     """Read and check a bundle: manifest and sizes always, every file's hash too where `check`.
