@@ -24,7 +24,8 @@ RUNTIME = {
     "durable": {"errors"},
     "jsonl": {"errors"},
     "bundle": {"errors", "pma", "durable"},
-    "text": {"errors"},
+    "tokenizer_check": set(),
+    "text": {"errors", "tokenizer_check"},
     "token_embeddings": {"errors", "bundle", "pma"},
     "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine"},
 }

@@ -61,10 +61,10 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
     try:
         with path.open("rb") as file:
             digest = file.read(DIGEST)
-            blob: Any = np.fromfile(file, np.uint8)
+            blob: NDArray[np.uint8] = np.fromfile(file, np.uint8)
     except OSError:
         return None
-    if hashlib.sha256(blob).digest() != digest:
+    if hashlib.sha256(blob.data).digest() != digest:
         log.info("the compiled graph %s was damaged and is made anew", path)
         return None
     return blob
