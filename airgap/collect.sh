@@ -25,7 +25,7 @@ if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-*
         "$python" -m pip wheel --quiet --no-deps --no-cache-dir --no-binary llama-cpp-python --wheel-dir "$work" "$requirement"
     "$python" -m wheel unpack --dest "$work" "$work"/*.whl
     folder=$(echo "$work"/llama_cpp_python-*/)
-    echo "$floor" > "$folder/llama_cpp/lib/cpu_floor.json"  # what engines/llama_cpp_library.py reads
+    echo "$floor" > "$folder/llama_cpp/lib/cpu_floor.json"  # what engines/llama_cpp/native.py reads
     "$python" -m wheel pack --dest-dir "$built" "$folder"
 fi
 

@@ -9,6 +9,10 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version as _version
+
+from . import offline as offline  # first: what is imported after it does not phone home
 from .embedder import Embedder, load
 
-__all__ = ["Embedder", "load"]
+__all__ = ["Embedder", "__version__", "load"]
+__version__ = _version("c2llm-lite")

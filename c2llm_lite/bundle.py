@@ -1,34 +1,59 @@
 """The bundle: a folder that holds everything one target needs, and a manifest against which each byte can be checked.
 
+The names of a bundle's files, the keys of its tensors and the words for their types are all here.
+
 Nothing in a manifest is believed before it is checked: its own hash first, then the format's version, then each field's
 type, then each file's size (and hash, when asked).
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import BundleError, OutputError
+import numpy as np
+
+from . import pma
+from .errors import BundleError
 from .pma import Variant
 
 FORMAT = 1
 MANIFEST = "manifest.json"
-MANIFEST_HASH = "manifest.sha256"
+MANIFEST_HASH = "manifest.sha256"  # as `sha256sum` writes it
 TOKENIZER = "tokenizer.json"
-HEAD = "pma.safetensors"
+LICENSES = ("LICEN[SC]E*", "NOTICE*")  # the checkpoint's own files, under their own names
+
+# The backbone: GGUF for llama_cpp, a graph and its weights for openvino, safetensors for torch.
+GGUF = "backbone.gguf"
+OPENVINO_GRAPH, OPENVINO_WEIGHTS = "openvino_model.xml", "openvino_model.bin"
+SAFETENSORS = "model.safetensors"
+BACKBONE_FILES = (GGUF, OPENVINO_GRAPH, OPENVINO_WEIGHTS, SAFETENSORS)
+# Manifest.tensors has each tensor's type by the name that the checkpoint gives the tensor.
+EMBED_TOKENS = "embed_tokens.weight"
+MATRIX = "_proj.weight"  # what a matrix's name ends with
+# The types, as the engine's library calls them. llama_cpp: ggml's (F32, F16, BF16, q8_0, iq4_nl, ...). openvino:
+# OpenVINO's (F32, BF16, I8, I4). torch: FP32, BF16 and bitsandbytes' INT8 and NF4.
+F32, F16, BF16 = "f32", "f16", "bf16"
+I8, I4 = "i8", "i4"
+FP32, INT8, NF4 = "fp32", "int8", "nf4"
+
+# (vocab, hidden), the values that the checkpoint stores, by the type of EMBED_TOKENS; bf16, which NumPy lacks, as bits.
 TOKEN_EMBEDDINGS = "token_embeddings.npy"
+TOKEN_EMBEDDINGS_DTYPES = {BF16: np.dtype(np.uint16), F16: np.dtype(np.float16), F32: np.dtype(np.float32)}
+
+# float32. Besides the head's own tensors, the matrix and bias of pma.AffineMap if calibration fitted one.
+HEAD = "pma.safetensors"
+HEAD_TENSORS = pma.TENSORS
+MAP_MATRIX, MAP_BIAS = "states_map.matrix", "states_map.bias"
+
+# (probes, width) float32: full precision's vectors, and this target's if it was run when the bundle was made.
 PROBES = "probes.safetensors"
+REFERENCE_VECTORS, TARGET_VECTORS = "reference", "target"
 
 
 @dataclass(frozen=True)
@@ -57,19 +82,24 @@ class Backbone:
 
     @property
     def head_dim(self) -> int:
+        """Width of one attention head."""
         return self.hidden // self.heads
 
 
 @dataclass(frozen=True)
 class FileRecord:
+    """What the manifest records of a file."""
+
     size: int  # bytes
     sha256: str
 
 
 @dataclass(frozen=True)
 class Probe:
-    """A text by which the bundle proves itself. `cosine`: this target's vector against full precision, as recorded when
-    the bundle was made; None where the target's own vectors were not taken.
+    """A text by which the bundle verifies itself.
+
+    cosine: this target's vector against full precision, as recorded when the bundle was made; None if the target's own
+    vectors were not computed then.
     """
 
     text: str
@@ -79,6 +109,8 @@ class Probe:
 
 @dataclass(frozen=True)
 class Manifest:
+    """What manifest.json holds."""
+
     source: Source
     target: str  # such as "gguf:q8_0"
     engine: str  # the file in engines/ that runs it
@@ -97,12 +129,13 @@ class Manifest:
 
     def matrix_type(self) -> str:
         """The type of the backbone's matrices; where there are several, the one that most of them have."""
-        types = Counter(kind for name, kind in self.tensors.items() if name.endswith("_proj.weight"))
+        types = Counter(kind for name, kind in self.tensors.items() if name.endswith(MATRIX))
         if not types:
             raise BundleError(f"{MANIFEST} lists no matrix of the backbone; convert the checkpoint again")
         return types.most_common(1)[0][0]
 
     def to_json(self) -> str:
+        """The file's content: the same manifest gives the same bytes."""
         return json.dumps(asdict(self), indent=1, ensure_ascii=False, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
@@ -132,6 +165,7 @@ class Bundle:
     sha256: str  # of the manifest: the bundle's identity
 
     def path(self, name: str) -> Path:
+        """A file of the bundle."""
         return self.folder / name
 
     def check(self, name: str) -> None:
@@ -177,49 +211,8 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle(folder, sealed, digest)
 
 
-@contextlib.contextmanager
-def staged(output: Path, *, force: bool = False, marker: str = MANIFEST) -> Iterator[Path]:
-    """A temporary folder beside `output` that takes its name when the block ends well, and is removed when it does not.
-
-    Files are synced before the rename, so that a folder of that name is always whole. Raises OutputError where `output`
-    exists (without `force`; with it, where it lacks the file `marker`, and so is not what would be written anew), its
-    parent cannot be written, or the disk is full.
-    """
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists: choose another name, or replace it with --force")
-    if output.exists() and not (output / marker).is_file():
-        raise OutputError(
-            f"{output} has no {marker}: --force does not delete what is not of the kind; choose another name"
-        )
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write beside {output}: {error.strerror or error}") from error
-    try:
-        yield folder
-        folder.chmod(0o777 & ~_umask())
-        for path in (*folder.iterdir(), folder):
-            sync(path)
-        if output.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old-", dir=output.parent))
-            output.rename(old / output.name)
-            folder.rename(output)
-            shutil.rmtree(old)
-        else:
-            folder.rename(output)
-        sync(output.parent)
-    except OSError as error:
-        if isinstance(error, OutputError) or error.errno is None:
-            raise
-        raise OutputError(
-            error.errno, f"could not write {output}: {error.strerror}; nothing was left behind"
-        ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def file_sha256(path: Path) -> str:
+    """The hash of a file's content, in hexadecimal."""
     with path.open("rb") as file:
         digest = hashlib.sha256()
         while chunk := file.read(1 << 20):
@@ -275,20 +268,3 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if value in args or type(value) is hint:  # a Literal's words, or a plain type
         return value
     raise BundleError(f"{where} is {value!r}, which is not {getattr(hint, '__name__', hint)}")
-
-
-def sync(path: Path) -> None:
-    """Return when a file's bytes, or a folder's names, are on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a folder to sync it
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -24,13 +24,13 @@ from .vectors import normalise
 # How near a bundle stays to its own record on another machine, by engine and the type of its matrices: what other
 # kernels may round differently. OpenVINO computes in fp32 with matrices that are stored in bf16.
 SAME_TARGET = {
-    ("llama_cpp", "f32"): 0.99999,
-    ("llama_cpp", "f16"): 0.9995,
-    ("llama_cpp", "bf16"): 0.9995,
-    ("openvino", "f32"): 0.99999,
-    ("openvino", "bf16"): 0.99999,
-    ("torch", "fp32"): 0.99999,
-    ("torch", "bf16"): 0.9995,
+    ("llama_cpp", bundles.F32): 0.99999,
+    ("llama_cpp", bundles.F16): 0.9995,
+    ("llama_cpp", bundles.BF16): 0.9995,
+    ("openvino", bundles.F32): 0.99999,
+    ("openvino", bundles.BF16): 0.99999,
+    ("torch", bundles.FP32): 0.99999,
+    ("torch", bundles.BF16): 0.9995,
 }
 SAME_QUANTISED = 0.998
 FULL_PRECISION_SLACK = 0.01
@@ -93,8 +93,9 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
         except (OSError, SafetensorError) as error:
             raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
         here = probe_vectors(model)
-    full = fidelity(here, recorded["reference"]).cosines
-    own = fidelity(here, recorded["target"]).cosines if "target" in recorded else None
+    full = fidelity(here, recorded[bundles.REFERENCE_VECTORS]).cosines
+    target = recorded.get(bundles.TARGET_VECTORS)
+    own = None if target is None else fidelity(here, target).cosines
     least = SAME_TARGET.get((manifest.engine, manifest.matrix_type()), SAME_QUANTISED)
     return [
         ProbeResult(

@@ -16,7 +16,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
+from c2llm_lite.durable import staged
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
@@ -90,12 +90,13 @@ def convert(
         same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
-    with bundles.staged(Path(output), force=force) as folder:
+    with staged(Path(output), replaces=bundles.MANIFEST if force else None) as folder:
         tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)
-        for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
+        shutil.copyfile(checkpoint.tokenizer_file, folder / bundles.TOKENIZER)
+        for path in checkpoint.license_files:
             shutil.copyfile(path, folder / path.name)
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
@@ -103,7 +104,8 @@ def convert(
         bundles.seal(folder, manifest)
         if calibration is not None:
             states_map = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
-            save_file(head | {MAP_MATRIX: states_map.matrix, MAP_BIAS: states_map.bias}, folder / bundles.HEAD)
+            mapped = {bundles.MAP_MATRIX: states_map.matrix, bundles.MAP_BIAS: states_map.bias}
+            save_file(head | mapped, folder / bundles.HEAD)
             bundles.seal(folder, manifest)
         if target_probes:
             ours = probes.target_vectors(folder)

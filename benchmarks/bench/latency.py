@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 import c2llm_lite
 from c2llm_lite import bundle as bundles
+from c2llm_lite.durable import durable
 from c2llm_lite.embedder import Embedder
 
 from .hardware import Stolen, engine, peak_memory, peak_vram
@@ -49,19 +50,19 @@ def main(folder: str, texts: str, started: float, out: Path, device: str) -> Non
             "engine": engine(model),
             "stolen": stolen.share(),
         }
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(found))
-    partial.replace(out)
+    with durable(out) as file:
+        file.write(json.dumps(found).encode())
 
 
 def _queries(model: Embedder, queries: list[str], prompt: str) -> dict[str, float]:
     """Milliseconds of one query at a time: the 50th, 95th and 99th percentile."""
     taken = []
-    for query in [*queries[:WARM_UP], *queries]:
+    warm_up = queries[:WARM_UP]
+    for query in [*warm_up, *queries]:
         begun = time.perf_counter()
         model.embed(query, prompt=prompt)
         taken.append(1000 * (time.perf_counter() - begun))
-    return {f"p{q}": round(float(np.percentile(taken[WARM_UP:], q)), 2) for q in (50, 95, 99)}
+    return {f"p{q}": round(float(np.percentile(taken[len(warm_up) :], q)), 2) for q in (50, 95, 99)}
 
 
 def _length(model: Embedder, code: str, length: int) -> dict[str, Any]:

@@ -160,7 +160,7 @@ class Llama:
 
 @contextmanager
 def _without_special_buffers() -> Iterator[None]:
-    """Llama takes no such setting; on a CPU with AMX it would end the process (engines/llama_cpp_buffers.py).
+    """Llama takes no such setting; on a CPU with AMX it would end the process (engines/llama_cpp/buffers.py).
 
     Q8_0 has no repacked kernels on x86, so that nothing else is lost.
     """

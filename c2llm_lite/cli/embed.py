@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..vectors import Precision
-from .options import BundleArgument, Device, Force, Threads, err
+from .failures import when_stopped
+from .options import BundleArgument, Device, Force, Threads, err, settings
 
 
 class PrecisionName(str, Enum):
@@ -49,7 +50,10 @@ def embed(
     if output is None:
         raise typer.BadParameter("say where to write the vectors: -o OUT.npy")
     check_output(output, resume=resume, force=force)
-    with load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model:
+    with (
+        when_stopped(lambda: _kept(output)),
+        load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model,
+    ):
         written = embed_file(
             model,
             source,
@@ -62,9 +66,16 @@ def embed(
             precision=_precision(precision),
             resume=resume,
             force=force,
-            progress=err.is_terminal,
+            progress=settings.progress,
         )
     err.print(f"{output}: {written.rows:,} vectors in {written.seconds:,.1f} s")
+
+
+def _kept(output: Path) -> str:
+    parts = output.with_name(f"{output.name}.partial")
+    if not parts.exists():
+        return f"no part of {output} was finished"
+    return f"finished parts are kept in {parts}; continue with the same command and --resume"
 
 
 def _precision(name: PrecisionName) -> Precision:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
@@ -47,7 +46,6 @@ def embed_dataset(
     """
     if output is None:
         raise typer.BadParameter("say where to write the parts: -o OUT/")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # Ray would report to its makers
     try:
         import ray
 

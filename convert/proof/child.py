@@ -1,5 +1,6 @@
-"""A bundle that was just written, run in a process of its own: its memory is not the converter's, and a crash of its
-engine is an error of the conversion.
+"""Runs a bundle that was just written in a process of its own.
+
+Its memory is not the converter's, and a crash of its engine is an error of the conversion.
 """
 
 from __future__ import annotations

@@ -20,11 +20,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.bundle import Backbone
-from c2llm_lite.engines.llama_cpp import BACKBONE, PACK_TOKENS
+from c2llm_lite.bundle import GGUF, Backbone
+from c2llm_lite.engines.llama_cpp import PACK_TOKENS
 from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, VECTOR_TYPE, VOCAB
 from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT
-from c2llm_lite.engines.llama_cpp.library import ggml
+from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
@@ -56,14 +56,14 @@ def write_backbone(
     """Write the backbone into `folder` with every matrix in `kind`, a type or a recipe; returns the tensors' types.
 
     Holds one tensor at a time. calibration: for the kinds of grids.py and the recipes. Matrices are then moved
-    (calibration.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
+    (layers.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
     level.
 
     Raises CheckpointError where a row cannot hold the kind, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
     gguf = _gguf()
-    path = folder / BACKBONE
+    path = folder / GGUF
     quantise = Quantiser()
     names = dict(tensor_names(checkpoint.backbone.layers))
     types = tensor_types(checkpoint, kind)
@@ -257,6 +257,7 @@ def _block(kind: str) -> tuple[int, int]:
 
 
 def ggml_type(gguf: Any, kind: str) -> Any:
+    """gguf-py's constant for a type's name."""
     return gguf.GGMLQuantizationType[kind.upper()]
 
 

@@ -127,7 +127,10 @@ TARGETS = (
 
 
 def parse(text: str) -> Target:
-    """ "gguf:q8_0" -> Target. Raises ValueError for a family that does not exist, and as `find` does for a kind."""
+    """The target of that name, such as "gguf:q8_0".
+
+    Raises ValueError for a family that does not exist, and as `find` does for a kind.
+    """
     family, _, kind = text.partition(":")
     if not kind or not kinds(family):
         raise ValueError(f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`")

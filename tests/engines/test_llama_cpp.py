@@ -161,8 +161,8 @@ def _damaged(folder, tmp_path, damage):
     copy.mkdir()
     for path in folder.iterdir():
         (copy / path.name).write_bytes(path.read_bytes())
-    content = (copy / llama_cpp.BACKBONE).read_bytes()
-    (copy / llama_cpp.BACKBONE).write_bytes(damage(content))
+    content = (copy / bundles.GGUF).read_bytes()
+    (copy / bundles.GGUF).write_bytes(damage(content))
     bundles.seal(copy, bundles.open_bundle(folder).manifest)
     return copy
 
@@ -190,7 +190,7 @@ def test_a_damaged_backbone_is_a_clear_error(f32_bundle, tmp_path, damage):
 def test_another_bundles_backbone_is_refused(f32_bundle, tmp_path):
     source = write_checkpoint(tmp_path / "source", layers=3)
     other = convert(source, tmp_path / "other", "gguf:f32", target_probes=False).folder
-    content = (other / llama_cpp.BACKBONE).read_bytes()
+    content = (other / bundles.GGUF).read_bytes()
     with pytest.raises(BundleError, match=r"block_count is 3, not 2"):
         open_engine(_damaged(f32_bundle, tmp_path, lambda _: content))
 

@@ -12,7 +12,7 @@ import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite import load, pma
-from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.engines import openvino as engines
@@ -146,7 +146,7 @@ def test_openvino_missing_names_the_extra(bundles: dict[str, Bundle], monkeypatc
 
 def test_a_graph_that_cannot_be_read_is_a_bundle_error(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     source = bundles["int8"]
-    (tmp_path / engines.GRAPH).write_text("<net/>")
+    (tmp_path / OPENVINO_GRAPH).write_text("<net/>")
     broken = Bundle(tmp_path, source.manifest, source.sha256)
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         engines.open_engine(broken, device="auto", threads=1, max_tokens=MAX_TOKENS)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import errno
+import ast
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.errors import BundleError, OutputError
+from c2llm_lite.durable import staged
+from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import Variant
 
 
@@ -33,7 +34,7 @@ def manifest() -> bundles.Manifest:
 
 @pytest.fixture
 def folder(tmp_path):
-    with bundles.staged(tmp_path / "bundle") as staging:
+    with staged(tmp_path / "bundle") as staging:
         (staging / "weights.bin").write_bytes(b"some weights")
         bundles.seal(staging, manifest())
     return tmp_path / "bundle"
@@ -125,41 +126,20 @@ def test_what_is_not_a_folder_is_no_bundle(tmp_path):
         bundles.open_bundle(tmp_path / "nowhere")
 
 
-def test_an_existing_output_is_kept_without_force_and_replaced_whole_with_it(folder):
-    with (
-        pytest.raises(OutputError, match="exists: choose another name, or replace it with --force"),
-        bundles.staged(folder),
-    ):
-        pass
-    with bundles.staged(folder, force=True) as staging:
-        (staging / "new.bin").write_bytes(b"new")
-        bundles.seal(staging, manifest())
-    assert set(bundles.open_bundle(folder, check=True).manifest.files) == {"new.bin"}
-    assert [p.name for p in folder.parent.iterdir()] == ["bundle"]
+NAMES = {
+    *("manifest.json", "manifest.sha256", "pma.safetensors", "token_embeddings.npy", "probes.safetensors"),
+    *("backbone.gguf", "openvino_model.xml", "openvino_model.bin", "states_map.matrix", "states_map.bias"),
+}
 
 
-def test_a_file_in_the_way_is_never_replaced(tmp_path):
-    (tmp_path / "precious").write_text("data")
-    with pytest.raises(OutputError, match="--force does not delete"), bundles.staged(tmp_path / "precious", force=True):
-        pass
-    assert (tmp_path / "precious").read_text() == "data"
-
-
-def test_force_deletes_no_folder_that_is_not_a_bundle(tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home/letters.txt").write_text("dear")
-    with pytest.raises(OutputError, match="--force does not delete"), bundles.staged(tmp_path / "home", force=True):
-        pass
-    assert (tmp_path / "home/letters.txt").exists()
-
-
-def test_a_failure_leaves_the_old_bundle_and_nothing_else(folder):
-    def fail():
-        with bundles.staged(folder, force=True) as staging:
-            (staging / "half").write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OutputError, match="No space left on device; nothing was left behind"):
-        fail()
-    assert [p.name for p in folder.parent.iterdir()] == ["bundle"]
-    bundles.open_bundle(folder, check=True)
+def test_only_the_format_s_module_spells_the_format_s_names():
+    """And spells them as it always has: bundles made before still load."""
+    top = Path(__file__).parents[2]
+    spelled = {}
+    for path in (path for room in ("c2llm_lite", "convert", "benchmarks") for path in (top / room).rglob("*.py")):
+        constants = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+        if found := NAMES & {constant for constant in constants if isinstance(constant, str)}:
+            spelled[path.relative_to(top).as_posix()] = found
+    assert spelled == {"c2llm_lite/bundle.py": NAMES}
+    assert (bundles.TOKENIZER, bundles.SAFETENSORS) == ("tokenizer.json", "model.safetensors")
+    assert (bundles.REFERENCE_VECTORS, bundles.TARGET_VECTORS) == ("reference", "target")

@@ -7,7 +7,7 @@ import sys
 import pytest
 
 from c2llm_lite import cpu
-from c2llm_lite.engines.llama_cpp import library as llama_cpp_library
+from c2llm_lite.engines.llama_cpp import native as llama_cpp_library
 from c2llm_lite.errors import DeviceError, MissingDependencyError
 
 CPUINFO = "processor\t: 0\nflags\t\t: fpu sse4_2 avx fma\nbugs\t\t: spectre_v1\n"

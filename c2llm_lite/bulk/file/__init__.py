@@ -1,6 +1,6 @@
 """A file of texts in, a file of vectors out: any size, and a run that is killed can go on where it stopped.
 
-    OUT.partial/    the parts finished so far (parts.py); gone once OUT is whole
+    OUT.partial/    the parts finished so far (parts.py), from the first one on; gone once OUT is whole
     OUT             joined from the parts under a temporary name, then renamed (outputs.py)
     OUT.meta.json   what OUT was made from and how; an earlier one goes before OUT is renamed and this one comes after,
                     so that it never stands beside another's vectors
@@ -19,18 +19,20 @@ from typing import Any
 from numpy.typing import NDArray
 
 from ...embedder import Embedder
-from ...errors import OutputError, TextError
+from ...errors import ArgumentError, OutputError, TextError
 from ...progress import Advance, bar
 from ...text import choose_prompt
 from ...vectors import Precision
 from ..settings import Settings
 from .outputs import Join, join_for
-from .parts import Parts, durable, read_json, to_json
+from .parts import Parts, read_json, resumable, to_json
 from .texts import TextFile, open_texts
 
 __all__ = ["Written", "check_output", "embed_file"]
 
-PART_ROWS = 512  # about a minute's work on a slow CPU, the most that a kill loses; enough to pack texts by length
+# A part is about so much work, which is what a kill loses, and of so many rows, which fill the engine's passes.
+PART_SECONDS = 15.0
+FIRST_ROWS, MOST_ROWS = 32, 8192
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def embed_file(
     resume: bool = False,
     force: bool = False,
     progress: bool = False,
-    part_rows: int = PART_ROWS,
+    part_rows: int | None = None,
 ) -> Written:
     r"""Embed every line of `source` and write the vectors to `output`, row for line; memory is bounded by a part.
 
@@ -65,7 +67,8 @@ def embed_file(
     output: .npy (n, d), .jsonl or .parquet, by its suffix; what `precision` makes of d is told at Embedder.embed.
     prompt_name, prompt, dim, normalize, precision: as Embedder.embed takes them.
     resume: go on from OUT.partial, or begin where there is none; a finished OUT of the same settings and input stays.
-    force: replace OUT, and drop an OUT.partial. part_rows: how many texts are embedded and kept at a time.
+    force: replace OUT, and drop an OUT.partial. part_rows: how many texts are embedded and kept at a time; None takes
+    as many as about 15 seconds of work.
 
     Raises TextError, naming the line, for one that cannot be read or embedded (finished parts stay: mend the line and
     resume); OutputError for an output that exists, cannot be written or does not fit on the disk, and for a resume with
@@ -74,16 +77,16 @@ def embed_file(
     """
     started = time.monotonic()
     source, output = Path(source), Path(output)
-    if part_rows < 1:
-        raise ValueError(f"part_rows is {part_rows}; give 1 or more")
+    if part_rows is not None and part_rows < 1:
+        raise ArgumentError(f"part_rows is {part_rows}; give 1 or more")
     check_output(output, resume=resume, force=force)
     join = join_for(output)
     if field is None and source.suffix == ".jsonl":
         field = "text"
     prefix = choose_prompt(model.prompts, prompt_name, prompt)
 
-    def embed(texts: list[str]) -> NDArray[Any]:
-        return model.embed(texts, prompt=prefix, dim=dim, normalize=normalize, precision=precision)
+    def embed(texts: list[str], progress: Callable[[float], None] | bool = False) -> NDArray[Any]:
+        return model.embed(texts, prompt=prefix, dim=dim, normalize=normalize, precision=precision, progress=progress)
 
     none = embed([])  # (0, d); checks the arguments before a file is touched
     settings = Settings.of(
@@ -105,26 +108,26 @@ def embed_file(
                 return Written(_finished_rows(output, settings, texts), time.monotonic() - started)
         if parts.begun and resume:
             _go_on(parts, settings, texts)
+        elif parts.begun and not force:
+            texts.read(FIRST_ROWS)  # another mistake is reported first
+            raise OutputError(
+                f"{parts.folder} holds an unfinished run: continue it with --resume, or drop it with --force"
+            )
         else:
             parts.remove()
-            parts.begin(asdict(settings))
         with bar("embedding", texts.bytes_left(), "bytes", show=progress) as advance:
-            _embed_parts(embed, texts, parts, part_rows, advance)
-        _finish(output, parts, settings, texts, join, none)
+            _embed_parts(embed, texts, parts, settings, part_rows=part_rows, advance=advance)
+        _finish(output, parts, settings, texts, join=join, none=none)
     return Written(texts.lines, time.monotonic() - started)
 
 
 def check_output(output: Path, *, resume: bool, force: bool) -> None:
     """Raise what embed_file raises of its output alone, before a model is loaded for nothing."""
     if resume and force:
-        raise ValueError("resume goes on from the finished parts and force drops them: give one of the two")
+        raise ArgumentError("resume goes on from the finished parts and force drops them: give one of the two")
     join_for(output)
-    parts = Parts(_beside(output, "partial"))
-    if resume or force:
-        return
-    if parts.begun:
-        raise OutputError(f"{parts.folder} holds an unfinished run: go on with --resume, or begin anew with --force")
-    if output.exists():
+    Parts(_beside(output, "partial"))
+    if output.exists() and not (resume or force):
         raise OutputError(f"{output} exists: choose another name, or replace it with --force")
 
 
@@ -152,20 +155,45 @@ def _finished_rows(output: Path, settings: Settings, texts: TextFile) -> int:
 
 
 def _embed_parts(
-    embed: Callable[[list[str]], NDArray[Any]], texts: TextFile, parts: Parts, part_rows: int, advance: Advance
+    embed: Callable[[list[str], Callable[[float], None]], NDArray[Any]],
+    texts: TextFile,
+    parts: Parts,
+    settings: Settings,
+    *,
+    part_rows: int | None,
+    advance: Advance,
 ) -> None:
-    consumed = texts.consumed
-    while rows := texts.read(part_rows):
+    size = part_rows or FIRST_ROWS
+    consumed = shown = texts.consumed
+
+    def show(share: float) -> None:
+        nonlocal shown
+        reached = consumed + round(share * (texts.consumed - consumed))
+        advance(reached - shown)
+        shown = reached
+
+    while rows := texts.read(size):
+        begun = time.monotonic()
         try:
-            vectors = embed([row.text for row in rows])
+            vectors = embed([row.text for row in rows], show)
         except TextError as error:
             raise TextError(f"{texts.name}, counting from line {parts.rows + 1} as text 0: {error}") from None
+        if not parts.begun:
+            parts.begin(asdict(settings))
         parts.append(vectors, [row.id for row in rows], texts.consumed, texts.sha256)
-        advance(texts.consumed - consumed)
+        show(1.0)
         consumed = texts.consumed
+        if part_rows is None:
+            size = _next_size(len(rows), time.monotonic() - begun)
 
 
-def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, join: Join, none: NDArray[Any]) -> None:
+def _next_size(rows: int, seconds: float) -> int:
+    """How many rows the next part takes: PART_SECONDS' worth, at most twice as many as the last."""
+    fitting = rows * PART_SECONDS / max(seconds, 1e-3)
+    return max(1, min(round(fitting), 2 * rows, MOST_ROWS))
+
+
+def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, *, join: Join, none: NDArray[Any]) -> None:
     meta = asdict(settings) | {
         "rows": parts.rows,
         "order": "row i is the input's line i + 1",
@@ -174,10 +202,12 @@ def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, joi
         "input_sha256": texts.sha256,
     }
     meta_path = _beside(output, "meta.json")
-    with durable(output, through=parts.folder) as file:
+    if not parts.begun:  # an empty input has no part
+        parts.begin(asdict(settings))
+    with resumable(output, through=parts.folder) as file:
         join(file, parts, none)
         meta_path.unlink(missing_ok=True)
-    with durable(meta_path, through=parts.folder) as file:
+    with resumable(meta_path, through=parts.folder) as file:
         file.write(to_json(meta))
     parts.remove()
 

@@ -24,6 +24,8 @@ Id = str | int | None
 
 
 class Row(NamedTuple):
+    """A line's text, and its id if it is JSON that has one."""
+
     text: str
     id: Id
 
@@ -45,6 +47,7 @@ class TextFile:
 
     @property
     def sha256(self) -> str:
+        """Of the bytes read so far."""
         return self._hash.hexdigest()
 
     def read(self, rows: int) -> list[Row]:
@@ -76,6 +79,7 @@ class TextFile:
         return same
 
     def skip_rest(self) -> None:
+        """Read to the end, for the hash alone."""
         while chunk := self._stream.read(_CHUNK):
             self._take(chunk)
 

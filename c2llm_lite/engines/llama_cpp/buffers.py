@@ -13,7 +13,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from .library import ggml
+from .native import ggml
 
 CPU_DEVICE = 0  # enum ggml_backend_dev_type
 AMX, REPACKED = "AMX", "CPU_REPACK"  # names of ggml's buffer types

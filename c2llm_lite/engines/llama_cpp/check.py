@@ -10,7 +10,7 @@ import struct
 from pathlib import Path
 from typing import Any
 
-from ...bundle import Backbone, Manifest
+from ...bundle import F32, Backbone, Manifest
 from ...errors import BundleError
 from .gguf_header import ALIGNMENT, Header, TensorInfo, Value, read_header
 from .tensor_names import tensor_names
@@ -19,7 +19,7 @@ ARCHITECTURE = "qwen2"  # llama.cpp's name for it
 QUANTIZATION_VERSION = 2  # of ggml's blocks
 VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 TABLE = "token_embd.weight"
-VECTOR_TYPE = "f32"  # of gains and biases, whatever the matrices are in
+VECTOR_TYPE = F32  # of gains and biases, whatever the matrices are in
 # Each type's number in ggml, the weights of one of its blocks, and the block's bytes.
 TYPES = {
     "f32": (0, 1, 4),

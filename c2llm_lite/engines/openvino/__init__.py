@@ -8,8 +8,7 @@ than one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,16 +16,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import TOKEN_EMBEDDINGS, Bundle
+from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, TOKEN_EMBEDDINGS, Bundle
 from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
 from . import graph_cache
+from .layout import Part, blocks_of, ends, passes
 from .settings import settings
 
-GRAPH, WEIGHTS = "openvino_model.xml", "openvino_model.bin"
 PASS_TOKENS = 512  # of one forward pass
 
 
@@ -45,7 +44,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
     core = openvino.Core()
     name = _device(core, device)
-    path = bundle.path(GRAPH)
+    path = bundle.path(OPENVINO_GRAPH)
     chosen = settings(bundle.manifest, name, threads)
 
     def compile_graph() -> Any:
@@ -60,25 +59,16 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
             raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
 
     if cache is None:
-        return OpenVino(bundle, openvino, compile_graph(), name, threads)
+        return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads)
     kept = graph_cache.place(cache, openvino.__version__, core, name, chosen)
 
     def compile_checked() -> Any:
-        for file in (GRAPH, WEIGHTS):
+        for file in (OPENVINO_GRAPH, OPENVINO_WEIGHTS):
             bundle.check(file)
         return compile_graph()
 
     compiled, blob = graph_cache.compiled(kept, core, name, chosen, compile_checked)
-    return OpenVino(bundle, openvino, compiled, name, threads, kept=kept, blob=blob)
-
-
-@dataclass(frozen=True)
-class Part:
-    """What one pass takes of a text: `tokens` of them, after `past` that went before."""
-
-    text: int
-    past: int
-    tokens: int
+    return OpenVino(bundle, openvino, compiled, device=name, threads=threads, kept=kept, blob=blob)
 
 
 class OpenVino:
@@ -92,9 +82,9 @@ class OpenVino:
         bundle: Bundle,
         openvino: Any,
         compiled: Any,
+        *,
         device: str,
         threads: int,
-        *,
         kept: Path | None = None,
         blob: NDArray[np.uint8] | None = None,
     ) -> None:
@@ -111,7 +101,9 @@ class OpenVino:
         wanted = {f"{kind}_cache.{layer}" for kind in ("key", "value") for layer in range(backbone.layers)}
         width = compiled.outputs[0].get_partial_shape()[-1].get_length()
         if set(self._caches) != wanted or width != backbone.hidden:
-            raise BundleError(f"{bundle.path(GRAPH)} is not the manifest's backbone; convert or copy the bundle again")
+            raise BundleError(
+                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; convert or copy the bundle again"
+            )
         self._block = _block_size(self._caches["value_cache.0"])
         self._blocks = 0
         self._prefix: Prefix | None = None
@@ -121,14 +113,14 @@ class OpenVino:
     def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """See Engine. Texts are taken in order, cut wherever a pass is full."""
         texts = [ids[shared:] for ids in batch]
-        layout = _layout([len(ids) for ids in texts], shared, self._block)
+        layout = blocks_of([len(ids) for ids in texts], shared, self._block)
         self._reserve(layout[-1][-1] + 1)
         prefix = self._shared(tuple(batch[0][:shared]), queries)
         return pool_parts(self._run(texts, shared, layout), len(batch), queries, prefix)
 
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """See Engine."""
-        layout = _layout([len(ids)], 0, self._block)
+        layout = blocks_of([len(ids)], 0, self._block)
         self._reserve(layout[-1][-1] + 1)
         self._prefix = None
         for _, states in self._run([ids], 0, layout):
@@ -157,7 +149,7 @@ class OpenVino:
             self._prefix = None
             if not ids:
                 return None
-            self._prefix = Prefix.of(ids, queries, self._run([ids], 0, _layout([len(ids)], 0, self._block)))
+            self._prefix = Prefix.of(ids, queries, self._run([ids], 0, blocks_of([len(ids)], 0, self._block)))
         return self._prefix.total
 
     def _run(
@@ -170,7 +162,7 @@ class OpenVino:
         if past % self._block:
             # The prefix's last block is part full: each text goes on in a copy of it.
             self._copy_block(past // self._block, [blocks[past // self._block] for blocks in layout])
-        for parts in _passes([len(ids) for ids in texts], PASS_TOKENS, past):
+        for parts in passes([len(ids) for ids in texts], PASS_TOKENS, past):
             states = self._infer(texts, past, parts, [layout[part.text] for part in parts])
             start = 0
             for part in parts:
@@ -193,9 +185,9 @@ class OpenVino:
             "inputs_embeds": self._embeddings.rows(ids),
             "position_ids": np.concatenate(positions).astype(np.int64),
             "past_lens": np.array([part.past for part in parts], np.int32),
-            "subsequence_begins": _ends(part.tokens for part in parts),
+            "subsequence_begins": ends(part.tokens for part in parts),
             "block_indices": np.concatenate(used).astype(np.int32),
-            "block_indices_begins": _ends(map(len, used)),
+            "block_indices_begins": ends(map(len, used)),
             "max_context_len": np.array(max(part.past + part.tokens for part in parts), np.int32),
         }
         request = self._ready()
@@ -229,46 +221,6 @@ class OpenVino:
         if self._request is None:
             raise ValueError("this engine was closed")
         return self._request
-
-
-def _passes(lengths: Sequence[int], tokens: int, before: int) -> Iterator[list[Part]]:
-    """The texts in order, cut into passes of `tokens` tokens; a text may end in a later pass than it began.
-
-    before: how many tokens go before each text's first.
-    """
-    parts: list[Part] = []
-    room = tokens
-    for text, length in enumerate(lengths):
-        done = 0
-        while done < length:
-            taken = min(room, length - done)
-            parts.append(Part(text, before + done, taken))
-            done += taken
-            room -= taken
-            if room == 0:
-                yield parts
-                parts, room = [], tokens
-    if parts:
-        yield parts
-
-
-def _layout(lengths: Sequence[int], shared: int, block: int) -> list[list[int]]:
-    """Each text's blocks of the cache: the full ones of what all share, then its own.
-
-    The first blocks hold the shared tokens, the last of them part full: a text's own begin after that one.
-    """
-    full, next_block = shared // block, -(-shared // block)
-    layout = []
-    for length in lengths:
-        own = -(-(shared + length) // block) - full
-        layout.append([*range(full), *range(next_block, next_block + own)])
-        next_block += own
-    return layout
-
-
-def _ends(counts: Iterable[int]) -> NDArray[np.int32]:
-    """0 and the running sum of `counts`: where each part of a flat array begins and ends."""
-    return np.cumsum([0, *counts], dtype=np.int32)
 
 
 def _block_size(value_cache: Any) -> int:

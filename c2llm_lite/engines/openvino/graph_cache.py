@@ -7,12 +7,9 @@ caller checks the bundle's files before it compiles a graph that is kept: a blob
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
@@ -20,6 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from ...durable import durable
 
 log = logging.getLogger(__name__)
 
@@ -73,16 +72,9 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
 def _write(path: Path, blob: Any) -> None:
     content = blob if isinstance(blob, bytes) else blob.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".blob-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with durable(path) as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
     version = path.name.rpartition("-")[0]
     for other in path.parent.glob("openvino-*.blob"):
         if not other.name.startswith(f"{version}-"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...bundle import Backbone, Manifest
+from ...bundle import I4, I8, Backbone, Manifest
 
 WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantised at all, and slower
 # int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
@@ -15,7 +15,7 @@ ACTIVATION_GROUPS = (128, 64, 32)
 def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
     """What OpenVINO is told when it compiles the graph."""
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    quantized = manifest.matrix_type() in ("i8", "i4")
+    quantized = manifest.matrix_type() in (I8, I4)
     if device == "CPU":
         chosen["INFERENCE_NUM_THREADS"] = threads
         chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
@@ -28,7 +28,7 @@ def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
 
 def _activations(manifest: Manifest) -> int:
     """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
-    groups = {"i8": activation_group(manifest.backbone), "i4": WEIGHT_GROUP}
+    groups = {I8: activation_group(manifest.backbone), I4: WEIGHT_GROUP}
     return groups.get(manifest.matrix_type(), 0)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hash_model import WIDTH, Model, outputs, run
+from hash_model import WIDTH, Model, outputs, run, stopped
 
 from c2llm_lite.bulk.file.texts import MAX_LINE
 from c2llm_lite.errors import MissingDependencyError, OutputError, TextError
@@ -150,3 +150,21 @@ def test_a_full_disk_keeps_finished_parts(
     assert not list(tmp_path.rglob("*.tmp"))
     run(Model(), records, output, resume=True)
     assert outputs(output) == outputs(tmp_path / f"whole{suffix}")
+
+
+def test_a_run_that_fails_at_its_first_line_leaves_nothing(tmp_path: Path, records: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(TextError, match="no field 'code' among 'id', 'text'"):
+        run(Model(), records, tmp_path / "out.npy", field="code")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_unfinished_run_does_not_hide_another_mistake(tmp_path: Path, records: Path) -> None:
+    output = tmp_path / "out.npy"
+    stopped(records, output)
+    with pytest.raises(TextError, match="no field 'code'"):
+        run(Model(), records, output, field="code")
+    with pytest.raises(ValueError, match="dim is 99"):
+        run(Model(), records, output, dim=99)
+    with pytest.raises(OutputError, match="holds an unfinished run"):
+        run(Model(), records, output)
