@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from c2llm_lite import pma
 from c2llm_lite.bundle import HEAD_TENSORS, LICENSES, Backbone
 from c2llm_lite.errors import CheckpointError
+from c2llm_lite.tokenizer_check import read_tokenizer
 
 from . import config as fields
 from .hub import download, is_hub_name
@@ -61,6 +62,12 @@ class Checkpoint:
                 f"{name} has no tokenizer.json; copy it from where the weights come from, or write it with "
                 "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
+        try:
+            read_tokenizer(self.tokenizer_file)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{name}: tokenizer.json is not a byte-level BPE tokenizer that this version reads: {error}"
+            ) from error
         self.license_files = sorted(path for kind in LICENSES for path in folder.glob(kind))
 
     def names(self) -> list[str]:

@@ -23,8 +23,10 @@ RUNTIME = {
     "packing": set(),
     "durable": {"errors"},
     "jsonl": {"errors"},
-    "bundle": {"errors", "pma", "durable"},
-    "text": {"errors"},
+    "typed_json": set(),
+    "bundle": {"errors", "pma", "typed_json", "durable"},
+    "tokenizer_check": set(),
+    "text": {"errors", "tokenizer_check"},
     "token_embeddings": {"errors", "bundle", "pma"},
     "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine"},
 }
