@@ -6,20 +6,15 @@ type, then each file's size (and hash, when asked).
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from collections import Counter
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import NoneType
 from typing import Any, get_args, get_origin, get_type_hints
 
-from .errors import BundleError, OutputError
+from .errors import BundleError
 from .pma import Variant
 
 FORMAT = 1
@@ -173,48 +168,6 @@ def seal(folder: Path, manifest: Manifest) -> Bundle:
     return Bundle(folder, sealed, digest)
 
 
-@contextlib.contextmanager
-def staged(output: Path, *, force: bool = False, marker: str = MANIFEST) -> Iterator[Path]:
-    """A temporary folder beside `output` that takes its name when the block ends well, and is removed when it does not.
-
-    Files are synced before the rename, so that a folder of that name is always whole. Raises OutputError where `output`
-    exists (without `force`; with it, where it lacks the file `marker`, and so is not what would be written anew), its
-    parent cannot be written, or the disk is full.
-    """
-    if output.exists() and not force:
-        raise OutputError(f"{output} exists: choose another name, or replace it with --force")
-    if output.exists() and not (output / marker).is_file():
-        raise OutputError(
-            f"{output} has no {marker}: --force does not delete what is not of the kind; choose another name"
-        )
-    try:
-        output.parent.mkdir(parents=True, exist_ok=True)
-        folder = Path(tempfile.mkdtemp(prefix=f".{output.name}.partial-", dir=output.parent))
-    except OSError as error:
-        raise OutputError(f"cannot write beside {output}: {error.strerror or error}") from error
-    try:
-        yield folder
-        folder.chmod(0o777 & ~_umask())
-        for path in (*folder.iterdir(), folder):
-            sync(path)
-        if output.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{output.name}.old-", dir=output.parent))
-            output.rename(old / output.name)
-            folder.rename(output)
-            shutil.rmtree(old)
-        else:
-            folder.rename(output)
-        sync(output.parent)
-    except OSError as error:
-        if isinstance(error, OutputError) or error.errno is None:
-            raise
-        raise OutputError(
-            error.errno, f"could not write {output}: {error.strerror}; nothing was left behind"
-        ) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
 def file_sha256(path: Path) -> str:
     with path.open("rb") as file:
         digest = hashlib.sha256()
@@ -271,20 +224,3 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     if value in args or type(value) is hint:  # a Literal's words, or a plain type
         return value
     raise BundleError(f"{where} is {value!r}, which is not {getattr(hint, '__name__', hint)}")
-
-
-def sync(path: Path) -> None:
-    """Return when a file's bytes, or a folder's names, are on the disk."""
-    if os.name == "nt" and path.is_dir():
-        return  # Windows cannot open a folder to sync it
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

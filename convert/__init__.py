@@ -17,6 +17,7 @@ import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.durable import staged
 from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
@@ -109,7 +110,7 @@ def convert(
         same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
-    with bundles.staged(Path(output), force=force) as folder:
+    with staged(Path(output), replaces=bundles.MANIFEST if force else None) as folder:
         tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()

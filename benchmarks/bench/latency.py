@@ -22,6 +22,7 @@ from tokenizers import Tokenizer
 
 import c2llm_lite
 from c2llm_lite import bundle as bundles
+from c2llm_lite.durable import durable
 from c2llm_lite.embedder import Embedder
 
 from .hardware import Stolen, engine, peak_memory, peak_vram
@@ -49,9 +50,8 @@ def main(folder: str, texts: str, started: float, out: Path, device: str) -> Non
             "engine": engine(model),
             "stolen": stolen.share(),
         }
-    partial = out.with_suffix(".partial")
-    partial.write_text(json.dumps(found))
-    partial.replace(out)
+    with durable(out) as file:
+        file.write(json.dumps(found).encode())
 
 
 def _queries(model: Embedder, queries: list[str], prompt: str) -> dict[str, float]:

@@ -9,6 +9,7 @@ import itertools
 from pathlib import Path
 from typing import Any
 
+from c2llm_lite.durable import durable
 from c2llm_lite.errors import MissingDependencyError
 
 from .verdict import DOCUMENT, MEASURE, rate
@@ -172,6 +173,5 @@ def _legend(axes: Any, title: str | None) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    partial = path.with_name(f"{path.stem}.partial.png")
-    figure.savefig(partial, dpi=DPI, metadata=METADATA)
-    partial.replace(path)
+    with durable(path) as file:
+        figure.savefig(file, format="png", dpi=DPI, metadata=METADATA)

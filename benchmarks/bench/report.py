@@ -7,6 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from c2llm_lite.durable import durable
+
 from . import plots
 
 MEASURES = {
@@ -19,10 +21,12 @@ MEASURES = {
 
 
 def write(result: dict[str, Any], output: Path) -> None:
-    """Each file under a temporary name first."""
-    _replace(output / "results.json", json.dumps(result, indent=1) + "\n")
+    """Write the report into the folder `output`; each file is complete or absent."""
+    with durable(output / "results.json") as file:
+        file.write((json.dumps(result, indent=1) + "\n").encode())
     pictures = plots.draw(result, output)
-    _replace(output / "report.md", markdown(result, pictures))
+    with durable(output / "report.md") as file:
+        file.write(markdown(result, pictures).encode())
 
 
 def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str:
@@ -128,9 +132,3 @@ def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def _list(sentences: Iterable[str]) -> str:
     return "\n".join(f"- {sentence}" for sentence in sentences)
-
-
-def _replace(path: Path, text: str) -> None:
-    partial = path.with_name(f"{path.name}.partial")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 import c2llm_lite
+from c2llm_lite.durable import durable
 
 STEP = 100  # texts between two lines of progress: enough of like length to fill packs
 
@@ -30,9 +31,8 @@ def main(folder: str, texts: str, out: Path, device: str) -> None:
                 print(len(parts[-1]), flush=True)
             found.append(np.concatenate(parts))
     queries, documents = found
-    partial = out.with_suffix(".partial.npz")
-    np.savez(partial, queries=queries, documents=documents)
-    partial.replace(out)
+    with durable(out) as file:
+        np.savez(file, queries=queries, documents=documents)
 
 
 if __name__ == "__main__":

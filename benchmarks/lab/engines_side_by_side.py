@@ -22,8 +22,9 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import machine
-from c2llm_lite.bundle import Bundle, open_bundle, staged
+from c2llm_lite.bundle import Bundle, open_bundle
 from c2llm_lite.convert import convert
+from c2llm_lite.durable import staged
 from c2llm_lite.engines import Engine, open_engine
 
 from ..bench.hardware import Stolen, stamp

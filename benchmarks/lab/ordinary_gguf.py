@@ -13,15 +13,20 @@ import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
 from c2llm_lite.convert.targets.gguf import TABLE, Quantiser, add_shape, ggml_type
+from c2llm_lite.durable import durable
 from c2llm_lite.engines.llama_cpp import ARCHITECTURE
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 
 
 def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:
-    """Write the file under a temporary name first. The checkpoint's tokenizer is a byte-pair one."""
+    """Write the file, complete or not at all. The checkpoint's tokenizer is a byte-pair one."""
+    with durable(path) as file:
+        _write(checkpoint, file.name, kind)
+
+
+def _write(checkpoint: Checkpoint, path: str, kind: str) -> None:
     backbone = checkpoint.backbone
-    partial = path.with_suffix(".partial")
-    writer = gguf.GGUFWriter(partial, ARCHITECTURE)
+    writer = gguf.GGUFWriter(path, ARCHITECTURE)
     add_shape(writer, backbone)
     _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
     quantise = Quantiser()
@@ -36,7 +41,6 @@ def write(checkpoint: Checkpoint, path: Path, kind: str = "q8_0") -> None:
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
-    partial.replace(path)
 
 
 def _add_vocabulary(writer: gguf.GGUFWriter, tokenizer: dict[str, object], rows: int) -> None:

@@ -26,10 +26,10 @@ import torch
 
 import c2llm_lite
 from c2llm_lite import machine
-from c2llm_lite.bundle import staged
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.calibrate.documented_code import Pair, pairs_in
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.durable import staged
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import bar

@@ -20,6 +20,8 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
+from c2llm_lite.durable import durable
+
 Half = NDArray[np.float16]
 BATCH_TOKENS = 1024  # what lets the intermediate results stay in a core's cache
 ROUNDED_GROUP = 32  # weights that share a scale where they are rounded, as in ggml's Q4_0
@@ -113,16 +115,16 @@ def write_states(checkpoint: Path, ids: Sequence[Sequence[int]], path: Path, *, 
     """Write the states of all texts to `path`, a .npy of (tokens of all texts, hidden) float16, text after text."""
     ends = np.cumsum([len(text) for text in ids])
     hidden = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    temporary = path.with_suffix(".partial")
-    out = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.float16, shape=(int(ends[-1]), hidden))
     batches = list(_batches(ids))
-    with ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(checkpoint, rounded)) as pool:
+    workers = ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(checkpoint, rounded))
+    with durable(path) as file, workers as pool:
+        shape = (int(ends[-1]), hidden)
+        out = np.lib.format.open_memmap(file.name, mode="w+", dtype=np.float16, shape=shape)
         work = pool.map(_run, ([ids[i] for i in batch] for batch in batches))
         for batch, found in zip(batches, work, strict=True):
             for i, states in zip(batch, found, strict=True):
                 out[ends[i] - len(states) : ends[i]] = states
-    out.flush()
-    temporary.replace(path)
+        out.flush()
 
 
 def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:

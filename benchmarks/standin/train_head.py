@@ -13,16 +13,16 @@ import hashlib
 import json
 import subprocess
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
+from safetensors.numpy import save
 
 from c2llm_lite.convert.calibrate.documented_code import Pair
 from c2llm_lite.convert.standin.demo import HEAD, write_demo
+from c2llm_lite.durable import durable, staged
 from c2llm_lite.pma import Array, Head, Variant, pool
 from c2llm_lite.progress import bar
 from c2llm_lite.text import Tokeniser, prompts
@@ -97,10 +97,9 @@ def _install() -> Path:
     """The folder that holds the training packages' source."""
     folder = BUILD / f"packages-{list_sha256(PACKAGES)[:12]}"
     if not folder.exists():
-        temporary = Path(tempfile.mkdtemp(dir=BUILD))
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-compile", "--only-binary", ":all:"]
-        subprocess.run([*pip, "--target", str(temporary), "--requirement", str(PACKAGES)], check=True)
-        temporary.replace(folder)
+        with staged(folder) as made:
+            subprocess.run([*pip, "--target", str(made), "--requirement", str(PACKAGES)], check=True)
     return folder
 
 
@@ -153,10 +152,8 @@ def _scores(head: Head, queries: Texts, codes: Texts) -> dict[str, float]:
 
 
 def _save(tensors: dict[str, Array], path: Path) -> None:
-    temporary = path.with_suffix(".partial")
-    save_file({name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}, temporary)
-    temporary.chmod(0o644)  # safetensors writes for the owner alone, and this file is package data
-    temporary.replace(path)
+    with durable(path) as file:
+        file.write(save({name: np.ascontiguousarray(array, np.float32) for name, array in tensors.items()}))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.bundle import sync
+from c2llm_lite.durable import durable
 from c2llm_lite.errors import OutputError
 from c2llm_lite.pma import Array
 
@@ -84,8 +84,5 @@ class Unfinished:
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:
-    partial = path.with_suffix(".partial")
-    with partial.open("wb") as file:
+    with durable(path) as file:
         np.savez(file, **arrays)  # type: ignore[arg-type]  # no array is called allow_pickle
-    sync(partial)
-    partial.replace(path)

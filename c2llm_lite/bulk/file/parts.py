@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import logging
-import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -22,7 +21,8 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import file_sha256, sync
+from ...bundle import file_sha256
+from ...durable import durable
 from ...errors import OutputError
 from .texts import Id
 
@@ -63,9 +63,9 @@ class Parts:
         return (self.folder / RUN).is_file()
 
     def begin(self, settings: dict[str, Any]) -> None:
-        with _told(self.folder):
+        with _as_output_error(self.folder):
             self.folder.mkdir(parents=True)
-        with durable(self.folder / RUN) as file:
+        with resumable(self.folder / RUN) as file:
             file.write(to_json(settings))
 
     def settings(self) -> dict[str, Any]:
@@ -91,9 +91,9 @@ class Parts:
         has_ids = any(id_ is not None for id_ in ids)
         digest = hashlib.sha256(content).hexdigest()
         record = Record(self.rows, len(vectors), digest, consumed, input_sha256, has_ids)
-        with durable(self._path(".npy")) as file:
+        with resumable(self._path(".npy")) as file:
             file.write(content)
-        with durable(self._path(".json")) as file:
+        with resumable(self._path(".json")) as file:
             file.write(to_json({"record": asdict(record), "ids": list(ids) if has_ids else None}))
         self.records.append(record)
 
@@ -133,29 +133,14 @@ class Parts:
 
 
 @contextlib.contextmanager
-def durable(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
-    """A file that takes the name `path` when the block ends well; its bytes are on the disk by then.
-
-    through: the folder where it is written until then, on the same disk; by default `path`'s own. Raises OutputError
-    where it cannot be written; its temporary file is gone then, and gives its room back.
-    """
-    temporary = (through or path.parent) / f"{path.name}.{os.getpid()}.tmp"
-    with _told(path):
-        try:
-            with temporary.open("wb") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
-        sync(path.parent)
+def resumable(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
+    """durable(), whose errors are OutputErrors that say how to resume the run."""
+    with _as_output_error(path), durable(path, through=through) as file:
+        yield file
 
 
 @contextlib.contextmanager
-def _told(path: Path) -> Iterator[None]:
-    """An OSError as an OutputError that says how to go on."""
+def _as_output_error(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:

@@ -17,6 +17,7 @@ from ray.data import ActorPoolStrategy
 
 from ... import bundle as bundles
 from ...cache import cache_folder
+from ...durable import staged
 from ...embedder import Embedder, load
 from ...errors import BundleError, OutputError
 
@@ -40,7 +41,7 @@ class Shipped:
         if folder.exists():
             return folder
         try:
-            with bundles.staged(folder) as staging:
+            with staged(folder) as staging:
                 for name, content in self._files.items():
                     (staging / name).write_bytes(ray.get(content).data)
                 bundles.open_bundle(staging, check=True)

@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import platform
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
@@ -19,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from ...bundle import sync
+from ...durable import durable
 from ...errors import OutputError
 from .inputs import Id, Span
 
@@ -51,16 +49,11 @@ def write(
     id_type = pa.int64() if settings["id_type"] == "int64" else pa.string()
     table = pa.table({"id": pa.array(ids, id_type), "embedding": vectors})
     table = table.replace_schema_metadata({KEY: json.dumps(made)})
-    # A worker that Ray takes for dead may still be writing the same part, on another node.
-    temporary = folder / TEMPORARY / f"{name(span)}.{platform.node()}.{os.getpid()}"
     try:
-        temporary.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(table, temporary, write_page_checksum=True, compression="zstd")
-        sync(temporary)
-        temporary.replace(folder / name(span))
-        sync(folder)
+        (folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
+        with durable(folder / name(span), through=folder / TEMPORARY) as file:
+            pq.write_table(table, file, write_page_checksum=True, compression="zstd")
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise OutputError(
             f"could not write {folder / name(span)}: {error.strerror or error}; mend that, or free some space, and run "
             "the same command again: finished parts are kept"
@@ -90,18 +83,14 @@ def made_already(folder: Path, spans: Sequence[Span], settings: Mapping[str, Any
 
 def write_left_out(folder: Path) -> int:
     """Write the side file, a line of JSON for each row that was left out, from what the parts tell; how many."""
-    temporary = folder / TEMPORARY / LEFT_OUT
-    temporary.parent.mkdir(parents=True, exist_ok=True)
+    (folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
     count = 0
-    with temporary.open("w", encoding="utf-8", errors="backslashreplace") as file:
+    with durable(folder / LEFT_OUT, through=folder / TEMPORARY) as file:
         for _, made in _whole(folder):
             for row in made["left_out"]:
-                file.write(json.dumps(row, ensure_ascii=False) + "\n")
+                file.write((json.dumps(row, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
                 count += 1
-    sync(temporary)
-    temporary.replace(folder / LEFT_OUT)
     shutil.rmtree(folder / TEMPORARY)  # with what killed workers left there
-    sync(folder)
     return count
 
 

@@ -6,15 +6,14 @@ as it finds it, so each begins with the SHA-256 of what follows: one that was cu
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from ...durable import durable
 
 log = logging.getLogger(__name__)
 
@@ -59,16 +58,9 @@ def _read(path: Path) -> bytes | None:
 def _write(path: Path, blob: Any) -> None:
     content = blob if isinstance(blob, bytes) else blob.getvalue()
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=".blob-")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(hashlib.sha256(content).digest())
-            file.write(content)
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
+    with durable(path) as file:
+        file.write(hashlib.sha256(content).digest())
+        file.write(content)
     version = path.name.rpartition("-")[0]
     for other in path.parent.glob("openvino-*.blob"):
         if not other.name.startswith(f"{version}-"):
