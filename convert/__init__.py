@@ -6,7 +6,6 @@ import hashlib
 import json
 import logging
 import platform
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -26,6 +25,7 @@ from .calibrate.layers import Calibration
 from .calibrate.recovery import recover
 from .calibrate.resume import Unfinished
 from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint.safetensors_file import reading
 from .proof import probes
 from .proof.child import CannotRunHereError
 from .reference import Progress
@@ -116,7 +116,9 @@ def convert(
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)
         for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
-            shutil.copyfile(path, folder / path.name)
+            with reading(path):
+                content = path.read_bytes()
+            (folder / path.name).write_bytes(content)
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)

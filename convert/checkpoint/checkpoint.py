@@ -23,7 +23,7 @@ from c2llm_lite.errors import CheckpointError
 
 from . import config as fields
 from .hub import download, is_hub_name
-from .safetensors_file import Dtype, Stored, StoredTensor, read_header, widen
+from .safetensors_file import Dtype, Stored, StoredTensor, read_header, reading, widen
 
 PMA = "mha_pma."
 _TAIL = re.compile(r"(?:^|\.)((?:embed_tokens|norm|lm_head)\.weight|layers\.\d+\..+|mha_pma\..+)$")
@@ -88,8 +88,8 @@ class Checkpoint:
         """Of config.json and the weights: each file's name and size, then its bytes, in that order."""
         digest = hashlib.sha256()
         for path in (self.folder / "config.json", *self._files):
-            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
+            with reading(path), path.open("rb") as file:
+                digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
                 while block := file.read(1 << 22):
                     digest.update(block)
         return digest.hexdigest()
@@ -137,8 +137,10 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {path.name}; copy it from where the weights come from")
+    with reading(path):
+        data = path.read_bytes()
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); copy it again") from error
     if not isinstance(content, dict):

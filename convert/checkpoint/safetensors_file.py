@@ -8,8 +8,10 @@ bytes without gaps or overlaps. No length is believed before it is checked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -40,10 +42,17 @@ class StoredTensor:
     start: int
 
     def read(self) -> Stored:
-        """The stored values, mapped read-only. Raises CheckpointError where one of them is NaN or infinite."""
+        """The stored values, mapped read-only.
+
+        Raises CheckpointError where one of them is NaN or infinite, or the file cannot be read any longer.
+        """
         if not math.prod(self.shape):
             return np.empty(self.shape, _NUMPY[self.dtype])
-        mapped = np.memmap(self.path, _NUMPY[self.dtype], "r", self.start, self.shape)
+        try:
+            with reading(self.path):
+                mapped = np.memmap(self.path, _NUMPY[self.dtype], "r", self.start, self.shape)
+        except ValueError as error:  # beyond the file's end
+            raise CheckpointError(f"{self.path} was changed while it was read ({error}); convert it again") from error
         values: Stored = mapped.view(np.ndarray)
         flat = values.reshape(-1)
         for first in range(0, flat.size, _CHECKED_AT_ONCE):
@@ -55,6 +64,17 @@ class StoredTensor:
                     "the file is damaged or its training diverged: fetch it again"
                 )
         return values
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise CheckpointError, with the reason, where a file of a checkpoint is not to be read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise CheckpointError(f"{path} may not be read by this user: change its permissions, or copy it") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; copy it again") from error
 
 
 def widen(values: Stored, dtype: Dtype) -> NDArray[np.float32]:
@@ -75,8 +95,8 @@ def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def read_header(path: Path) -> list[StoredTensor]:
     """Every tensor of the file. Raises CheckpointError where the file breaks the format or holds another type."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
+        size = path.stat().st_size
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
         if size < _LENGTH_BYTES or length > min(_MAX_HEADER, size - _LENGTH_BYTES):
             raise _broken(path, f"its header's length, {length} bytes, does not fit in its {size} bytes")
