@@ -23,6 +23,7 @@ from c2llm_lite.errors import CheckpointError
 
 from . import config as fields
 from .hub import download, is_hub_name
+from .licenses import license_files
 from .safetensors_file import Dtype, Stored, StoredTensor, read_header, reading, widen
 
 PMA = "mha_pma."
@@ -30,6 +31,7 @@ _TAIL = re.compile(r"(?:^|\.)((?:embed_tokens|norm|lm_head)\.weight|layers\.\d+\
 _IGNORED = "rotary_emb.inv_freq"  # a buffer that older releases of transformers saved; it follows from rope_theta
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
+_MAX_JSON = 10_000_000  # bytes of config.json, or of the shards' index
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -61,7 +63,7 @@ class Checkpoint:
                 f"{name} has no tokenizer.json; copy it from where the weights come from, or write it with "
                 "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
-        self.license_files = sorted(path for kind in ("LICEN[SC]E*", "NOTICE*") for path in folder.glob(kind))
+        self.license_files = license_files(folder)
 
     def names(self) -> list[str]:
         return list(self._tensors)
@@ -95,6 +97,11 @@ class Checkpoint:
         return digest.hexdigest()
 
     def _check_tensors(self) -> None:
+        if self.backbone.layers > len(self._tensors):  # before as many names are built
+            raise CheckpointError(
+                f"{self.name}: config.json says num_hidden_layers {self.backbone.layers}, and the weights hold "
+                f"{len(self._tensors)} tensors; copy config.json again"
+            )
         wanted = _backbone_shapes(self.backbone)
         if "lm_head.weight" in self._tensors:  # the 7B stores one; embeddings never use it
             wanted["lm_head.weight"] = (self.backbone.vocab, self.backbone.hidden)
@@ -137,8 +144,10 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {path.name}; copy it from where the weights come from")
-    with reading(path):
-        data = path.read_bytes()
+    with reading(path), path.open("rb") as file:
+        data = file.read(_MAX_JSON + 1)
+    if len(data) > _MAX_JSON:
+        raise CheckpointError(f"{path} has over {_MAX_JSON:,} bytes, which none of a C2LLM checkpoint has; copy it again")
     try:
         content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
