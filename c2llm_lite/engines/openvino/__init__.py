@@ -36,7 +36,7 @@ ACTIVATION_GROUPS = (128, 64, 32)
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> OpenVino:
     """Compile the bundle's graph for `device`: "auto" and "cpu" are the CPU, or a device by OpenVINO's name.
 
-    cache: a folder where the compiled graph is kept, and taken from the next time.
+    cache: a folder where the compiled graph is kept, and taken from the next time, if this OpenVINO can read it back.
 
     Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
     graph; BundleError where the file is not a graph of the manifest's shape.
@@ -62,7 +62,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
 
-    if cache is None:
+    if cache is None or not openvino_cache.can_be_read_back(openvino.__version__, name):
         return OpenVino(bundle, openvino, compile_graph(), name, threads, None)
     kept = openvino_cache.place(cache, openvino.__version__, core, name, chosen)
     compiled = openvino_cache.compiled(kept, core, name, chosen, compile_graph)
