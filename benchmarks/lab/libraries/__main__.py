@@ -20,6 +20,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -31,13 +32,16 @@ from .table import RESULTS, write_table
 # What tests ask for beside the extras, at its newest.
 TOOLS = ["pytest", "hypothesis", "httpx", "openai", "langchain-openai", "schemathesis"]
 TORCHVISION = "import torchvision"
-CHECKPOINT = (
-    "import sys; sys.path.insert(0, sys.argv[1]); from checkpoints import *; write_checkpoint(Path(sys.argv[2]))"
-)
+CHECKPOINT = """
+import pathlib, sys
+sys.path.insert(0, sys.argv[1])
+import checkpoints
+checkpoints.write_checkpoint(pathlib.Path(sys.argv[2]))
+"""
 LIMIT = 3600  # seconds of one command
 
 
-class Failed(Exception):
+class CommandError(Exception):
     """A command that failed; the message is the end of what it printed."""
 
 
@@ -52,20 +56,22 @@ class Place:
         self.run(python.path, "-m", "venv", str(self.venv))
 
     def run(self, *arguments: str) -> str:
-        """Run a command in this environment's root; what it printed. Raises Failed."""
+        """Run a command in this environment's root; what it printed. Raises CommandError."""
         command = self.python.command(list(arguments), [REPOSITORY, self.folder])
         environment = os.environ | {"PYTHONPATH": "", "PIP_DISABLE_PIP_VERSION_CHECK": "1", "OMP_NUM_THREADS": "1"}
         done = subprocess.run(
             command, cwd=self.folder, env=environment, timeout=LIMIT, capture_output=True, text=True, check=False
         )
         if done.returncode:
-            raise Failed("\n".join((done.stdout + done.stderr).splitlines()[-12:]))
+            raise CommandError("\n".join((done.stdout + done.stderr).splitlines()[-12:]))
         return done.stdout
 
     def script(self, name: str, *arguments: str) -> str:
+        """Run a command that this environment installed."""
         return self.run(str(self.venv / "bin" / name), *arguments)
 
     def pip(self, *arguments: str) -> str:
+        """Run this environment's pip."""
         return self.script("python", "-m", "pip", *arguments)
 
 
@@ -81,10 +87,16 @@ def measure(environment: Environment, folder: Path) -> dict[str, Any]:
         row |= install(environment, place)
         row["bundles"] = bundles(environment, place)
         row["tests"] = run_tests(environment, place)
-    except (Failed, subprocess.TimeoutExpired) as error:
+    except (CommandError, subprocess.TimeoutExpired) as error:
         return row | {"outcome": "failed", "reason": str(error)}
     good = not row["tests"]["failed"] and all(word in ("made", "verified") for word in row["bundles"].values())
     return row | {"outcome": "passed" if good else "failed"}
+
+
+def without(environment: Environment, extras: list[str]) -> Environment:
+    """The environment less some extras, and torch with its own."""
+    first = [] if "torch" in extras else environment.first
+    return replace(environment, extras=[extra for extra in environment.extras if extra not in extras], first=first)
 
 
 def install(environment: Environment, place: Place) -> dict[str, Any]:
@@ -104,13 +116,13 @@ def install(environment: Environment, place: Place) -> dict[str, Any]:
         try:
             place.pip("install", "--dry-run", *options, f"{wheel}[{extra}]", *environment.first)
             extras.append(extra)
-        except Failed as error:
+        except CommandError as error:
             lacking[extra] = str(error).splitlines()[-1]
     place.pip("install", *options, f"{wheel}[{','.join(extras)}]", *environment.first, *TOOLS)
     # optimum-intel asks for torchvision, whose PyPI build does not fit a CPU-only torch.
     try:
         place.script("python", "-c", TORCHVISION)
-    except Failed:
+    except CommandError:
         place.pip("uninstall", "--quiet", "--yes", "torchvision")
     versions = {one["name"]: one["version"] for one in json.loads(place.pip("list", "--format", "json"))}
     return {"extras": extras, "lacking": lacking, "versions": versions}
@@ -130,9 +142,8 @@ def build(folder: Path) -> str:
         old.unlink()
     subprocess.run([*pip, str(source)], check=True)
     if not any(wheels.glob("llama_cpp_python-*.whl")):
-        (pinned,) = {
-            line for line in (source / "pyproject.toml").read_text().split('"') if "llama-cpp-python==" in line
-        }
+        quoted = (source / "pyproject.toml").read_text(encoding="utf-8").split('"')
+        (pinned,) = {text for text in quoted if text.startswith("llama-cpp-python==")}
         subprocess.run([*pip, pinned], check=True)
     (wheel,) = wheels.glob("c2llm_lite-*.whl")
     return str(wheel)
@@ -157,7 +168,7 @@ def bundles(environment: Environment, place: Place) -> dict[str, str]:
         try:
             place.script("c2llm-lite", "verify", str(path))
             found[path.name.replace("-", ":")] = "verified"
-        except Failed as error:
+        except CommandError as error:
             found[path.name.replace("-", ":")] = str(error)
     return found
 
@@ -170,15 +181,12 @@ def run_tests(environment: Environment, place: Place) -> dict[str, Any]:
     options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
     try:
         place.script("python", "-m", "pytest", *options, *rooms)
-    except Failed:
+    except CommandError:
         if not report.exists():
             raise
     cases = list(ElementTree.parse(report).getroot().iter("testcase"))
-    failed = [
-        f"{case.get('classname')}.{case.get('name')}"
-        for case in cases
-        if case.find("failure") is not None or case.find("error") is not None
-    ]
+    wrong = [case for case in cases if case.find("failure") is not None or case.find("error") is not None]
+    failed = [f"{case.get('classname')}.{case.get('name')}" for case in wrong]
     skips = [skip.get("message", "") for case in cases if (skip := case.find("skipped")) is not None]
     return {
         "passed": len(cases) - len(failed) - len(skips),
@@ -192,6 +200,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", nargs="+", help="newest, oldest, torch, pythons, or one environment's name")
     parser.add_argument("--folder", type=Path, default=REPOSITORY / "build" / "environments")
+    parser.add_argument("--without", nargs="*", default=[], help="extras to leave out")
     parser.add_argument("--keep", action="store_true", help="leave the environments in the folder")
     options = parser.parse_args()
     folder: Path = options.folder.resolve()
@@ -199,7 +208,10 @@ def main() -> None:
     known = sets() | {one.name: [one] for several in sets().values() for one in several}
     failed = False
     for environment in (one for what in options.what for one in known[what]):
-        row = measure(environment, folder)
+        left_out = sorted({*options.without} & {*environment.extras})
+        row = measure(without(environment, left_out), folder)
+        if left_out:
+            row["left out"] = left_out
         rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
         RESULTS.write_text(json.dumps(rows | {environment.name: row}, indent=1) + "\n", encoding="utf-8")
         write_table()
