@@ -30,8 +30,8 @@ class Environment:
 GROUPS = (
     Environment(
         "convert",
-        ["llama-cpp", "bitsandbytes", "convert-openvino", "checkpoint-code"],
-        ["runtime", "engines", *CONVERT],
+        ["bench"],  # and so `all`
+        ["runtime", "engines", *CONVERT, "benchmarks/bench"],
         first=[TORCH],
         makes=["gguf:q8_0", "openvino:int8", "torch:fp32", "bnb:nf4"],
     ),
