@@ -40,4 +40,6 @@ def _row(name: str, row: dict[str, Any]) -> str:
     if left_out := row.get("left out"):
         without = "; ".join(filter(None, [f"left out: {', '.join(left_out)}", without]))
     outcome = f"{row['outcome']} {row['date']}"
+    if reason := row.get("reason"):
+        outcome += f": {reason.splitlines()[-1]}"
     return f"| {name} | {row.get('python', '')} | {outcome} | {counts} | {bundles} | {libraries} | {without} |"
