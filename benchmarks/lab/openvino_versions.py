@@ -2,8 +2,8 @@
 
     python -m c2llm_lite.benchmarks.lab.openvino_versions BUNDLE... --python ENV1/bin/python --python ENV2/bin/python
 
-Each environment has its own OpenVINO. Processes take turns, so that background load affects all alike. Each opens a bundle
-with an empty cache folder and once more with what the first opening left there. Medians.
+Each environment has its own OpenVINO. Processes take turns, so that background load affects all alike. Each opens a
+bundle with an empty cache folder and once more with what the first opening left there. Medians.
 """
 
 from __future__ import annotations
