@@ -30,7 +30,7 @@ EXTRAS = {
     "llama_cpp": "llama-cpp",
     "openvino": "openvino",
     "torch": "torch",
-    "transformers": "torch",
+    "transformers": "convert-openvino",
     "bitsandbytes": "bitsandbytes",
     "gguf": "convert",
     "huggingface_hub": "convert",
