@@ -39,7 +39,6 @@ EXTRAS = {
     "pyarrow": "parquet",
     "tree_sitter": "search",
     "tree_sitter_language_pack": "search",
-    "pathspec": "search",
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",
