@@ -202,7 +202,9 @@ class Queue:
             for job, place in batch:
                 requests.setdefault(job.order, []).append((job, place))
             if len(requests) > 1:
-                log.warning("a batch of %d requests failed (%s): running each alone", len(requests), type(error).__name__)
+                log.warning(
+                    "a batch of %d requests failed (%s): running each alone", len(requests), type(error).__name__
+                )
                 for alone in requests.values():
                     if not alone[0][0].future.done():
                         self._compute(prompt, alone)

@@ -137,7 +137,7 @@ def test_a_client_that_hangs_up_frees_its_place(here, until):
     assert "c2llm_hung_up_total 1.0" in httpx.get(f"{server.url}/metrics").text
 
 
-def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until):
+def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until, caplog):
     monkeypatch.setattr(limits, "SEND_SECONDS", 0.5)
     server = here(queue_tokens=10_000)
     server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of its connections
@@ -149,7 +149,22 @@ def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until):
         until(lambda: server.service.queue.held == 0 and server.model.batches)
         assert server.server.server_state.tasks
         until(lambda: not server.server.server_state.tasks)
+        until(lambda: not server.server.server_state.connections)
+    assert not caplog.records
     assert server.post().status_code == 200
+
+
+def test_a_client_that_takes_all_but_the_end_is_given_up(here, monkeypatch, until, caplog):
+    monkeypatch.setattr(limits, "SEND_SECONDS", 0.5)
+    server = here()
+    server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(b"GET /openapi.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n" * 1)
+        until(lambda: server.server.server_state.total_requests)
+        until(lambda: not server.server.server_state.connections, 5)
+    assert not caplog.records
 
 
 def test_an_engine_that_fails_is_500_and_says_nothing_of_the_text(here, caplog):
