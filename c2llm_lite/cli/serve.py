@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 from pathlib import Path
@@ -29,7 +30,10 @@ def serve(
         ),
     ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ask for an API key: one of FILE's lines.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Ask for an API key, one of FILE's lines, everywhere but at /healthz and /readyz."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name in the API; default: the bundle's folder.")] = None,
     max_batch_tokens: Annotated[
@@ -69,7 +73,7 @@ def serve(
     listener = _listen(host, port)
     with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
         offer = Offer(
-            name=name or model.bundle.folder.resolve().name,
+            name=name or Path(os.path.abspath(bundle)).name,  # noqa: PTH100 - resolve() would name a link's target
             dim=model.dim,
             prompts=model.prompts,
             vocab=model.bundle.manifest.backbone.vocab,

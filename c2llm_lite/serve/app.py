@@ -156,10 +156,12 @@ class Service:
         ready = self.queue.ready
         return JSONResponse({"status": "ready" if ready else "busy"}, 200 if ready else 503)
 
-    async def _metrics_text(self, _: Request) -> Response:
+    async def _metrics_text(self, request: Request) -> Response:
+        self._keys.check(request.headers.get("authorization"))
         return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    async def _openapi(self, _: Request) -> Response:
+    async def _openapi(self, request: Request) -> Response:
+        self._keys.check(request.headers.get("authorization"))
         return JSONResponse(openapi.document(self._offer, keys=bool(self._keys)))
 
 
