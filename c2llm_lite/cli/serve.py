@@ -25,8 +25,8 @@ def serve(
         list[str] | None,
         typer.Option(
             metavar="NAME",
-            help="Also answer requests addressed to NAME, such as a proxy's; repeat it for more. On loopback a server "
-            "answers to localhost alone, elsewhere to any name unless this is given.",
+            help="Also accept requests addressed to NAME, such as a proxy's; repeat it for more. A server on loopback "
+            "accepts localhost and its addresses; any other accepts all names unless this is given.",
         ),
     ] = None,
     api_key_file: Annotated[
@@ -53,6 +53,8 @@ def serve(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="The longest text, its prompt included.")] = None,
 ) -> None:
     """Serve a bundle as OpenAI's embeddings API: POST /v1/embeddings, GET /v1/models, /healthz, /readyz, /metrics.
+
+    SIGTERM or Ctrl-C finishes what was accepted; a second Ctrl-C answers it with 503.
 
     Example: c2llm-lite serve c2llm-q8 --port 8000 --api-key-file keys.txt
     """
