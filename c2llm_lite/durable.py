@@ -21,6 +21,7 @@ PARTIAL, OLD = "partial", "old"  # kinds of hidden folders
 # EDQUOT, over a quota, is not on Windows. EFBIG: over a limit of the process, or of the file system.
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 
+
 @contextlib.contextmanager
 def durable(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
     """A file that takes the name `path` when the block ends well; its bytes are on the disk by then.
@@ -151,7 +152,7 @@ def _made_beside(output: Path, kind: str) -> tuple[Path, int | None]:
 
 
 def _clear(folder: Path, home: Path | None) -> None:
-    """Remove a folder of _made_beside() whose process is dead. home: where what it holds belongs, if nothing is there."""
+    """Remove a folder of _made_beside() whose process is dead. home: where what it holds belongs if nothing is there."""
     try:
         lock = _locked(folder)
     except OSError:  # alive, or not ours to open

@@ -6,18 +6,18 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.durable import staged
 from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
+from c2llm_lite.pma import Array
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
@@ -26,6 +26,7 @@ from .calibrate.recovery import recover
 from .calibrate.resume import Unfinished
 from .checkpoint import Checkpoint, open_checkpoint
 from .checkpoint.safetensors_file import reading
+from .checkpoint.safetensors_writer import Tensor, write_safetensors
 from .proof import probes
 from .proof.child import CannotRunHereError
 from .reference import Progress
@@ -114,7 +115,7 @@ def convert(
         tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
-        save_file(head, folder / bundles.HEAD)
+        _write_head(folder, head)
         for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
             with reading(path):
                 content = path.read_bytes()
@@ -130,21 +131,26 @@ def convert(
                 log.warning(UNFITTED, error)
                 unfinished = None  # what is rounded stays, to go on from
             else:
-                save_file(head | {MAP_MATRIX: found.matrix, MAP_BIAS: found.bias}, folder / bundles.HEAD)
+                _write_head(folder, head | {MAP_MATRIX: found.matrix, MAP_BIAS: found.bias})
                 bundles.seal(folder, manifest)
         if target_probes:
-            try:
-                ours = probes.target_vectors(folder)
-            except CannotRunHereError as error:
-                log.warning(UNCHECKED, error)
-            else:
-                probes.write(folder, full, ours)
-                cosines = np.sum(ours * full, axis=1)
-                proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(unproved, cosines, strict=True))
-                bundles.seal(folder, replace(manifest, probes=proved))
+            _record_probes(folder, manifest, full)
     if unfinished is not None:
         unfinished.remove()
     return bundles.open_bundle(output)
+
+
+def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> None:
+    """Run the bundle on its probes, and seal what it gives beside their full-precision vectors."""
+    try:
+        ours = probes.target_vectors(folder)
+    except CannotRunHereError as error:
+        log.warning(UNCHECKED, error)
+        return
+    probes.write(folder, full, ours)
+    cosines = np.sum(ours * full, axis=1)
+    proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
+    bundles.seal(folder, replace(manifest, probes=proved))
 
 
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:
@@ -154,6 +160,12 @@ def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) 
         list(text[:CALIBRATION_TOKENS])
         for name, texts in calibrate.items()
         for text in tokeniser.encode(texts, choose_prompt(prompts(), name, None))
+    )
+
+
+def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
+    write_safetensors(
+        folder / bundles.HEAD, (Tensor(name, "F32", values) for name, values in tensors.items()), len(tensors)
     )
 
 

@@ -7,7 +7,8 @@ what they would have given at full precision, as nearly as their inputs allow; t
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
 five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
-matrices of the width of a matrix's inputs, whatever the number of texts. What is done is kept layer by layer (resume.py).
+matrices of the width of a matrix's inputs, whatever the number of texts. What is done is kept layer by layer
+(resume.py).
 """
 
 from __future__ import annotations

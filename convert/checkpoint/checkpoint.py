@@ -147,7 +147,9 @@ def _read_json(path: Path) -> dict[str, Any]:
     with reading(path), path.open("rb") as file:
         data = file.read(_MAX_JSON + 1)
     if len(data) > _MAX_JSON:
-        raise CheckpointError(f"{path} has over {_MAX_JSON:,} bytes, which none of a C2LLM checkpoint has; copy it again")
+        raise CheckpointError(
+            f"{path} has over {_MAX_JSON:,} bytes, which none of a C2LLM checkpoint has; copy it again"
+        )
     try:
         content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:

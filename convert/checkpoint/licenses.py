@@ -1,7 +1,7 @@
 """The licence files that a bundle takes along: small regular files, and no link that leads out of the checkpoint.
 
-A checkpoint comes from strangers. A link to a private file would publish it with the bundle; one to /dev/zero would fill
-the disk.
+A checkpoint comes from strangers. A link to a private file would publish it with the bundle; one to /dev/zero would
+fill the disk.
 """
 
 from __future__ import annotations
@@ -26,7 +26,9 @@ def license_files(folder: Path) -> list[Path]:
     """
     found = sorted(path for pattern in PATTERNS for path in folder.glob(pattern) if not path.is_dir())
     if len(found) > MAX_FILES:
-        raise CheckpointError(f"{folder} holds {len(found)} licence files; at most {MAX_FILES} go into a bundle: join them")
+        raise CheckpointError(
+            f"{folder} holds {len(found)} licence files; at most {MAX_FILES} go into a bundle: join them"
+        )
     for path in found:
         _check(folder, path)
     return found

@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -115,7 +115,9 @@ def read_header(path: Path) -> list[StoredTensor]:
         raise _broken(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     if len(header) > _MAX_TENSORS:
-        raise CheckpointError(f"{path.name} holds {len(header):,} tensors; C2LLM has some hundreds: it is another model")
+        raise CheckpointError(
+            f"{path.name} holds {len(header):,} tensors; C2LLM has some hundreds: it is another model"
+        )
 
     data = _LENGTH_BYTES + length
     placed = [_place(path, name, entry, data) for name, entry in header.items()]
@@ -140,7 +142,7 @@ def _place(path: Path, name: str, entry: object, data: int) -> tuple[StoredTenso
         )
     if not _natural(entry["shape"]) or not _natural(entry["data_offsets"]) or len(entry["data_offsets"]) != 2:
         raise _broken(path, f"the shape or the offsets of tensor {name} are not natural numbers")
-    dtype, shape = cast(Dtype, entry["dtype"]), tuple(entry["shape"])
+    dtype, shape = entry["dtype"], tuple(entry["shape"])
     start, end = entry["data_offsets"]
     if end - start != math.prod(shape) * _NUMPY[dtype].itemsize:
         raise _broken(path, f"tensor {name} of shape {shape} in {dtype} does not fill its {end - start} bytes")

@@ -183,7 +183,7 @@ def test_a_rename_that_fails_gives_the_old_folder_back(folder, monkeypatch):
         with staged(folder, replaces=MARKER) as staging:
             (staging / MARKER).write_text("second")
 
-    with pytest.raises(OutputError, match="could not write .*Permission denied; nothing was left behind"):
+    with pytest.raises(OutputError, match=r"could not write .*Permission denied; nothing was left behind"):
         replace()
     assert (folder / MARKER).read_text() == "first"
     assert os.listdir(folder.parent) == ["made"]
@@ -226,13 +226,6 @@ def test_the_next_run_clears_up_after_one_that_was_killed(folder, moment):
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
 def test_a_run_that_is_alive_keeps_its_folder(tmp_path):
-    with staged(tmp_path / "made") as first:
-        (first / MARKER).write_text("first")
-        with staged(tmp_path / "made other") as other, pytest.raises(OutputError, match="could not write"):
-            with staged(tmp_path / "made") as second:
-                (second / MARKER).write_text("second")
-                assert first.is_dir()
-                assert other.is_dir()
-                raise OSError(errno.ENOSPC, "full")
+    with staged(tmp_path / "made") as first, staged(tmp_path / "made"), staged(tmp_path / "made other"):
         assert first.is_dir()
-    assert (tmp_path / "made" / MARKER).read_text() == "first"
+        assert len(list(tmp_path.iterdir())) == 3
