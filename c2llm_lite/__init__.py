@@ -7,8 +7,18 @@
 >>> similarity = queries @ documents.T
 """
 
-from __future__ import annotations
-
-from .embedder import Embedder, load
-
 __all__ = ["Embedder", "load"]
+
+# Nothing is imported here, not even typing: `python -m c2llm_lite` runs this file with the current folder first on the
+# path, and only then __main__.py, which takes it off.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .embedder import Embedder, load
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import embedder
+
+    return getattr(embedder, name)
