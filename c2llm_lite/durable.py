@@ -62,7 +62,7 @@ def staged(output: Path, *, replaces: str | None = None) -> Iterator[Path]:
     try:
         yield folder
         _settle(folder)
-        if output.exists():
+        if replaces is not None and output.exists():
             _exchange(folder, output)
         else:
             folder.rename(output)
@@ -152,7 +152,7 @@ def _made_beside(output: Path, kind: str) -> tuple[Path, int | None]:
 
 
 def _clear(folder: Path, home: Path | None) -> None:
-    """Remove a folder of _made_beside() whose process is dead. home: where what it holds belongs if nothing is there."""
+    """Remove a folder of _made_beside() whose process is dead. home: where its content belongs if nothing is there."""
     try:
         lock = _locked(folder)
     except OSError:  # alive, or not ours to open

@@ -229,3 +229,15 @@ def test_a_run_that_is_alive_keeps_its_folder(tmp_path):
     with staged(tmp_path / "made") as first, staged(tmp_path / "made"), staged(tmp_path / "made other"):
         assert first.is_dir()
         assert len(list(tmp_path.iterdir())) == 3
+
+
+def test_what_another_run_finished_meanwhile_is_not_replaced(tmp_path):
+    def slower():
+        with staged(tmp_path / "made"):
+            with staged(tmp_path / "made") as quicker:
+                (quicker / MARKER).write_text("quicker")
+
+    with pytest.raises(OutputError, match="could not write .*made"):
+        slower()
+    assert (tmp_path / "made" / MARKER).read_text() == "quicker"
+    assert os.listdir(tmp_path) == ["made"]
