@@ -7,18 +7,26 @@
 >>> similarity = queries @ documents.T
 """
 
-__all__ = ["Embedder", "load"]
+# Nothing but our own module below is imported here, not even typing: `python -m c2llm_lite` runs this file with the
+# current folder first on the path, and only then __main__.py, which takes it off.
+from . import offline as offline  # first: what is imported after it does not phone home
 
-# Nothing is imported here, not even typing: `python -m c2llm_lite` runs this file with the current folder first on the
-# path, and only then __main__.py, which takes it off.
+__all__ = ["Embedder", "__version__", "load"]
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from .embedder import Embedder, load
 
+    __version__: str
+
 
 def __getattr__(name: str) -> object:
-    if name not in __all__:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import embedder
+    if name == "__version__":
+        from importlib.metadata import version
 
-    return getattr(embedder, name)
+        return version("c2llm-lite")
+    if name in __all__:
+        from . import embedder
+
+        return getattr(embedder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -152,7 +152,10 @@ def _made_beside(output: Path, kind: str) -> tuple[Path, int | None]:
 
 
 def _clear(folder: Path, home: Path | None) -> None:
-    """Remove a folder of _made_beside() whose process is dead. home: where its content belongs if nothing is there."""
+    """Remove a folder of _made_beside() whose process is dead.
+
+    home: where what it holds belongs, if nothing is there.
+    """
     try:
         lock = _locked(folder)
     except OSError:  # alive, or not ours to open

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,10 @@ from .engines import Engine, TokenIds, open_engine
 from .errors import BundleError, OutOfMemoryError, TextError
 from .packing import packs, room
 from .pma import Array
-from .progress import bar
+from .progress import Advance, bar
 from .vectors import Precision
 
 log = logging.getLogger(__name__)
-
-# Beside the head's own tensors, where the converter fitted a recovery of quantised states.
-MAP_MATRIX, MAP_BIAS = "states_map.matrix", "states_map.bias"
 
 
 class Embedder:
@@ -61,14 +59,15 @@ class Embedder:
         dim: int | None = None,
         normalize: bool = True,
         precision: Precision = "float32",
-        progress: bool = False,
+        progress: bool | Callable[[float], None] = False,
     ) -> NDArray[Any]:
         """The texts' embeddings, in the texts' order: (d,) for one string, (n, d) for a sequence of n.
 
         prompt_name: "query", "document", or a task's, such as "CosQA-query"; prompt: a literal prefix; neither: the
         bare text. dim: only the first components, renormalised; the model was not trained for it. normalize: unit
         length, so that a dot product is the cosine. precision: "float32"; "int8" (n, d), round(127 x / max|x|) per
-        vector; "binary" (n, ceil(d / 8)) uint8, sign bits packed big-endian. progress: a bar with rate and time left.
+        vector; "binary" (n, ceil(d / 8)) uint8, sign bits packed big-endian. progress: True prints rate and time left;
+        a function is called after each pass with the share of the work that is done, up to 1.
 
         Raises TextError, naming the index, for a text that is empty (without a prompt), not a string or not valid
         Unicode; ValueError for an argument out of range.
@@ -95,11 +94,13 @@ class Embedder:
         """
         return self._tokeniser.encode(texts, prompt, first_index=first_index, cut=cut)
 
-    def embed_tokens(self, batch: Sequence[TokenIds], *, prompt: str = "", progress: bool = False) -> Array:
+    def embed_tokens(
+        self, batch: Sequence[TokenIds], *, prompt: str = "", progress: bool | Callable[[float], None] = False
+    ) -> Array:
         """What the head gives for texts that are token ids already: (n, d) float32, not normalised.
 
         batch: as tokenise() gives them, of at least one id each. prompt: what they begin with, so that it is computed
-        once.
+        once. progress: as embed() takes it.
         """
         # Identical texts are computed once.
         unique: dict[tuple[int, ...], int] = {}
@@ -108,7 +109,7 @@ class Embedder:
         found = np.empty((len(different), self.dim), np.float32)
         shared = text.shared_tokens(self._prompt_tokens(prompt), different)
         lengths = [len(tokens) - shared for tokens in different]  # what each text adds
-        with self._turn, self._blas.limit(limits=1), bar("embedding", sum(lengths), "tokens", show=progress) as advance:
+        with self._turn, self._blas.limit(limits=1), _shown(progress, sum(lengths)) as advance:
             engine = self._ready()
             for pack in packs(lengths, tokens=room(engine.batch_tokens, shared), texts=engine.batch_texts):
                 pooled = engine.pool([different[i] for i in pack], self._head.queries, shared)
@@ -223,9 +224,22 @@ def _read_head(bundle: bundles.Bundle) -> pma.Head:
 
 def states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
     """The recovery of quantised states, where the converter fitted one."""
-    if MAP_MATRIX not in tensors:
+    if bundles.MAP_MATRIX not in tensors:
         return None
-    return pma.AffineMap(tensors[MAP_MATRIX], tensors[MAP_BIAS])
+    return pma.AffineMap(tensors[bundles.MAP_MATRIX], tensors[bundles.MAP_BIAS])
+
+
+def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:
+    if not callable(progress):
+        return bar("embedding", total, "tokens", show=progress)
+    done = 0
+
+    def advance(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        progress(done / total)
+
+    return contextlib.nullcontext(advance)
 
 
 def _as_list(texts: str | Iterable[str]) -> list[str]:

@@ -32,6 +32,10 @@ class MissingDependencyError(ImportError):
         )
 
 
+class ArgumentError(ValueError):
+    """An argument that is out of range, unknown, or does not go with another."""
+
+
 class DeviceError(ValueError):
     """A device that was asked for by name and is not there."""
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from .bundle import BF16, TOKEN_EMBEDDINGS_DTYPES
 from .errors import BundleError
 from .pma import Array
 
@@ -14,7 +15,7 @@ from .pma import Array
 class TokenEmbeddings:
     """Rows of the token embedding matrix as fp32.
 
-    The file is a .npy of (vocab, hidden): float32, float16, or uint16 for the bits of bf16.
+    The file is a .npy of (vocab, hidden), in one of bundle.TOKEN_EMBEDDINGS_DTYPES.
     """
 
     def __init__(self, path: Path, vocab: int, hidden: int) -> None:
@@ -23,7 +24,7 @@ class TokenEmbeddings:
             self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError) as error:
             raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
-        if self._rows.shape != (vocab, hidden) or self._rows.dtype not in (np.uint16, np.float16, np.float32):
+        if self._rows.shape != (vocab, hidden) or self._rows.dtype not in TOKEN_EMBEDDINGS_DTYPES.values():
             raise BundleError(
                 f"{path} is {self._rows.dtype} {self._rows.shape}, not a token embedding of {(vocab, hidden)}"
             )
@@ -36,7 +37,7 @@ class TokenEmbeddings:
                 f"the tokenizer gave id {index.max()}, and the backbone has {len(self._rows)} token embeddings"
             )
         rows = self._rows[index]
-        if rows.dtype == np.uint16:
+        if rows.dtype == TOKEN_EMBEDDINGS_DTYPES[BF16]:
             return bf16_to_fp32(rows)
         exact: Array = rows.astype(np.float32)
         return exact

@@ -5,7 +5,6 @@ Neither network nor checkpoint is needed. A broken kernel, a wrong build or a fl
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from . import bundle as bundles
+from . import jsonl
 from .embedder import Embedder, load
 from .errors import BundleError
 from .pma import Array
@@ -23,13 +23,13 @@ from .vectors import normalise
 # How near a bundle stays to its own record on another machine, by engine and the type of its matrices: what other
 # kernels may round differently. OpenVINO computes in fp32 with matrices that are stored in bf16.
 SAME_TARGET = {
-    ("llama_cpp", "f32"): 0.99999,
-    ("llama_cpp", "f16"): 0.9995,
-    ("llama_cpp", "bf16"): 0.9995,
-    ("openvino", "f32"): 0.99999,
-    ("openvino", "bf16"): 0.99999,
-    ("torch", "fp32"): 0.99999,
-    ("torch", "bf16"): 0.9995,
+    ("llama_cpp", bundles.F32): 0.99999,
+    ("llama_cpp", bundles.F16): 0.9995,
+    ("llama_cpp", bundles.BF16): 0.9995,
+    ("openvino", bundles.F32): 0.99999,
+    ("openvino", bundles.BF16): 0.99999,
+    ("torch", bundles.FP32): 0.99999,
+    ("torch", bundles.BF16): 0.9995,
 }
 SAME_QUANTISED = 0.998
 FULL_PRECISION_SLACK = 0.01
@@ -92,8 +92,9 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
         except (OSError, SafetensorError) as error:
             raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
         here = probe_vectors(model)
-    full = fidelity(here, recorded["reference"]).cosines
-    own = fidelity(here, recorded["target"]).cosines if "target" in recorded else None
+    full = fidelity(here, recorded[bundles.REFERENCE_VECTORS]).cosines
+    target = recorded.get(bundles.TARGET_VECTORS)
+    own = None if target is None else fidelity(here, target).cosines
     least = SAME_TARGET.get((manifest.engine, manifest.matrix_type()), SAME_QUANTISED)
     return [
         ProbeResult(
@@ -122,16 +123,10 @@ def fidelity(vectors: Array, reference: Array) -> Fidelity:
 def read_texts(path: Path) -> list[str]:
     """The texts of a JSONL file, one object a line with the field `text`. Raises ValueError, naming the line."""
     texts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            raise ValueError(f"{path}, line {number}: not a JSON object with a string `text`")
-        texts.append(text)
+    for place, row in jsonl.read(path):
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise ValueError(f"{place}: not a JSON object with a string `text`")
+        texts.append(row["text"])
     if not texts:
         raise ValueError(f"{path} holds no texts")
     return texts

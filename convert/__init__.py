@@ -16,7 +16,6 @@ import numpy as np
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.durable import staged
-from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.pma import Array
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
@@ -116,10 +115,7 @@ def convert(
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         _write_head(folder, head)
-        for path in (checkpoint.tokenizer_file, *checkpoint.license_files):
-            with reading(path):
-                content = path.read_bytes()
-            (folder / path.name).write_bytes(content)
+        _copy_files(checkpoint, folder)
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
@@ -131,7 +127,8 @@ def convert(
                 log.warning(UNFITTED, error)
                 unfinished = None  # what is rounded stays, to go on from
             else:
-                _write_head(folder, head | {MAP_MATRIX: found.matrix, MAP_BIAS: found.bias})
+                mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
+                _write_head(folder, head | mapped)
                 bundles.seal(folder, manifest)
         if target_probes:
             _record_probes(folder, manifest, full)
@@ -140,8 +137,17 @@ def convert(
     return bundles.open_bundle(output)
 
 
+def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
+    """The tokenizer and the licenses, as they are."""
+    copies = {checkpoint.tokenizer_file: bundles.TOKENIZER} | {path: path.name for path in checkpoint.license_files}
+    for path, name in copies.items():
+        with reading(path):
+            content = path.read_bytes()
+        (folder / name).write_bytes(content)
+
+
 def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> None:
-    """Run the bundle on its probes, and seal what it gives beside their full-precision vectors."""
+    """Run the new bundle's probes and seal their vectors and cosines; a warning if this machine cannot run it."""
     try:
         ours = probes.target_vectors(folder)
     except CannotRunHereError as error:
@@ -149,8 +155,8 @@ def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> Non
         return
     probes.write(folder, full, ours)
     cosines = np.sum(ours * full, axis=1)
-    proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
-    bundles.seal(folder, replace(manifest, probes=proved))
+    found = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
+    bundles.seal(folder, replace(manifest, probes=found))
 
 
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:

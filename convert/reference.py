@@ -121,8 +121,9 @@ class Layer:
 
 
 def mix(x: Array, lengths: list[int], qkv: Sequence[tuple[Array, Array]], shape: Backbone) -> Array:
-    """Several texts' attention, (tokens, heads × dim): x, their normed states (tokens, hidden), end to end; qkv,
-    the weights and biases of queries, keys and values.
+    """Several texts' attention, (tokens, heads × dim).
+
+    x: their normed states (tokens, hidden), end to end. qkv: the weights and biases of queries, keys and values.
     """
     parts = [np.split(x @ weights.T + bias, np.cumsum(lengths)[:-1]) for weights, bias in qkv]
     return np.concatenate([attention(q, k, v, shape) for q, k, v in zip(*parts, strict=True)])
@@ -164,11 +165,13 @@ def _rotate(x: Array, cos: Array, sin: Array) -> Array:
 
 
 def rms_norm(x: Array, weight: Array, eps: float) -> Array:
+    """RMSNorm of x (tokens, hidden), with gains (hidden,)."""
     scale: Array = np.sqrt(np.square(x).mean(axis=-1, keepdims=True, dtype=np.float32) + np.float32(eps))
     return x / scale * weight
 
 
 def silu(x: Array) -> Array:
+    """x · sigmoid(x), elementwise."""
     with np.errstate(over="ignore"):  # exp(-x) may overflow to infinity, and x / infinity is the right answer, 0
         found = np.negative(x)  # each step in place: this is most of what a layer does beside its products
         np.exp(found, out=found)

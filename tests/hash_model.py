@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -34,6 +35,11 @@ class Model:
         self.calls: list[list[str]] = []
         self._seconds = seconds
 
+    def tokenise(self, texts: list[str], *, prompt: str = "") -> list[list[int]]:
+        if "unembeddable" in texts:
+            raise TextError(f"text {texts.index('unembeddable')} is empty: give it words, or a prompt")
+        return [[1] for _ in texts]
+
     def embed(
         self,
         texts: list[str],
@@ -43,6 +49,7 @@ class Model:
         dim: int | None = None,
         normalize: bool = True,
         precision: vectors.Precision = "float32",
+        progress: bool | Callable[[float], None] = False,
     ) -> Any:
         if dim is not None and not 1 <= dim <= WIDTH:
             raise ValueError(f"dim is {dim}")
@@ -52,6 +59,9 @@ class Model:
         time.sleep(self._seconds * bool(texts))
         prefix = choose_prompt(self.prompts, prompt_name, prompt)
         found = np.array([_vector(prefix + text) for text in texts], np.float32).reshape(-1, WIDTH)[:, :dim]
+        if callable(progress):
+            progress(0.5)
+            progress(1.0)
         return vectors.encode(vectors.normalise(found) if normalize else found, precision)
 
 
@@ -73,7 +83,7 @@ def part(output: Path, name: str) -> Path:
     return output.with_name(f"{output.name}.partial") / name
 
 
-def interrupt(*_: object) -> None:
+def interrupt(*_: object, **__: object) -> None:
     raise KeyboardInterrupt
 
 

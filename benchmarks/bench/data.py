@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from c2llm_lite.errors import ArgumentError
 from c2llm_lite.text import prompts
 
 from . import beir, mteb_task
@@ -22,6 +23,7 @@ from .pairs import stdlib_pairs
 
 STDLIB = "stdlib"
 MTEB = "mteb:"
+LEAST_DOCUMENTS = 2
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,11 @@ def _task(
     limit: int | None,
 ) -> Task:
     """With the task's own instruction where the model was trained with one, and the code search's otherwise."""
+    if len(documents) < LEAST_DOCUMENTS or not queries:
+        raise ArgumentError(
+            f"{name} has {len(queries)} queries and {len(documents)} documents: a task needs a query, and at least "
+            f"{LEAST_DOCUMENTS} documents to rank"
+        )
     known = f"{name}-query" in prompts()
     kept = list(queries)[:limit]
     return Task(

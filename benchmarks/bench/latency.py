@@ -57,11 +57,12 @@ def main(folder: str, texts: str, started: float, out: Path, device: str) -> Non
 def _queries(model: Embedder, queries: list[str], prompt: str) -> dict[str, float]:
     """Milliseconds of one query at a time: the 50th, 95th and 99th percentile."""
     taken = []
-    for query in [*queries[:WARM_UP], *queries]:
+    warm_up = queries[:WARM_UP]
+    for query in [*warm_up, *queries]:
         begun = time.perf_counter()
         model.embed(query, prompt=prompt)
         taken.append(1000 * (time.perf_counter() - begun))
-    return {f"p{q}": round(float(np.percentile(taken[WARM_UP:], q)), 2) for q in (50, 95, 99)}
+    return {f"p{q}": round(float(np.percentile(taken[len(warm_up) :], q)), 2) for q in (50, 95, 99)}
 
 
 def _length(model: Embedder, code: str, length: int) -> dict[str, Any]:

@@ -40,8 +40,6 @@ ERRORS = (ValueError, OSError, ImportError, MemoryError)
 LATENCY_QUERIES = 32
 CODE_CHARACTERS = 40_000  # of the task's documents, from which texts of a length are cut
 WORK = "work"
-# What every bundle of a checkpoint has, whatever its target.
-COMMON = ("LICENSE", "NOTICE", bundles.HEAD, bundles.PROBES, bundles.TOKENIZER, bundles.TOKEN_EMBEDDINGS)
 
 
 @dataclass
@@ -236,7 +234,7 @@ def _measured(work: Path, subject: Subject, tasks: Sequence[Task]) -> Measured:
         vectors,
         {
             "bytes": sum(record.size for record in files.values()),
-            "backbone_bytes": sum(record.size for name, record in files.items() if name not in COMMON),
+            "backbone_bytes": sum(record.size for name, record in files.items() if name in bundles.BACKBONE_FILES),
             "latency": json.loads(_timings_file(work, subject).read_text()),
         },
     )

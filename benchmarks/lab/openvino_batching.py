@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import machine
-from c2llm_lite.bundle import Bundle, open_bundle
-from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, open_engine, settings
+from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
+from c2llm_lite.engines.openvino import PASS_TOKENS, open_engine
+from c2llm_lite.engines.openvino.settings import settings
 from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 
@@ -89,7 +90,7 @@ class _PaddedGraph:
 
         self._hidden = bundle.manifest.backbone.hidden
         compiled = openvino.Core().compile_model(
-            bundle.path(GRAPH), "CPU", settings(bundle.manifest, "CPU", machine.cores())
+            bundle.path(OPENVINO_GRAPH), "CPU", settings(bundle.manifest, "CPU", machine.cores())
         )
         self._request: Any = compiled.create_infer_request()
 

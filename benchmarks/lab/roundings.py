@@ -22,7 +22,7 @@ import numpy as np
 import typer
 from numpy.typing import NDArray
 
-from c2llm_lite.bundle import Bundle, seal
+from c2llm_lite.bundle import GGUF, Bundle, seal
 from c2llm_lite.convert import calibration_ids, convert, reference
 from c2llm_lite.convert.calibrate import texts as calibration_texts
 from c2llm_lite.convert.calibrate.gptq import round_matrix
@@ -32,7 +32,6 @@ from c2llm_lite.convert.calibrate.recovery import recover
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.targets.gguf import Quantiser
-from c2llm_lite.engines.llama_cpp import BACKBONE
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.progress import bar
@@ -133,7 +132,7 @@ def _moments(checkpoint: Checkpoint, calibration: Calibration) -> dict[str, Arra
 
 def _matrices(bundle: Bundle) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
     """Each matrix's layer, its name there, and its bytes, mapped to be written."""
-    tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(bundle.path(BACKBONE), "r+").tensors}
+    tensors = {tensor.name: tensor.data for tensor in gguf.GGUFReader(bundle.path(GGUF), "r+").tensors}
     for layer in range(bundle.manifest.backbone.layers):
         for matrix in SHOWN_AS:
             yield f"layers.{layer}", matrix, tensors[f"blk.{layer}.{LAYER_NAMES[matrix]}.weight"]

@@ -39,6 +39,7 @@ class Settings:
         max_tokens: int,
         field: str | None,
     ) -> Settings:
+        """The settings of a run with this bundle."""
         manifest = bundle.manifest
         return cls(
             format=FORMAT,

@@ -1,40 +1,59 @@
 """The command line: one file a command, or two that belong together.
 
-Exit codes: 0, done; 1, it failed, and standard error says what to do; 2, the command was not understood.
+Exit codes: 0 done; 1 failed, and standard error says what to do; 2 the command line cannot be read; 3 a search found
+nothing; 130 and 143 stopped by Ctrl-C and by SIGTERM.
 """
 
 from __future__ import annotations
 
 import logging
-import sys
+from typing import Annotated
 
 import typer
 from rich.logging import RichHandler
 
+from .. import __version__
 from .bench import bench
 from .convert import convert, demo
 from .embed import embed
 from .embed_dataset import embed_dataset
-from .options import err
+from .failures import guarded
+from .options import err, out
 from .search import duplicates, index, search
 from .serve import serve
 from .verify import info, verify
 
-app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, rich_markup_mode="rich")
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 for command in (convert, embed, embed_dataset, info, verify, search, index, duplicates, serve, bench, demo):
-    app.command()(command)
+    app.command()(guarded(command))
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"c2llm-lite {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Embed and search code with C2LLM, on a CPU or a GPU, without a network."""
 
 
 def main() -> None:
-    """The entry point: what a user can mend is told in one line, without a traceback."""
+    """The entry point."""
     logging.basicConfig(
         level=logging.WARNING,
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, show_time=False)],
     )
     logging.getLogger("c2llm_lite.llama_cpp").setLevel(logging.ERROR)  # it warns of a headless file's empty vocabulary
-    try:
-        app()
-    except (ValueError, OSError, ImportError, MemoryError) as error:
-        err.print(f"[red]error:[/red] {error}", highlight=False, soft_wrap=True)
-        sys.exit(1)
+    app()

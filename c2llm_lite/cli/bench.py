@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import err, out
+from .options import fail, out, settings
 
 
 def bench(
@@ -46,13 +46,13 @@ def bench(
         data=data or ("stdlib",),
         reference=reference,
         limit=limit,
-        progress=err.is_terminal,
+        progress=settings.progress,
     )
     for sentence in result["recommendation"]:
-        out.print(sentence.replace("**", ""), highlight=False)
+        out.print(sentence.replace("**", ""))
     out.print(f"{output / 'report.md'}: the whole of it")
     for target, reason in result["failed"].items():
-        err.print(f"[red]failed:[/red] {target}: {reason}", highlight=False, soft_wrap=True)
+        fail(f"{target}: {reason}")
     lost = {
         f"{row['target']} on {name}": found["lost"]["ndcg@10"][0]
         for row in result["rows"][1:]
@@ -60,6 +60,6 @@ def bench(
     }
     over = {name: points for name, points in lost.items() if max_loss is not None and points > max_loss}
     for name, points in over.items():
-        err.print(f"[red]failed:[/red] {name} loses {points:.2f} points, over --max-loss {max_loss}", highlight=False)
+        fail(f"{name} loses {points:.2f} points, over --max-loss {max_loss}")
     if over or result["failed"]:
         raise typer.Exit(1)

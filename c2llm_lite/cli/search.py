@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json
+from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json, settings
 
 if TYPE_CHECKING:
     from ..search.index import Index
@@ -78,7 +78,7 @@ def index(
 
     with _opened(bundle, folder, place, device, threads) as found:
         try:
-            done = found.update(progress=err.is_terminal)
+            done = found.update(progress=settings.progress)
         except KeyboardInterrupt:
             raise _stopped(found) from None
         where = found.place
@@ -86,7 +86,7 @@ def index(
         print_json(asdict(done) | {"index": str(where)})
         return
     show.update(done, err)
-    err.print(f"index: {where}", highlight=False, markup=False, soft_wrap=True)
+    err.print(f"index: {where}")
 
 
 def duplicates(
@@ -106,12 +106,12 @@ def duplicates(
 
     with _opened(bundle, folder, place, device, threads) as found:
         _bring_up(found)
-        pairs = found.duplicates(threshold, progress=err.is_terminal)
+        pairs = found.duplicates(threshold, progress=settings.progress)
     if as_json:
         print_json([asdict(pair) for pair in pairs])
         return
     show.duplicates(pairs, out)
-    err.print(f"{len(pairs):,} pairs with a cosine of {threshold} or more", highlight=False)
+    err.print(f"{len(pairs):,} pairs with a cosine of {threshold} or more")
 
 
 @contextlib.contextmanager
@@ -129,9 +129,9 @@ def _bring_up(found: Index) -> None:
     from ..search.store import BusyError
 
     try:
-        done = found.update(progress=err.is_terminal)
+        done = found.update(progress=settings.progress)
     except BusyError as error:
-        err.print(f"{error}; searching what it holds so far", highlight=False, markup=False, soft_wrap=True)
+        err.print(f"{error}; searching what it holds so far")
         return
     except KeyboardInterrupt:
         raise _stopped(found) from None

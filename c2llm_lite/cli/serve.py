@@ -60,7 +60,7 @@ def serve(
 
     keys = Keys([]) if api_key_file is None else Keys.read(api_key_file)
     if not keys and not _is_loopback(host):
-        err.print(f"[yellow]warning:[/yellow] whoever reaches {host} may use this: --api-key-file FILE asks for a key")
+        err.print(f"warning: whoever reaches {host} may use this: --api-key-file FILE asks for a key")
     listener = _listen(host, port)
     with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
         offer = Offer(

@@ -8,9 +8,10 @@ from typing import Annotated
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from .. import bundle as bundles
-from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json
+from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json, print_table, settings
 
 
 def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
@@ -38,8 +39,8 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
     }
     table = Table(show_header=False, box=None)
     for name, value in rows.items():
-        table.add_row(f"[bold]{name}", value)
-    out.print(table)
+        table.add_row(Text(name, "bold"), value)
+    print_table(table)
 
 
 def verify(
@@ -90,9 +91,9 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
                 f"{text[:48]}…" if len(text) > 48 else text,
                 "no record" if result.own is None else f"{result.own:.5f} (least {result.own_least})",
                 f"{result.full:.5f}" + ("" if result.full_least is None else f" (least {result.full_least:.5f})"),
-                "[green]ok" if result.passed else "[red]failed",
+                Text("ok", "green") if result.passed else Text("failed", "red"),
             )
-        out.print(table)
+        print_table(table)
     if not passed:
         err.print(
             "the files are whole and the vectors are not what they were: this machine's build of the engine computes "
@@ -122,9 +123,9 @@ def _verify_against(
             from ..convert.proof.against import default_texts, reference_vectors
 
             chosen = chosen or default_texts()
-            with err.status(f"computing {len(chosen)} texts in full precision"):
+            with err.status(Text(f"computing {len(chosen)} texts in full precision")):
                 reference = reference_vectors(str(against), model.bundle, chosen)
-        found = verifying.fidelity(model.embed(chosen, progress=err.is_terminal), reference)
+        found = verifying.fidelity(model.embed(chosen, progress=settings.progress), reference)
     passed = found.worst >= min_cosine
     figures = {"texts": len(chosen), "mean": found.mean, "percentile_1": found.percentile_1, "worst": found.worst}
     if as_json:

@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from ..bundle import MANIFEST
 from ..embedder import Embedder
 from ..errors import TextError
 from ..pma import Array
@@ -134,7 +135,7 @@ class Service:
 
     async def _models(self, request: Request) -> Response:
         self._keys.check(request.headers.get("authorization"))
-        created = int(self._model.bundle.path("manifest.json").stat().st_mtime)
+        created = int(self._model.bundle.path(MANIFEST).stat().st_mtime)
         rows = [
             {"id": name, "object": "model", "created": created, "owned_by": "c2llm-lite"}
             for name in self._offer.models()

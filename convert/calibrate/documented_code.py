@@ -110,6 +110,7 @@ def _without_docstring(function: _Function, lines: list[str]) -> str:
 
 
 def unique(pairs: Iterable[Pair], seen_code: set[str], seen_queries: set[str]) -> list[Pair]:
+    """The pairs whose code and query were not seen before; adds them to what was seen."""
     kept = []
     for pair in pairs:
         code, query = pair.sha256, pair.query_sha256

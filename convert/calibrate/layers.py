@@ -1,5 +1,7 @@
-"""One pass over calibration texts that rounds a backbone's matrices, each on the inputs that the rounding before it
-leaves: what a later matrix meets when the bundle runs is then what it was rounded for.
+"""One pass over calibration texts that rounds a backbone's matrices in order.
+
+Each is rounded on the inputs that the rounding before it leaves: what a later matrix meets when the bundle runs is then
+what it was rounded for.
 
 Beside it runs the backbone at full precision. Before a matrix is rounded, it is moved to where it best makes up for
 what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): those that read the residual stream give
@@ -7,8 +9,7 @@ what they would have given at full precision, as nearly as their inputs allow; t
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
 five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
-matrices of the width of a matrix's inputs, whatever the number of texts. What is done is kept layer by layer
-(resume.py).
+matrices of the width of a matrix's inputs, whatever the number of texts. Finished layers are kept (resume.py).
 """
 
 from __future__ import annotations
@@ -48,8 +49,9 @@ class Calibration:
 
 
 def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Rounding, placing: Placing) -> None:
-    """Hand every matrix to `rounding`, first layer first, in the order in which a token meets them, and what comes of
-    it to `placing`; layers that are kept go to `placing` at once.
+    """Hand every matrix to `rounding`, and its result to `placing`, in the order in which a token meets them.
+
+    Layers that an earlier run kept go to `placing` at once.
 
     Raises OutputError where what is kept cannot be read or written.
     """
@@ -127,8 +129,10 @@ def _making_up(inputs: list[Array], wanted: list[Array], moments: Array) -> Arra
 
 
 def _mended(weights: Array, inputs: list[Array], stream: list[Array], exact: list[Array]) -> tuple[Array, Array]:
-    """The weights (hidden, width) with which the product of `inputs` brings the residual stream nearest to the exact
-    one, which has its own product already, and the inputs' second moments (width, width).
+    """Weights (hidden, width) that also make up for the stream's errors, and the inputs' second moments (width, width).
+
+    With them the product of `inputs` brings the residual stream nearest to the exact one, which has its own product
+    already.
     """
     moments = _moments(inputs)
     missing = [e - (x + given @ weights.T) for e, x, given in zip(exact, stream, inputs, strict=True)]

@@ -106,8 +106,7 @@ def recover(
 
     progress: called with layers done and layers in all of the reference, where it still has to run.
 
-    Raises CannotRunHereError where this machine lacks what that takes, BundleError where the bundle crashes or gives
-    NaN.
+    Raises CannotRunHereError if this machine lacks what that takes; BundleError if the bundle crashes or gives NaN.
     """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "states.npy"

@@ -67,6 +67,7 @@ class Unfinished:
             raise OutputError(error.errno, reason) from error
 
     def remove(self) -> None:
+        """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _matrices(self, layer: int) -> Path:

@@ -53,9 +53,11 @@ class Smoothed:
         return Smoothing(self._given, self._texts, self._group)
 
     def names(self) -> list[str]:
+        """See Weights."""
         return self._given.names()
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """See Weights."""
         return self._given.shape(name)
 
     def stored(self, name: str) -> tuple[Stored, Dtype]:
@@ -67,6 +69,7 @@ class Smoothed:
         return (bf16_bits(rescaled), dtype) if dtype == "BF16" else (rescaled, "F32")
 
     def tensor(self, name: str) -> Array:
+        """See Weights."""
         return widen(*self.stored(name))
 
 
@@ -74,8 +77,10 @@ class Smoothing:
     """Factors for every tensor they touch: call it with a tensor's name and its values."""
 
     def __init__(self, checkpoint: Weights, texts: Sequence[Sequence[int]], group: int | None) -> None:
-        """texts: token ids, whose activations in the fp32 reference decide. group: how many of a token's activations
-        share a scale; None where all do.
+        """Choose the factors.
+
+        texts: token ids, whose activations in the fp32 reference decide. group: how many of a token's activations share
+        a scale; None if all do.
         """
         self._checkpoint, self._group = checkpoint, group
         self._columns: dict[str, Array] = {}  # what a matrix's columns are multiplied by
@@ -92,6 +97,7 @@ class Smoothing:
         return values
 
     def touches(self, name: str) -> bool:
+        """Whether the tensor of this name is rescaled."""
         return name in self._columns or name in self._rows
 
     def _choose(self, name: str, inputs: Array) -> None:

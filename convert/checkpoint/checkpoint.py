@@ -18,8 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2llm_lite import pma
-from c2llm_lite.bundle import Backbone
+from c2llm_lite.bundle import HEAD_TENSORS, Backbone
 from c2llm_lite.errors import CheckpointError
+from c2llm_lite.tokenizer_check import read_tokenizer
 
 from . import config as fields
 from .hub import download, is_hub_name
@@ -63,12 +64,20 @@ class Checkpoint:
                 f"{name} has no tokenizer.json; copy it from where the weights come from, or write it with "
                 "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
+        try:
+            read_tokenizer(self.tokenizer_file)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{name}: tokenizer.json is not a byte-level BPE tokenizer that this version reads: {error}"
+            ) from error
         self.license_files = license_files(folder)
 
     def names(self) -> list[str]:
+        """Canonical names of all tensors."""
         return list(self._tensors)
 
     def shape(self, name: str) -> tuple[int, ...]:
+        """A tensor's shape."""
         return self._tensors[name].shape
 
     def stored(self, name: str) -> tuple[Stored, Dtype]:
@@ -83,8 +92,8 @@ class Checkpoint:
         return widen(*self.stored(name))
 
     def head(self) -> dict[str, pma.Array]:
-        """The head's tensors by the names of pma.TENSORS, float32."""
-        return {name: self.tensor(PMA + name) for name in pma.TENSORS}
+        """The head's tensors as a bundle has them: by the names of HEAD_TENSORS, float32."""
+        return {name: self.tensor(PMA + name) for name in HEAD_TENSORS}
 
     def sha256(self) -> str:
         """Of config.json and the weights: each file's name and size, then its bytes, in that order."""
@@ -105,7 +114,7 @@ class Checkpoint:
         wanted = _backbone_shapes(self.backbone)
         if "lm_head.weight" in self._tensors:  # the 7B stores one; embeddings never use it
             wanted["lm_head.weight"] = (self.backbone.vocab, self.backbone.hidden)
-        expected = set(wanted) | {PMA + name for name in pma.TENSORS}
+        expected = set(wanted) | {PMA + name for name in HEAD_TENSORS}
         if missing := sorted(expected - self._tensors.keys()):
             raise CheckpointError(f"{self.name} lacks {_some(missing)}; fetch its files again, every shard of them")
         if surplus := sorted(self._tensors[tail].name for tail in self._tensors.keys() - expected):
@@ -116,7 +125,7 @@ class Checkpoint:
                     f"{self.name}: {self._tensors[tail].name} has shape {self.shape(tail)}; config.json says {shape}"
                 )
         try:
-            pma.check_shapes({n: self.shape(PMA + n) for n in pma.TENSORS}, self.backbone.hidden, self.variant)
+            pma.check_shapes({n: self.shape(PMA + n) for n in HEAD_TENSORS}, self.backbone.hidden, self.variant)
         except ValueError as error:
             raise CheckpointError(f"{self.name}: {error}") from error
         width = self.shape(f"{PMA}S")[-1]

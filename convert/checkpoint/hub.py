@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from c2llm_lite.bundle import LICENSES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
 # tokenizer.json is all of the tokenizer that is read; vocab.json and merges.txt keep the copy whole for other tools.
-FILES = ("*.json", "*.safetensors", "merges.txt", "LICENSE*", "LICENCE*", "NOTICE*")
+FILES = ("*.json", "*.safetensors", "merges.txt", *LICENSES)
 _NAME = re.compile(r"[\w.-]+/[\w.-]+")
 
 

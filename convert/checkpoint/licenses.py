@@ -1,4 +1,4 @@
-"""The licence files that a bundle takes along: small regular files, and no link that leads out of the checkpoint.
+"""The license files that a bundle takes along: small regular files, and no link that leads out of the checkpoint.
 
 A checkpoint comes from strangers. A link to a private file would publish it with the bundle; one to /dev/zero would
 fill the disk.
@@ -10,11 +10,11 @@ import os
 import stat
 from pathlib import Path
 
+from c2llm_lite.bundle import LICENSES
 from c2llm_lite.errors import CheckpointError
 
 from .safetensors_file import reading
 
-PATTERNS = ("LICEN[SC]E*", "NOTICE*")
 MAX_BYTES = 1_000_000  # the longest common license has 35 kB
 MAX_FILES = 20
 
@@ -24,7 +24,7 @@ def license_files(folder: Path) -> list[Path]:
 
     Raises CheckpointError for one that cannot be copied safely.
     """
-    found = sorted(path for pattern in PATTERNS for path in folder.glob(pattern) if not path.is_dir())
+    found = sorted(path for pattern in LICENSES for path in folder.glob(pattern) if not path.is_dir())
     if len(found) > MAX_FILES:
         raise CheckpointError(
             f"{folder} holds {len(found)} licence files; at most {MAX_FILES} go into a bundle: join them"

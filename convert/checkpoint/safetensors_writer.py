@@ -21,6 +21,8 @@ _ENTRY = 256  # bytes of header kept free for each tensor: its name, type, shape
 
 
 class Tensor(NamedTuple):
+    """A tensor as it is written: its name, type and values."""
+
     name: str
     dtype: Dtype
     values: NDArray[Any]  # BF16 as its bits in uint16

@@ -167,7 +167,7 @@ def _sole_model(checkpoint: Checkpoint) -> str:
 
 
 def _class(folder: Path, reference: str | Sequence[str]) -> Any:
-    """ "module.Class", as auto_map writes it, perhaps after "owner/name--"."""
+    """The class that auto_map names: "module.Class", perhaps after "owner/name--"."""
     text = reference if isinstance(reference, str) else reference[0]
     match = re.fullmatch(r"(?:.*--)?(\w+)\.(\w+)", text)
     if match is None or not (folder / f"{match[1]}.py").is_file():

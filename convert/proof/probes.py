@@ -60,7 +60,8 @@ def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...],
 
 
 def write(folder: Path, full: Array, target: Array | None) -> None:
-    vectors = {"reference": full} if target is None else {"reference": full, "target": target}
+    """Write the probes' vectors (n, d) at full precision, and the target's if they are known."""
+    vectors = {bundles.REFERENCE_VECTORS: full} | ({} if target is None else {bundles.TARGET_VECTORS: target})
     tensors = (Tensor(name, "F32", values) for name, values in vectors.items())
     write_safetensors(folder / bundles.PROBES, tensors, len(vectors))
 

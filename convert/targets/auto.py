@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
+from c2llm_lite.bundle import EMBED_TOKENS
 from c2llm_lite.engines import Engine, open_engine
 from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
 from c2llm_lite.pma import Variant
@@ -26,7 +27,6 @@ from c2llm_lite.pma import Variant
 from ..checkpoint import Checkpoint, Weights
 from ..checkpoint.safetensors_file import Dtype, Stored, widen
 from . import registry as targets
-from .token_embeddings import NAME as TABLE
 from .token_embeddings import write_token_embeddings
 
 CANDIDATES = ("openvino:int8", "gguf:q8_0", "torch:bf16")  # those that lose next to nothing
@@ -84,15 +84,15 @@ class _FirstLayers:
 
     def names(self) -> list[str]:
         kept = tuple(f"layers.{layer}." for layer in range(self.backbone.layers))
-        return [name for name in self._whole.names() if name.startswith(kept) or name in (TABLE, "norm.weight")]
+        return [name for name in self._whole.names() if name.startswith(kept) or name in (EMBED_TOKENS, "norm.weight")]
 
     def shape(self, name: str) -> tuple[int, ...]:
         shape = self._whole.shape(name)
-        return (self.backbone.vocab, *shape[1:]) if name == TABLE else shape
+        return (self.backbone.vocab, *shape[1:]) if name == EMBED_TOKENS else shape
 
     def stored(self, name: str) -> tuple[Stored, Dtype]:
         values, dtype = self._whole.stored(name)
-        return (values[: self.backbone.vocab], dtype) if name == TABLE else (values, dtype)
+        return (values[: self.backbone.vocab], dtype) if name == EMBED_TOKENS else (values, dtype)
 
     def tensor(self, name: str) -> NDArray[np.float32]:
         return widen(*self.stored(name))

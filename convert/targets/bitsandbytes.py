@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.bundle import Backbone
+from c2llm_lite.bundle import BF16, SAFETENSORS, Backbone
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
@@ -32,7 +32,7 @@ from ..checkpoint import Weights, backbone_names
 from ..checkpoint.safetensors_file import bf16_bits
 from ..checkpoint.safetensors_writer import Dtype, Tensor, write_safetensors
 from . import registry
-from .full import FILE, LIBRARIES
+from .full import LIBRARIES
 
 NF4_BLOCK = 64  # weights that share a scale
 NF4_NESTED_BLOCK = 256  # scales that share a scale
@@ -71,17 +71,17 @@ def write_backbone(
     if kind == "nf4" and calibration is not None:
         round_in_order(checkpoint, calibration, quantise.round_nf4, quantise.place_nf4)
     names = backbone_names(checkpoint)
-    types = {name: kind if len(checkpoint.shape(name)) == 2 else "bf16" for name in names}
+    types = {name: kind if len(checkpoint.shape(name)) == 2 else BF16 for name in names}
 
     def tensors() -> Iterator[Tensor]:
         for name, dtype in types.items():
             values = checkpoint.tensor(name)
-            if dtype == "bf16":
+            if dtype == BF16:
                 yield Tensor(name, "BF16", bf16_bits(values))
             else:
                 yield from quantise(name, values)
 
-    write_safetensors(folder / FILE, tensors(), NF4_TENSORS * len(names))
+    write_safetensors(folder / SAFETENSORS, tensors(), NF4_TENSORS * len(names))
     return types
 
 
@@ -91,9 +91,7 @@ def memory(checkpoint: Weights, kind: str) -> int:
 
 
 def stored_bytes(backbone: Backbone, kind: str) -> int:
-    """Bytes of the backbone in `kind`, from its shapes alone: the file's size less its header, and what it takes to
-    hold it.
-    """
+    """Bytes of the backbone in `kind`, computed from its shapes: on disk, less the file's header, and in memory."""
     total = 2 * vectors(backbone)
     for rows, width in matrices(backbone):
         if kind == "int8":

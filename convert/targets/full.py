@@ -10,12 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
+from c2llm_lite.bundle import FP32, SAFETENSORS
+
 from ..checkpoint import Weights, backbone_names
 from ..checkpoint.safetensors_file import bf16_bits
 from ..checkpoint.safetensors_writer import Tensor, write_safetensors
 from . import registry
 
-FILE = "model.safetensors"  # what engines/torch.py reads
 # Measured: torch 2.13 and transformers 5.5 imported, before any weight is read, take 330 MiB.
 LIBRARIES = 330 << 20
 
@@ -32,7 +33,7 @@ def write_backbone(checkpoint: Weights, folder: Path, kind: str) -> dict[str, st
     CheckpointError for NaN or infinity in a weight.
     """
     names = backbone_names(checkpoint)
-    write_safetensors(folder / FILE, _tensors(checkpoint, names, kind), len(names))
+    write_safetensors(folder / SAFETENSORS, _tensors(checkpoint, names, kind), len(names))
     return dict.fromkeys(names, kind)
 
 
@@ -50,4 +51,4 @@ def bf16_tensor(checkpoint: Weights, name: str) -> Tensor:
 
 def _tensors(checkpoint: Weights, names: list[str], kind: str) -> Iterator[Tensor]:
     for name in names:
-        yield Tensor(name, "F32", checkpoint.tensor(name)) if kind == "fp32" else bf16_tensor(checkpoint, name)
+        yield Tensor(name, "F32", checkpoint.tensor(name)) if kind == FP32 else bf16_tensor(checkpoint, name)

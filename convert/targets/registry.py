@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from c2llm_lite.bundle import Backbone
-from c2llm_lite.engines.openvino import activation_group
+from c2llm_lite.engines.openvino.settings import activation_group
 from c2llm_lite.errors import CheckpointError
 
 from ..calibrate.grids import GRIDS
@@ -127,7 +127,10 @@ TARGETS = (
 
 
 def parse(text: str) -> Target:
-    """ "gguf:q8_0" -> Target. Raises ValueError for a family that does not exist, and as `find` does for a kind."""
+    """The target of that name, such as "gguf:q8_0".
+
+    Raises ValueError for a family that does not exist, and as `find` does for a kind.
+    """
     family, _, kind = text.partition(":")
     if not kind or not kinds(family):
         raise ValueError(f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`")

@@ -6,21 +6,21 @@ from pathlib import Path
 
 import numpy as np
 
+from c2llm_lite.bundle import EMBED_TOKENS
+
 from ..checkpoint import Weights
 
-NAME = "embed_tokens.weight"
 SLICE_ROWS = 4096
 
 
 def write_token_embeddings(checkpoint: Weights, path: Path) -> dict[str, str]:
-    """Write (vocab, hidden) to `path`: fp16 and fp32 as they are, bf16 as its bits in uint16. Returns the tensor's type
-    by its name.
+    """Write (vocab, hidden) to `path`, by the dtype rule of bundle.py; returns the tensor's type by its name.
 
     Raises OSError where the disk is full: written through a map, it would end the process instead.
     """
-    stored, dtype = checkpoint.stored(NAME)
+    stored, dtype = checkpoint.stored(EMBED_TOKENS)
     with path.open("wb") as file:
         np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(stored))
         for start in range(0, len(stored), SLICE_ROWS):
             file.write(np.ascontiguousarray(stored[start : start + SLICE_ROWS]).data)
-    return {NAME: dtype.lower()}
+    return {EMBED_TOKENS: dtype.lower()}

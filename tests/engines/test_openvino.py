@@ -12,10 +12,11 @@ import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite import load, pma
-from c2llm_lite.bundle import Bundle, open_bundle
+from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.engines import openvino as engines
+from c2llm_lite.engines.openvino.settings import settings
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError
 
 pytest.importorskip("optimum.exporters.openvino")
@@ -120,8 +121,8 @@ def test_how_activations_are_rounded_follows_from_the_matrices_type(bundles: dic
     groups = {}
     for kind, bundle in bundles.items():
         named = replace(bundle.manifest, target="a name that says nothing")
-        groups[kind] = engines.settings(named, "CPU", 1)["DYNAMIC_QUANTIZATION_GROUP_SIZE"]
-        assert ("INFERENCE_PRECISION_HINT" in engines.settings(named, "GPU", 1)) == (kind == "fp32")
+        groups[kind] = settings(named, "CPU", 1)["DYNAMIC_QUANTIZATION_GROUP_SIZE"]
+        assert ("INFERENCE_PRECISION_HINT" in settings(named, "GPU", 1)) == (kind == "fp32")
     assert groups == {"fp32": 0, "int8": 64, "int8-static": 64, "int4": 32}
 
 
@@ -145,7 +146,7 @@ def test_openvino_missing_names_the_extra(bundles: dict[str, Bundle], monkeypatc
 
 def test_a_graph_that_cannot_be_read_is_a_bundle_error(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     source = bundles["int8"]
-    (tmp_path / engines.GRAPH).write_text("<net/>")
+    (tmp_path / OPENVINO_GRAPH).write_text("<net/>")
     broken = Bundle(tmp_path, source.manifest, source.sha256)
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         engines.open_engine(broken, device="auto", threads=1, max_tokens=MAX_TOKENS)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import hashlib
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,9 +17,11 @@ from c2llm_lite import load
 from c2llm_lite.bundle import Bundle, open_bundle
 from c2llm_lite.convert import convert
 from c2llm_lite.engines.openvino import open_engine
+from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import Array
 
 pytest.importorskip("optimum.exporters.openvino")
+openvino = pytest.importorskip("openvino")
 
 IDS = [[5, 17, 300, 2], [9, 8, 7]]
 QUERIES = np.random.default_rng(0).standard_normal((4, 64), dtype=np.float32)
@@ -84,11 +88,35 @@ def test_a_damaged_graph_is_made_anew(
     np.testing.assert_array_equal(pooled(bundle, tmp_path), plain)  # it was kept whole again
 
 
+def test_the_graph_of_a_damaged_bundle_is_neither_run_nor_kept(bundle: Bundle, tmp_path: Path) -> None:
+    """It would be taken after the bundle was repaired, whose manifest is the same."""
+    folder = shutil.copytree(bundle.folder, tmp_path / "bundle")
+    for name in ("openvino_model.bin", "openvino_model.xml"):
+        whole = (folder / name).read_bytes()
+        middle = len(whole) // 2
+        (folder / name).write_bytes(whole[:middle] + bytes([whole[middle] ^ 1]) + whole[middle + 1 :])
+        with pytest.raises(BundleError, match=rf"{name} does not match its sha256"):
+            pooled(open_bundle(folder), tmp_path / "cache")
+        (folder / name).write_bytes(whole)
+    assert not (tmp_path / "cache").exists()
+    np.testing.assert_array_equal(pooled(open_bundle(folder), tmp_path / "cache"), pooled(bundle, None))
+
+
+def test_a_kept_graph_s_weights_live_as_long_as_it(bundle: Bundle, tmp_path: Path) -> None:
+    """OpenVINO does not copy them, nor keep what they lie in."""
+    plain = pooled(bundle, tmp_path)
+    engine = open_engine(bundle, device="cpu", threads=1, max_tokens=64, cache=tmp_path)
+    gc.collect()
+    assert engine._blob is not None
+    np.testing.assert_array_equal(engine.pool(IDS, QUERIES), plain)
+
+
 def test_graphs_of_another_version_go(bundle: Bundle, tmp_path: Path) -> None:
-    old = tmp_path / "openvino-2020.1.0-0123456789abcdef.blob"
-    old.write_bytes(b"old")
+    version = openvino.__version__.partition("-")[0]
+    unchecked = f"openvino-{version}-0123456789abcdef.blob"  # as they were named while damaged bundles' were kept
+    for name in ("openvino-2020.1.0-0123456789abcdef.blob", unchecked):
+        (tmp_path / name).write_bytes(b"old")
     pooled(bundle, tmp_path)
-    assert not old.exists()
     assert len(list(tmp_path.iterdir())) == 1
 
 

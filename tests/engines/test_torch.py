@@ -262,7 +262,7 @@ def test_a_file_of_another_shape(small_bundles: dict[str, Path], target: str) ->
 
 def test_a_file_that_is_cut(small_bundles: dict[str, Path], tmp_path: Path) -> None:
     bundle = bundles.open_bundle(small_bundles["bnb:int8"])
-    (tmp_path / torch_backbone.FILE).write_bytes(bundle.path(torch_backbone.FILE).read_bytes()[:5000])
+    (tmp_path / bundles.SAFETENSORS).write_bytes(bundle.path(bundles.SAFETENSORS).read_bytes()[:5000])
     with pytest.raises(BundleError, match="does not hold the backbone"):
         torch_backbone.load_backbone(replace(bundle, folder=tmp_path), torch.device("cpu"))
 

@@ -54,6 +54,7 @@ def theirs(model):
         {"precision": "binary"},
         {"precision": "ubinary"},
         {"prompt_name": "query", "prompt": "Find: "},
+        {"output_value": "sentence_embedding", "device": "cpu", "convert_to_tensor": True},
     ],
     ids=str,
 )
@@ -69,9 +70,27 @@ def test_the_same_call_gives_the_same_kind_of_thing(encoder, theirs, inputs, set
 def test_every_parameter_is_theirs_by_name_and_place():
     ours = list(inspect.signature(SentenceEncoder.encode).parameters.values())
     theirs = inspect.signature(SentenceTransformer.encode).parameters
-    assert [one.name for one in ours[:6]] == list(theirs)[:6]
+    assert [one.name for one in ours] == list(theirs)[: len(ours)]
     for one in ours:
         assert one.default == theirs[one.name].default
+
+
+@pytest.mark.filterwarnings("ignore:.*sentences.*:FutureWarning")
+def test_inputs_have_their_earlier_name_too(encoder):
+    np.testing.assert_array_equal(encoder.encode(sentences=TEXTS), encoder.encode(TEXTS))
+    np.testing.assert_array_equal(encoder.encode_query(sentences="x"), encoder.encode_query("x"))
+
+
+@pytest.mark.parametrize("kind", [{}, {"convert_to_tensor": True}, {"convert_to_numpy": False}], ids=str)
+def test_similarities_are_theirs(encoder, theirs, kind):
+    first, second = encoder.encode(TEXTS, **kind), encoder.encode(TEXTS[::-1], **kind)
+    for name in ("similarity", "similarity_pairwise"):
+        ours, wanted = getattr(encoder, name)(first, second), getattr(theirs, name)(first, second)
+        assert type(ours) is type(wanted)
+        assert (ours.shape, ours.dtype) == (wanted.shape, wanted.dtype)
+        torch.testing.assert_close(ours, wanted)
+    one = encoder.encode("x")
+    torch.testing.assert_close(encoder.similarity(one, one), theirs.similarity(one, one))
 
 
 def test_vectors_are_embed_s(encoder, model):
@@ -101,6 +120,8 @@ def test_binary_is_their_packing(encoder):
 def test_what_cannot_be_given_is_refused(encoder):
     with pytest.raises(ValueError, match="precision is 'uint8'"):
         encoder.encode("x", precision="uint8")
+    with pytest.raises(ValueError, match="output_value is 'token_embeddings'"):
+        encoder.encode("x", output_value="token_embeddings")
     with pytest.raises(ValueError, match="no prompt is named"):
         encoder.encode("x", prompt_name="qurey")
 

@@ -205,3 +205,11 @@ def test_a_long_text_is_refused_where_it_may_not_be_cut(model):
     assert len(model.tokenise(["x " * 5000])[0]) == model.max_tokens
     with pytest.raises(TextError, match=r"text 8 has .* tokens .* 2,048: cut it into pieces"):
         model.tokenise(["x", "x " * 5000], first_index=7, cut=False)
+
+
+def test_progress_can_be_a_function(model):
+    shares = []
+    model.embed([f"def f{i}(x): return x + {i}" * 20 for i in range(20)], progress=shares.append)
+    assert len(shares) > 1
+    assert shares == sorted(shares)
+    assert shares[-1] == 1

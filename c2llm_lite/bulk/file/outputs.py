@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -13,6 +13,9 @@ from numpy.typing import NDArray
 
 from ...errors import MissingDependencyError, OutputError
 from .parts import Parts
+from .texts import Id
+
+GROUP_ROWS = 4096  # of a parquet row group
 
 # Writes parts to a file; the last argument is an array (0, d) of the vectors' width and dtype.
 Join = Callable[[BinaryIO, Parts, NDArray[Any]], None]
@@ -47,7 +50,7 @@ def join_jsonl(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
 
 
 def join_parquet(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
-    """Columns id (where the input has ids) and embedding, a list of d; a row group a part.
+    """Columns id (where the input has ids) and embedding, a list of d; row groups of GROUP_ROWS, whatever the parts.
 
     Ids are int64 where every one is an integer that fits, else strings.
     """
@@ -59,12 +62,31 @@ def join_parquet(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
         columns.insert(0, pa.field("id", pa.int64() if numbered else pa.string()))
     schema = pa.schema(columns)
     with pq.ParquetWriter(file, schema) as writer:
-        for vectors, ids in zip(parts.vectors(), parts.ids(), strict=True):
+        for vectors, ids in _regrouped(zip(parts.vectors(), parts.ids(), strict=True)):
             arrays = [pa.FixedSizeListArray.from_arrays(pa.array(vectors.ravel()), width)]
             if has_ids:
                 values = ids if numbered else [None if id_ is None else str(id_) for id_ in ids]
                 arrays.insert(0, pa.array(values, schema.field("id").type))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
+
+
+def _regrouped(
+    parts: Iterable[tuple[NDArray[Any], list[Id]]],
+) -> Iterator[tuple[NDArray[Any], list[Id]]]:
+    """The same rows in order, GROUP_ROWS at a time: what is written does not depend on where parts ended."""
+    vectors: list[NDArray[Any]] = []
+    ids: list[Id] = []
+    for more, more_ids in parts:
+        vectors.append(more)
+        ids += more_ids
+        if len(ids) >= GROUP_ROWS:
+            whole = np.concatenate(vectors)
+            while len(ids) >= GROUP_ROWS:
+                yield whole[:GROUP_ROWS], ids[:GROUP_ROWS]
+                whole, ids = whole[GROUP_ROWS:], ids[GROUP_ROWS:]
+            vectors = [whole]
+    if ids:
+        yield np.concatenate(vectors), ids
 
 
 def _is_int64(id_: object) -> bool:

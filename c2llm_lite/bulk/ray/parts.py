@@ -37,6 +37,7 @@ def write(
     folder: Path,
     span: Span,
     settings: Mapping[str, Any],
+    *,
     ids: Sequence[Id | None],
     vectors: pa.Array,
     left_out: Sequence[Mapping[str, Any]],

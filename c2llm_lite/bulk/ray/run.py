@@ -99,7 +99,8 @@ class _MakePart:
             for i, reason in sorted(done.left_out.items())
         ]
         vectors = vectors_array(done.vectors, list(range(len(done.kept))), len(done.kept))
-        parts.write(self._output, span, settings, [rows[i].id for i in done.kept], vectors, left_out)
+        ids = [rows[i].id for i in done.kept]
+        parts.write(self._output, span, settings, ids=ids, vectors=vectors, left_out=left_out)
         return {"part": parts.name(span), "rows": len(done.kept)}
 
 

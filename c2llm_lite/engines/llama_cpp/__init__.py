@@ -16,19 +16,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import TOKEN_EMBEDDINGS, Bundle
+from ...bundle import F32, GGUF, MATRIX, TOKEN_EMBEDDINGS, Bundle
 from ...errors import BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
-from .native import library
+from .check import check_file
 from .log import log_lines
+from .native import library
 from .tensor_names import tensor_names
 
-BACKBONE = "backbone.gguf"
-ARCHITECTURE = "qwen2"  # llama.cpp's name for it
 # Tokens of one forward pass. Larger ones are slower: attention is over the square of the pack.
 PACK_TOKENS = 512
 CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
@@ -60,7 +59,7 @@ class LlamaCpp:
         self._backbone = bundle.manifest.backbone
         # ggml's flash attention and a half-precision cache err by 4e-4 of the states' scale, a full-precision backbone
         # without them by 1e-6.
-        self._exact_attention = bundle.manifest.matrix_type() == "f32"
+        self._exact_attention = bundle.manifest.matrix_type() == F32
         self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
         self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
         self._batch = _Batch(llama, self._backbone.hidden)
@@ -188,7 +187,8 @@ class LlamaCpp:
 
     def _load(self, bundle: Bundle) -> Any:
         llama = self._llama
-        path = bundle.path(BACKBONE)
+        path = bundle.path(GGUF)
+        check_file(path, bundle.manifest)
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         no_devices = (ctypes.c_void_p * 1)(None)
@@ -197,7 +197,7 @@ class LlamaCpp:
         matrices = {
             gguf_name: tensors[name]
             for name, gguf_name in tensor_names(backbone.layers)
-            if name.endswith("_proj.weight") and name in tensors
+            if name.endswith(MATRIX) and name in tensors
         }
         rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
         overrides = avoid_amx(params, matrices, rows)
@@ -208,19 +208,6 @@ class LlamaCpp:
         del overrides
         if not model:
             raise BundleError(f"llama.cpp cannot load {path}: {self._log.errors()}; convert or copy the bundle again")
-        found = {
-            "hidden": llama.llama_model_n_embd(model),
-            "layers": llama.llama_model_n_layer(model),
-            "heads": llama.llama_model_n_head(model),
-            "kv_heads": llama.llama_model_n_head_kv(model),
-        }
-        for name, value in found.items():
-            if value != getattr(self._backbone, name):
-                llama.llama_model_free(model)
-                raise BundleError(
-                    f"{path} has {name} {value}, and the manifest {getattr(self._backbone, name)}: it is another "
-                    "bundle's; convert or copy the bundle again"
-                )
         return model
 
 

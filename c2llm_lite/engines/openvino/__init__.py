@@ -8,8 +8,7 @@ than one batch.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -17,20 +16,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
+from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, TOKEN_EMBEDDINGS, Bundle
 from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
-from . import graph_cache as openvino_cache
+from . import graph_cache
+from .layout import Part, blocks_of, ends, passes
+from .settings import settings
 
-GRAPH = "openvino_model.xml"
 PASS_TOKENS = 512  # of one forward pass
-WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantised at all, and slower
-# int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
-# times as fast as 64 and 1.4 times as fast as 32, OpenVINO's default.
-ACTIVATION_GROUPS = (128, 64, 32)
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> OpenVino:
@@ -48,7 +44,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
     core = openvino.Core()
     name = _device(core, device)
-    path = bundle.path(GRAPH)
+    path = bundle.path(OPENVINO_GRAPH)
     chosen = settings(bundle.manifest, name, threads)
 
     def compile_graph() -> Any:
@@ -63,19 +59,16 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
             raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
 
     if cache is None:
-        return OpenVino(bundle, openvino, compile_graph(), name, threads, None)
-    kept = openvino_cache.place(cache, openvino.__version__, core, name, chosen)
-    compiled = openvino_cache.compiled(kept, core, name, chosen, compile_graph)
-    return OpenVino(bundle, openvino, compiled, name, threads, kept)
+        return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads)
+    kept = graph_cache.place(cache, openvino.__version__, core, name, chosen)
 
+    def compile_checked() -> Any:
+        for file in (OPENVINO_GRAPH, OPENVINO_WEIGHTS):
+            bundle.check(file)
+        return compile_graph()
 
-@dataclass(frozen=True)
-class Part:
-    """What one pass takes of a text: `tokens` of them, after `past` that went before."""
-
-    text: int
-    past: int
-    tokens: int
+    compiled, blob = graph_cache.compiled(kept, core, name, chosen, compile_checked)
+    return OpenVino(bundle, openvino, compiled, device=name, threads=threads, kept=kept, blob=blob)
 
 
 class OpenVino:
@@ -85,7 +78,15 @@ class OpenVino:
     batch_texts = PASS_TOKENS
 
     def __init__(
-        self, bundle: Bundle, openvino: Any, compiled: Any, device: str, threads: int, kept: Path | None
+        self,
+        bundle: Bundle,
+        openvino: Any,
+        compiled: Any,
+        *,
+        device: str,
+        threads: int,
+        kept: Path | None = None,
+        blob: NDArray[np.uint8] | None = None,
     ) -> None:
         backbone = bundle.manifest.backbone
         self._openvino = openvino
@@ -100,23 +101,26 @@ class OpenVino:
         wanted = {f"{kind}_cache.{layer}" for kind in ("key", "value") for layer in range(backbone.layers)}
         width = compiled.outputs[0].get_partial_shape()[-1].get_length()
         if set(self._caches) != wanted or width != backbone.hidden:
-            raise BundleError(f"{bundle.path(GRAPH)} is not the manifest's backbone; convert or copy the bundle again")
+            raise BundleError(
+                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; convert or copy the bundle again"
+            )
         self._block = _block_size(self._caches["value_cache.0"])
         self._blocks = 0
         self._prefix: Prefix | None = None
         self._request: Any = compiled.create_infer_request()
+        self._blob = blob  # its weights lie there
 
     def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """See Engine. Texts are taken in order, cut wherever a pass is full."""
         texts = [ids[shared:] for ids in batch]
-        layout = _layout([len(ids) for ids in texts], shared, self._block)
+        layout = blocks_of([len(ids) for ids in texts], shared, self._block)
         self._reserve(layout[-1][-1] + 1)
         prefix = self._shared(tuple(batch[0][:shared]), queries)
         return pool_parts(self._run(texts, shared, layout), len(batch), queries, prefix)
 
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """See Engine."""
-        layout = _layout([len(ids)], 0, self._block)
+        layout = blocks_of([len(ids)], 0, self._block)
         self._reserve(layout[-1][-1] + 1)
         self._prefix = None
         for _, states in self._run([ids], 0, layout):
@@ -137,6 +141,7 @@ class OpenVino:
     def close(self) -> None:
         """See Engine."""
         self._request = None
+        self._blob = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
         """Keys and values of the tokens that the next texts begin with, in the cache's first blocks, and their sum."""
@@ -144,7 +149,7 @@ class OpenVino:
             self._prefix = None
             if not ids:
                 return None
-            self._prefix = Prefix.of(ids, queries, self._run([ids], 0, _layout([len(ids)], 0, self._block)))
+            self._prefix = Prefix.of(ids, queries, self._run([ids], 0, blocks_of([len(ids)], 0, self._block)))
         return self._prefix.total
 
     def _run(
@@ -157,7 +162,7 @@ class OpenVino:
         if past % self._block:
             # The prefix's last block is part full: each text goes on in a copy of it.
             self._copy_block(past // self._block, [blocks[past // self._block] for blocks in layout])
-        for parts in _passes([len(ids) for ids in texts], PASS_TOKENS, past):
+        for parts in passes([len(ids) for ids in texts], PASS_TOKENS, past):
             states = self._infer(texts, past, parts, [layout[part.text] for part in parts])
             start = 0
             for part in parts:
@@ -180,9 +185,9 @@ class OpenVino:
             "inputs_embeds": self._embeddings.rows(ids),
             "position_ids": np.concatenate(positions).astype(np.int64),
             "past_lens": np.array([part.past for part in parts], np.int32),
-            "subsequence_begins": _ends(part.tokens for part in parts),
+            "subsequence_begins": ends(part.tokens for part in parts),
             "block_indices": np.concatenate(used).astype(np.int32),
-            "block_indices_begins": _ends(map(len, used)),
+            "block_indices_begins": ends(map(len, used)),
             "max_context_len": np.array(max(part.past + part.tokens for part in parts), np.int32),
         }
         request = self._ready()
@@ -218,46 +223,6 @@ class OpenVino:
         return self._request
 
 
-def _passes(lengths: Sequence[int], tokens: int, before: int) -> Iterator[list[Part]]:
-    """The texts in order, cut into passes of `tokens` tokens; a text may end in a later pass than it began.
-
-    before: how many tokens go before each text's first.
-    """
-    parts: list[Part] = []
-    room = tokens
-    for text, length in enumerate(lengths):
-        done = 0
-        while done < length:
-            taken = min(room, length - done)
-            parts.append(Part(text, before + done, taken))
-            done += taken
-            room -= taken
-            if room == 0:
-                yield parts
-                parts, room = [], tokens
-    if parts:
-        yield parts
-
-
-def _layout(lengths: Sequence[int], shared: int, block: int) -> list[list[int]]:
-    """Each text's blocks of the cache: the full ones of what all share, then its own.
-
-    The first blocks hold the shared tokens, the last of them part full: a text's own begin after that one.
-    """
-    full, next_block = shared // block, -(-shared // block)
-    layout = []
-    for length in lengths:
-        own = -(-(shared + length) // block) - full
-        layout.append([*range(full), *range(next_block, next_block + own)])
-        next_block += own
-    return layout
-
-
-def _ends(counts: Iterable[int]) -> NDArray[np.int32]:
-    """0 and the running sum of `counts`: where each part of a flat array begins and ends."""
-    return np.cumsum([0, *counts], dtype=np.int32)
-
-
 def _block_size(value_cache: Any) -> int:
     """Tokens in a block; values lie as (blocks, kv_heads, block size, head_dim) on a CPU and on a GPU."""
     size: int = value_cache.get_partial_shape()[2].get_length()
@@ -272,29 +237,3 @@ def _device(core: Any, asked: str) -> str:
         names = ", ".join(repr(device.lower()) for device in there)
         raise DeviceError(f"device is {asked!r}, and OpenVINO finds {names} here: give one of them, or 'auto'")
     return name
-
-
-def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
-    """What OpenVINO is told when it compiles the graph."""
-    chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    quantized = manifest.matrix_type() in ("i8", "i4")
-    if device == "CPU":
-        chosen["INFERENCE_NUM_THREADS"] = threads
-        chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
-        chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activations(manifest)
-    # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
-    if device == "CPU" or not quantized:
-        chosen["INFERENCE_PRECISION_HINT"] = "f32"
-    return chosen
-
-
-def _activations(manifest: Manifest) -> int:
-    """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
-    groups = {"i8": activation_group(manifest.backbone), "i4": WEIGHT_GROUP}
-    return groups.get(manifest.matrix_type(), 0)
-
-
-def activation_group(backbone: Backbone) -> int:
-    """Of int8's activations, those that share one scale; 0 where no group divides the rows, and they stay in fp32."""
-    rows = (backbone.hidden, backbone.intermediate)
-    return next((group for group in ACTIVATION_GROUPS if not any(row % group for row in rows)), 0)

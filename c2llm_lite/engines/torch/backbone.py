@@ -15,13 +15,12 @@ import transformers
 from safetensors import SafetensorError, safe_open
 from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2RotaryEmbedding
 
-from ...bundle import Backbone, Bundle
+from ...bundle import BF16, FP32, INT8, NF4, SAFETENSORS, Backbone, Bundle
 from ...errors import BundleError, MissingDependencyError
 
-FILE = "model.safetensors"
 ATTENTION = "c2llm_lite_text_by_text"
 # The type of the states between layers, by that of the matrices.
-DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.bfloat16, "nf4": torch.bfloat16}
+DTYPES = {FP32: torch.float32, BF16: torch.bfloat16, INT8: torch.bfloat16, NF4: torch.bfloat16}
 
 
 def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
@@ -33,7 +32,7 @@ def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
     types, states = bundle.manifest.tensors, DTYPES[bundle.manifest.matrix_type()]
     model = _empty_model(bundle, device)
     bitsandbytes = _bitsandbytes(bundle.manifest.target) if QUANTIZED.keys() & types.values() else None
-    path = bundle.path(FILE)
+    path = bundle.path(SAFETENSORS)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
             for name, parameter in list(model.named_parameters()):
@@ -146,7 +145,7 @@ def _read_nf4(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: t
 
 
 # How a matrix of each of bitsandbytes' types is read.
-QUANTIZED = {"int8": _read_int8, "nf4": _read_nf4}
+QUANTIZED = {INT8: _read_int8, NF4: _read_nf4}
 
 
 def _bitsandbytes(target: str) -> Any:

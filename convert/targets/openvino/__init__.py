@@ -13,8 +13,9 @@ from pathlib import Path
 
 import numpy as np
 
-from c2llm_lite.bundle import Backbone
-from c2llm_lite.engines.openvino import GRAPH, PASS_TOKENS, WEIGHT_GROUP
+from c2llm_lite.bundle import OPENVINO_GRAPH, Backbone
+from c2llm_lite.engines.openvino import PASS_TOKENS
+from c2llm_lite.engines.openvino.settings import WEIGHT_GROUP
 from c2llm_lite.errors import CheckpointError
 
 from ...calibrate.layers import Calibration
@@ -61,12 +62,12 @@ def write_backbone(
     import openvino
 
     with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
-        exported = Path(temporary) / GRAPH
+        exported = Path(temporary) / OPENVINO_GRAPH
         export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
         if kind != "fp32":
             graph = compress(checkpoint, graph, kind, calibration)
-        save(graph, folder / GRAPH)
+        save(graph, folder / OPENVINO_GRAPH)
         types = tensor_types(checkpoint, graph)
         del graph  # it maps the temporary file
     return types

@@ -86,7 +86,7 @@ def test_faults_are_told_with_file_and_line(folder, name, text, told):
 
 def test_bytes_that_are_not_utf_8_are_told(folder):
     (folder / "queries.jsonl").write_bytes(b'{"_id": "1", "text": "\xff"}\n')
-    with pytest.raises(ValueError, match=r"queries\.jsonl: not UTF-8 at byte 22"):
+    with pytest.raises(ValueError, match=r"queries\.jsonl, line 1: not UTF-8 at byte 22"):
         data.task(str(folder))
 
 
@@ -101,3 +101,12 @@ def test_several_splits_need_one_called_test(folder):
 def test_what_is_no_data_is_told():
     with pytest.raises(ValueError, match="'nowhere' is no data: give stdlib, a folder"):
         data.task("nowhere")
+
+
+def test_a_task_without_anything_to_rank_is_refused(tmp_path):
+    (tmp_path / "qrels").mkdir()
+    (tmp_path / "qrels" / "test.tsv").write_text("query-id\tcorpus-id\tscore\n1\t1\t1\n")
+    for name in ("corpus", "queries"):
+        (tmp_path / f"{name}.jsonl").write_text('{"_id": "1", "text": "def f(): pass"}\n')
+    with pytest.raises(ValueError, match="at least 2 documents to rank"):
+        data.task(str(tmp_path))

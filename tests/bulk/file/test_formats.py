@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import io
 import json
 import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -136,3 +138,42 @@ def test_memory_is_bounded_by_a_part(tmp_path: Path, monkeypatch: pytest.MonkeyP
     model = Model()
     run(model, source, tmp_path / "out.npy", part_rows=110)
     assert [len(call) for call in model.calls] == [0, 3, 3, 1]
+
+
+def test_parts_grow_to_what_a_quarter_of_a_minute_holds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each text takes a second: parts of 15, after the first of 32."""
+    source = tmp_path / "texts"
+    source.write_text("".join(f"text {i}\n" for i in range(100)))
+    now = [0.0]
+    monkeypatch.setattr("c2llm_lite.bulk.file.time.monotonic", lambda: now[0])
+    model = Model()
+    real = model.embed
+
+    def embed(texts: list[str], **how: Any) -> Any:
+        now[0] += len(texts)
+        return real(texts, **how)
+
+    model.embed = embed  # type: ignore[method-assign]
+    run(model, source, tmp_path / "out.npy", part_rows=None)
+    assert [len(call) for call in model.calls] == [0, 32, 15, 15, 15, 15, 8]
+
+
+def test_parquet_does_not_depend_on_the_parts(tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("c2llm_lite.bulk.file.outputs.GROUP_ROWS", 5)
+    for rows in (1, 4, 22):
+        run(Model(), records, tmp_path / f"{rows}.parquet", part_rows=rows)
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "4.parquet").read_bytes()
+    assert (tmp_path / "1.parquet").read_bytes() == (tmp_path / "22.parquet").read_bytes()
+
+
+def test_progress_moves_within_a_part(tmp_path: Path, records: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    moved: list[int] = []
+
+    @contextlib.contextmanager
+    def bar(*_: object, **__: object) -> Iterator[Callable[[int], None]]:
+        yield moved.append
+
+    monkeypatch.setattr("c2llm_lite.bulk.file.bar", bar)
+    run(Model(), records, tmp_path / "out.npy", part_rows=22)
+    assert len([step for step in moved if step]) == 2
+    assert sum(moved) == records.stat().st_size

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hash_model import WIDTH, Model, outputs, run
+from hash_model import WIDTH, Model, outputs, run, stopped
 
 from c2llm_lite.bulk.file.texts import MAX_LINE
 from c2llm_lite.errors import MissingDependencyError, OutputError, TextError
@@ -22,7 +22,7 @@ BROKEN: list[tuple[bytes, str | None, str]] = [
     (b"a\n\nb\n", None, "line 2: the text is empty: give it words, remove the line, or give a prompt"),
     (b"a\n\r\n", None, "line 2: the text is empty: give it words, remove the line, or give a prompt"),
     (b'{"text": "a"}\n{"text"\n', "text", "line 2: not JSON: Expecting ':' delimiter: line 1 column 8 (char 7)"),
-    (b'{"text": "a"}\n\n', "text", "line 2: not JSON: Expecting value: line 1 column 1 (char 0)"),
+    (b'{"text": "a"}\n\nx\n', "text", "line 3: not JSON: Expecting value: line 1 column 1 (char 0)"),
     (b"[" * 200_000, "text", "line 1: not JSON: "),
     (b'{"text": "a", "id": ' + b"1" * 5000 + b"}", "text", "line 1: not JSON: "),
     (b"[1]\n", "text", "line 1: a JSON list, not an object with a field 'text'"),
@@ -35,7 +35,7 @@ BROKEN: list[tuple[bytes, str | None, str]] = [
     (b'{"text": "a", "id": "\\udfff"}\n', "text", "line 1: field 'id' is not valid Unicode"),
     (b'{"text": "a", "id": [1]}\n', "text", "line 1: field 'id' is a list: make it a string or an integer"),
     (b'{"text": "a", "id": true}\n', "text", "line 1: field 'id' is a bool: make it a string or an integer"),
-    (b"a\nunembeddable\n", None, "counting from line 1 as text 0: text 1 is empty: give it words, or a prompt"),
+    (b"a\nunembeddable\n", None, "line 2: the text is empty: give it words, or a prompt"),
 ]
 
 
@@ -150,3 +150,21 @@ def test_a_full_disk_keeps_finished_parts(
     assert not list(tmp_path.rglob("*.tmp"))
     run(Model(), records, output, resume=True)
     assert outputs(output) == outputs(tmp_path / f"whole{suffix}")
+
+
+def test_a_run_that_fails_at_its_first_line_leaves_nothing(tmp_path: Path, records: Path) -> None:
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(TextError, match="no field 'code' among 'id', 'text'"):
+        run(Model(), records, tmp_path / "out.npy", field="code")
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_an_unfinished_run_does_not_hide_another_mistake(tmp_path: Path, records: Path) -> None:
+    output = tmp_path / "out.npy"
+    stopped(records, output)
+    with pytest.raises(TextError, match="no field 'code'"):
+        run(Model(), records, output, field="code")
+    with pytest.raises(ValueError, match="dim is 99"):
+        run(Model(), records, output, dim=99)
+    with pytest.raises(OutputError, match="holds an unfinished run"):
+        run(Model(), records, output)

@@ -30,7 +30,7 @@ def test_a_resumed_run_embeds_only_what_is_missing(tmp_path: Path, lines: Path) 
 def test_an_unfinished_run_is_neither_mixed_nor_dropped_unasked(tmp_path: Path, lines: Path) -> None:
     output = tmp_path / "out.npy"
     stopped(lines, output)
-    with pytest.raises(OutputError, match=r"partial holds an unfinished run: go on with --resume, or begin anew with "):
+    with pytest.raises(OutputError, match="an unfinished run: continue it with --resume, or drop it with --force"):
         run(Model(), lines, output)
     model = Model()
     run(model, lines, output, force=True)

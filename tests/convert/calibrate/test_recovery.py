@@ -13,7 +13,6 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.calibrate.recovery import fit
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.embedder import MAP_BIAS, MAP_MATRIX
 from c2llm_lite.pma import Array
 
 HIDDEN = 24
@@ -57,7 +56,7 @@ def test_a_calibrated_bundle_holds_its_map_and_is_nearer(tmp_path: Path) -> None
     for name, calibrate in (("plain", None), ("mended", {"document": texts[::2]})):
         bundle = convert(source, tmp_path / name, "gguf:q4_1", calibrate=calibrate)
         held = load_file(bundle.path(bundles.HEAD))
-        assert (MAP_MATRIX in held) == (MAP_BIAS in held) == (calibrate is not None)
+        assert (bundles.MAP_MATRIX in held) == (bundles.MAP_BIAS in held) == (calibrate is not None)
         with c2llm_lite.load(bundle.folder) as model:
             wanted = reference.vectors(checkpoint, model._tokeniser.encode(texts[1::20]))
             cosines[name] = float((model.embed(texts[1::20]) * wanted).sum(axis=1).mean())

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 from checkpoints import VOCAB, write_checkpoint
 
+from c2llm_lite.bundle import GGUF
 from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.targets import gguf as target
 from c2llm_lite.convert.targets.token_embeddings import write_token_embeddings
-from c2llm_lite.engines.llama_cpp import BACKBONE
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError
 
@@ -47,7 +47,7 @@ def wide(tmp_path_factory):
 @pytest.mark.parametrize("kind", target.KINDS)
 def test_every_matrix_is_in_the_kind_asked_for_and_within_its_error(wide, tmp_path, kind):
     types = target.write_backbone(wide, tmp_path, kind)
-    written = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / BACKBONE).tensors}
+    written = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / GGUF).tensors}
     for name, gguf_name in tensor_names(wide.backbone.layers):
         tensor, weights = written.pop(gguf_name), wide.tensor(name)
         expected = kind if weights.ndim == 2 else "f32"
@@ -60,7 +60,7 @@ def test_every_matrix_is_in_the_kind_asked_for_and_within_its_error(wide, tmp_pa
 
 def test_the_file_names_no_token_and_no_pooling(wide, tmp_path):
     target.write_backbone(wide, tmp_path, "q8_0")
-    fields = gguf.GGUFReader(tmp_path / BACKBONE).fields
+    fields = gguf.GGUFReader(tmp_path / GGUF).fields
     assert fields["tokenizer.ggml.model"].contents() == "none"
     assert fields["qwen2.vocab_size"].contents() == target.VOCAB
     assert fields["qwen2.pooling_type"].contents() == gguf.PoolingType.NONE
@@ -71,7 +71,7 @@ def test_the_file_names_no_token_and_no_pooling(wide, tmp_path):
 def test_kinds_tell_their_true_bits(wide, tmp_path):
     for kind, bits in target.kinds(wide).items():
         types = target.write_backbone(wide, tmp_path, kind)
-        tensors = [t for t in gguf.GGUFReader(tmp_path / BACKBONE).tensors if t.name != "token_embd.weight"]
+        tensors = [t for t in gguf.GGUFReader(tmp_path / GGUF).tensors if t.name != "token_embd.weight"]
         assert len(tensors) == len(types)
         assert bits == 8 * sum(t.n_bytes for t in tensors) / sum(t.n_elements for t in tensors)
     assert list(target.kinds(wide)) == [*target.KINDS, *target.RECIPES]
@@ -84,7 +84,7 @@ def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibration):
     layers = wide.backbone.layers
     attention = {f"layers.{layer}.self_attn.{part}_proj.weight" for layer in range(layers) for part in "kvo"}
     assert eight == attention | {f"layers.{layers - 1}.mlp.{part}_proj.weight" for part in ("gate", "up", "down")}
-    found = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / BACKBONE).tensors}
+    found = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / GGUF).tensors}
     names = dict(tensor_names(wide.backbone.layers))
     quantise = target.Quantiser()
     for name in eight:

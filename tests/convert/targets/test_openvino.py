@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from checkpoints import write_checkpoint
 
+from c2llm_lite.bundle import OPENVINO_GRAPH
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.checkpoint import open_checkpoint
@@ -75,7 +76,7 @@ def test_static_scales_are_those_of_all_products_but_down(source: Path, tmp_path
     pytest.importorskip("optimum.exporters.openvino")
     texts = [list(range(start, start + 30)) for start in range(20)]
     target.write_backbone(open_checkpoint(source), tmp_path, "int8-static", calibration=Calibration(texts))
-    graph = import_module("openvino").Core().read_model(tmp_path / target.GRAPH)
+    graph = import_module("openvino").Core().read_model(tmp_path / OPENVINO_GRAPH)
     fixed = [
         module.rpartition(".")[2]
         for module, product in products(graph)
