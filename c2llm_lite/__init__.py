@@ -7,12 +7,26 @@
 >>> similarity = queries @ documents.T
 """
 
-from __future__ import annotations
-
-from importlib.metadata import version as _version
-
+# Nothing but our own module below is imported here, not even typing: `python -m c2llm_lite` runs this file with the
+# current folder first on the path, and only then __main__.py, which takes it off.
 from . import offline as offline  # first: what is imported after it does not phone home
-from .embedder import Embedder, load
 
 __all__ = ["Embedder", "__version__", "load"]
-__version__ = _version("c2llm-lite")
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from .embedder import Embedder, load
+
+    __version__: str
+
+
+def __getattr__(name: str) -> object:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("c2llm-lite")
+    if name in __all__:
+        from . import embedder
+
+        return getattr(embedder, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -62,7 +62,7 @@ def staged(output: Path, *, replaces: str | None = None) -> Iterator[Path]:
     try:
         yield folder
         _settle(folder)
-        if output.exists():
+        if replaces is not None and output.exists():
             _exchange(folder, output)
         else:
             folder.rename(output)

@@ -5,8 +5,7 @@
 that the user has set, and a telemetry module that the user has imported, are left alone.
 """
 
-from __future__ import annotations
-
+# Only what Python itself has imported by now: see __init__.py.
 import os
 import sys
 

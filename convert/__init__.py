@@ -6,14 +6,13 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.durable import staged
@@ -26,6 +25,7 @@ from .calibrate.recovery import recover
 from .calibrate.resume import Unfinished
 from .checkpoint import Checkpoint, open_checkpoint
 from .checkpoint.safetensors_file import reading
+from .checkpoint.safetensors_writer import Tensor, write_safetensors
 from .proof import probes
 from .proof.child import CannotRunHereError
 from .reference import Progress
@@ -114,7 +114,7 @@ def convert(
         tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
-        save_file(head, folder / bundles.HEAD)
+        _write_head(folder, head)
         _copy_files(checkpoint, folder)
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
@@ -128,7 +128,7 @@ def convert(
                 unfinished = None  # what is rounded stays, to go on from
             else:
                 mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
-                save_file(head | mapped, folder / bundles.HEAD)
+                _write_head(folder, head | mapped)
                 bundles.seal(folder, manifest)
         if target_probes:
             _record_probes(folder, manifest, full)
@@ -166,6 +166,12 @@ def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) 
         list(text[:CALIBRATION_TOKENS])
         for name, texts in calibrate.items()
         for text in tokeniser.encode(texts, choose_prompt(prompts(), name, None))
+    )
+
+
+def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
+    write_safetensors(
+        folder / bundles.HEAD, (Tensor(name, "F32", values) for name, values in tensors.items()), len(tensors)
     )
 
 

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -24,6 +23,7 @@ import numpy as np
 from c2llm_lite import bundle as bundles
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
+from c2llm_lite.convert.proof import child
 from c2llm_lite.errors import BundleError, DeviceError, OutputError
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
@@ -210,16 +210,16 @@ def _timings_file(work: Path, subject: Subject) -> Path:
 
 def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
     """A file of this folder as a program, which prints a number for each step. Raises BundleError where it fails."""
-    command = [sys.executable, "-m", f"{__package__}.{module}", *arguments]
+    command = child.command(f"{__package__}.{module}", *arguments)
     with tempfile.TemporaryFile("w+", errors="replace") as told:
-        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as child:
-            assert child.stdout is not None
-            for line in child.stdout:
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as process:
+            assert process.stdout is not None
+            for line in process.stdout:
                 advance(int(line))
-        if child.returncode != 0:
+        if process.returncode != 0:
             told.seek(0)
             lines = told.read().strip().splitlines()
-            crashed = f"ended by signal {-child.returncode}" if child.returncode < 0 else "said nothing"
+            crashed = f"ended by signal {-process.returncode}" if process.returncode < 0 else "said nothing"
             raise BundleError(lines[-1] if lines else crashed)
 
 

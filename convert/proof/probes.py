@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.embedder import load
@@ -20,6 +19,7 @@ from c2llm_lite.verify import probe_vectors
 
 from .. import reference
 from ..checkpoint import Checkpoint
+from ..checkpoint.safetensors_writer import Tensor, write_safetensors
 from . import child
 
 TEXTS = (
@@ -62,7 +62,8 @@ def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...],
 def write(folder: Path, full: Array, target: Array | None) -> None:
     """Write the probes' vectors (n, d) at full precision, and the target's if they are known."""
     vectors = {bundles.REFERENCE_VECTORS: full} | ({} if target is None else {bundles.TARGET_VECTORS: target})
-    save_file(vectors, folder / bundles.PROBES)
+    tensors = (Tensor(name, "F32", values) for name, values in vectors.items())
+    write_safetensors(folder / bundles.PROBES, tensors, len(vectors))
 
 
 def target_vectors(folder: Path) -> Array:

@@ -21,7 +21,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
 from c2llm_lite.bundle import EMBED_TOKENS
 from c2llm_lite.engines import Engine, open_engine
-from c2llm_lite.errors import CheckpointError, MissingDependencyError
+from c2llm_lite.errors import CheckpointError, MissingDependencyError, OutputError
 from c2llm_lite.pma import Variant
 
 from ..checkpoint import Checkpoint, Weights
@@ -55,6 +55,10 @@ def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None
                 engine = _engine(first, checkpoint.variant, folder, target)
             except (MissingDependencyError, CheckpointError):  # not installed, or a width it cannot hold
                 continue
+            except OutputError:
+                raise
+            except OSError as error:
+                raise OutputError(error.errno, f"the trial could not write to {folder}: {error.strerror}") from error
             opened.callback(engine.close)
             engines[target] = engine
         if not engines:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite.bundle import Backbone
-from c2llm_lite.errors import MissingDependencyError
+from c2llm_lite.errors import MissingDependencyError, OutputError
 
 from ...checkpoint import Weights, backbone_names
 from ...checkpoint.safetensors_file import Dtype, Stored, widen
@@ -69,6 +69,18 @@ def quiet() -> Iterator[None]:
             logger.setLevel(level)
 
 
+@contextmanager
+def written(path: Path) -> Iterator[None]:
+    """Raise OutputError where OpenVINO cannot write: its own error is a RuntimeError of C++'s streams."""
+    try:
+        yield
+    except RuntimeError as error:
+        if "ios" not in str(error):
+            raise
+        reason = "the disk is full, over a quota, or failing"
+        raise OutputError(f"OpenVINO could not write {path} ({error}): {reason}; nothing was left behind") from error
+
+
 def export(checkpoint: Weights, path: Path) -> None:
     """optimum-intel's export of a stateful Qwen2 decoder that takes rows of embeddings."""
     convert = import_module("optimum.exporters.openvino.convert")
@@ -77,7 +89,7 @@ def export(checkpoint: Weights, path: Path) -> None:
     task = "feature-extraction"
     base = configs.Qwen2OpenVINOConfig(model.config, task=task, use_past=True, use_past_in_inputs=True)
     half = next(model.parameters()).element_size() == 2
-    with warnings.catch_warnings():
+    with written(path), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the tracer's, about branches that this graph does not take
         convert.export_pytorch(
             model,
@@ -92,7 +104,8 @@ def export(checkpoint: Weights, path: Path) -> None:
 def save(graph: Any, path: Path) -> None:
     """Write the graph to `path`, an .xml with its .bin beside it: the same conversion gives the same bytes."""
     _name_by_place(graph)
-    import_module("openvino").save_model(graph, path, compress_to_fp16=False)
+    with written(path):
+        import_module("openvino").save_model(graph, path, compress_to_fp16=False)
 
 
 def qwen2_config(shape: Backbone, **settings: Any) -> Any:
