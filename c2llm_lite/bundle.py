@@ -19,7 +19,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from . import pma, typed_json
-from .errors import BundleError
+from .errors import ArgumentError, BundleError
 from .pma import Variant
 from .typed_json import Matches, Range
 
@@ -177,16 +177,16 @@ class Manifest:
         """Raise ValueError where fields do not fit one another, or a file that is opened is not listed."""
         shape, head = self.backbone, self.head
         if shape.hidden % shape.heads or shape.head_dim % 2 or shape.heads % shape.kv_heads:
-            raise ValueError(
+            raise ArgumentError(
                 f"{MANIFEST}: backbone has {shape.heads} heads and {shape.kv_heads} kv_heads for {shape.hidden} hidden"
             )
         if not 1 <= head.heads <= self.width or self.width % head.heads:
-            raise ValueError(f"{MANIFEST}: head has {head.heads} heads for a width of {self.width}")
+            raise ArgumentError(f"{MANIFEST}: head has {head.heads} heads for a width of {self.width}")
         if self.max_tokens > shape.max_positions:
-            raise ValueError(f"{MANIFEST}: max_tokens is {self.max_tokens}, and max_positions {shape.max_positions}")
+            raise ArgumentError(f"{MANIFEST}: max_tokens is {self.max_tokens}, and max_positions {shape.max_positions}")
         for name in (*COMMON_FILES, *ENGINE_FILES.get(self.engine, ())):
             if name not in self.files:
-                raise ValueError(f"{MANIFEST} does not list {name}; convert or copy the bundle again")
+                raise ArgumentError(f"{MANIFEST} does not list {name}; convert or copy the bundle again")
 
 
 @dataclass(frozen=True)

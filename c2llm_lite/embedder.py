@@ -19,7 +19,7 @@ from . import bundle as bundles
 from . import machine, pma, text, vectors
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
-from .errors import BundleError, OutOfMemoryError, TextError
+from .errors import ArgumentError, BundleError, OutOfMemoryError, TextError
 from .packing import packs, room
 from .pma import Array
 from .progress import Advance, bar
@@ -159,7 +159,7 @@ class Embedder:
 
     def _ready(self) -> Engine:
         if self._engine is None:
-            raise ValueError("this Embedder was closed: load the bundle again")
+            raise ArgumentError("this Embedder was closed: load the bundle again")
         return self._engine
 
     def _width(self, dim: int | None) -> int:
@@ -197,9 +197,9 @@ def load(
     manifest = opened.manifest
     tokens = manifest.max_tokens if max_tokens is None else max_tokens
     if not 1 <= tokens <= manifest.backbone.max_positions:
-        raise ValueError(f"max_tokens is {tokens}; this model takes 1 to {manifest.backbone.max_positions}")
+        raise ArgumentError(f"max_tokens is {tokens}; this model takes 1 to {manifest.backbone.max_positions}")
     if threads is not None and threads < 1:
-        raise ValueError(f"threads is {threads}; give 1 or more, or None for the physical cores")
+        raise ArgumentError(f"threads is {threads}; give 1 or more, or None for the physical cores")
     free = machine.free_memory()
     if free is not None and free < manifest.memory:
         raise OutOfMemoryError(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tokenizers import Tokenizer
 
-from .errors import BundleError, TextError
+from .errors import ArgumentError, BundleError, TextError
 from .tokenizer_check import read_tokenizer
 
 log = logging.getLogger(__name__)
@@ -50,11 +50,11 @@ def prompts() -> dict[str, str]:
 def choose_prompt(named: Mapping[str, str], prompt_name: str | None, prompt: str | None) -> str:
     """The prefix that embed()'s arguments ask for, "" for neither. Raises ValueError for both or an unknown name."""
     if prompt_name is not None and prompt is not None:
-        raise ValueError("give prompt_name (a name) or prompt (a literal prefix), not both")
+        raise ArgumentError("give prompt_name (a name) or prompt (a literal prefix), not both")
     if prompt_name is None:
         return prompt or ""
     if prompt_name not in named:
-        raise ValueError(f"no prompt is named {prompt_name!r}; this bundle has: {', '.join(sorted(named))}")
+        raise ArgumentError(f"no prompt is named {prompt_name!r}; this bundle has: {', '.join(sorted(named))}")
     return named[prompt_name]
 
 

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import NoneType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from .errors import ArgumentError
+
 DEEPEST = 32  # nested objects and lists
 MOST_ITEMS = 100_000
 
@@ -51,20 +53,20 @@ def parse(text: str) -> Any:
         _check_depth(data, DEEPEST)
         json.dumps(data, allow_nan=False, ensure_ascii=False).encode()
     except RecursionError:
-        raise ValueError("it is nested too deeply") from None
+        raise ArgumentError("it is nested too deeply") from None
     except UnicodeEncodeError:
-        raise ValueError("it holds a lone surrogate, which is not valid Unicode") from None
+        raise ArgumentError("it holds a lone surrogate, which is not valid Unicode") from None
     return data
 
 
 def build(cls: type[Any], data: Any, where: str) -> Any:
     """An object of a dataclass, field by field. Raises ValueError that names the field; where: the JSON's name."""
     if not isinstance(data, dict):
-        raise ValueError(f"{where} is not an object")
+        raise ArgumentError(f"{where} is not an object")
     hints = get_type_hints(cls, include_extras=True)
     if set(data) != set(hints):
         odd = ", ".join(sorted(set(data) ^ set(hints)))
-        raise ValueError(f"{where} has missing or unknown fields: {odd:.200}")
+        raise ArgumentError(f"{where} has missing or unknown fields: {odd:.200}")
     return cls(**{name: _value(hint, data[name], f"{where}: {name}") for name, hint in hints.items()})
 
 
@@ -88,13 +90,13 @@ def _value(hint: Any, value: Any, where: str) -> Any:
     # A Literal's words, or a plain type.
     if (isinstance(value, str) and value in args) or type(value) is hint or (hint is float and type(value) is int):
         return value
-    raise ValueError(f"{where} is {value!r:.80}, which is not {getattr(hint, '__name__', hint)}")
+    raise ArgumentError(f"{where} is {value!r:.80}, which is not {getattr(hint, '__name__', hint)}")
 
 
 def _bounded(hint: Any, bounds: Any, value: Any, where: str) -> Any:
     found = _value(hint, value, where)
     if not bounds.admits(found):
-        raise ValueError(f"{where} is {found!r:.80}, which is not {bounds}")
+        raise ArgumentError(f"{where} is {found!r:.80}, which is not {bounds}")
     return float(found) if hint is float else found
 
 
@@ -102,10 +104,10 @@ def _check_depth(value: Any, left: int) -> None:
     if not isinstance(value, dict | list):
         return
     if left == 0:
-        raise ValueError(f"it is nested more than {DEEPEST} deep")
+        raise ArgumentError(f"it is nested more than {DEEPEST} deep")
     for item in value.values() if isinstance(value, dict) else value:
         _check_depth(item, left - 1)
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"it holds {constant}")
+    raise ArgumentError(f"it holds {constant}")

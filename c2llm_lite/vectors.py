@@ -7,6 +7,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import ArgumentError
 from .pma import Array
 
 Precision = Literal["float32", "int8", "binary"]
@@ -16,9 +17,9 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "int8", "binary")
 def check(dim: int | None, precision: str, width: int) -> None:
     """Raises ValueError where vectors of `width` components cannot be given in this form."""
     if precision not in PRECISIONS:
-        raise ValueError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
+        raise ArgumentError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
     if dim is not None and not 1 <= dim <= width:
-        raise ValueError(f"dim is {dim}; this model's vectors have {width} components: give 1 to {width}")
+        raise ArgumentError(f"dim is {dim}; this model's vectors have {width} components: give 1 to {width}")
 
 
 def normalise(vectors: Array) -> Array:

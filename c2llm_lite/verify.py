@@ -16,7 +16,7 @@ from safetensors.numpy import load_file
 from . import bundle as bundles
 from . import jsonl
 from .embedder import Embedder, load
-from .errors import BundleError
+from .errors import ArgumentError, BundleError
 from .pma import Array
 from .vectors import normalise
 
@@ -116,7 +116,7 @@ def probe_vectors(model: Embedder) -> Array:
 def fidelity(vectors: Array, reference: Array) -> Fidelity:
     """Cosines of (n, d) vectors to their (n, d) references. Raises ValueError where the shapes differ, or n is 0."""
     if vectors.shape != reference.shape or not len(vectors):
-        raise ValueError(f"vectors {vectors.shape} and reference {reference.shape} cannot be compared, row by row")
+        raise ArgumentError(f"vectors {vectors.shape} and reference {reference.shape} cannot be compared, row by row")
     return Fidelity(np.sum(normalise(vectors) * normalise(reference), axis=1))
 
 
@@ -125,10 +125,10 @@ def read_texts(path: Path) -> list[str]:
     texts = []
     for place, row in jsonl.read(path):
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise ValueError(f"{place}: not a JSON object with a string `text`")
+            raise ArgumentError(f"{place}: not a JSON object with a string `text`")
         texts.append(row["text"])
     if not texts:
-        raise ValueError(f"{path} holds no texts")
+        raise ArgumentError(f"{path} holds no texts")
     return texts
 
 
@@ -137,12 +137,12 @@ def read_reference(path: Path, texts: Sequence[str]) -> Array:
     try:
         reference = np.load(path, allow_pickle=False)
     except (OSError, ValueError) as error:
-        raise ValueError(f"{path} is not a .npy of vectors: {error}") from error
+        raise ArgumentError(f"{path} is not a .npy of vectors: {error}") from error
     if reference.ndim != 2 or len(reference) != len(texts):
-        raise ValueError(
+        raise ArgumentError(
             f"{path} has shape {reference.shape} and there are {len(texts)} texts: one row a text is needed"
         )
     if not np.isfinite(reference).all():
-        raise ValueError(f"{path} holds NaN or infinity")
+        raise ArgumentError(f"{path} holds NaN or infinity")
     vectors: Array = reference.astype(np.float32)
     return vectors

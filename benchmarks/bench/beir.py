@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from c2llm_lite import jsonl
+from c2llm_lite.errors import ArgumentError
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 SPLIT = "test"  # the one that scores are told of, where a folder has several
@@ -27,7 +28,9 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, dict[s
     """
     for name in (CORPUS, QUERIES):
         if not (folder / name).is_file():
-            raise ValueError(f"{folder / name} is missing: a task's folder has {CORPUS}, {QUERIES} and {QRELS}/*.tsv")
+            raise ArgumentError(
+                f"{folder / name} is missing: a task's folder has {CORPUS}, {QUERIES} and {QRELS}/*.tsv"
+            )
     grades = _split(folder / QRELS)
     documents = {
         key: "\n".join(part for part in (_string(row, "title", where, ""), _string(row, "text", where)) if part)
@@ -37,7 +40,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, dict[s
     for where, key, row in _rows(folder / QUERIES):
         queries[key] = _string(row, "text", where)
         if not queries[key].strip():
-            raise ValueError(f"{where}: the query {key!r} is empty")
+            raise ArgumentError(f"{where}: the query {key!r} is empty")
     relevant = _relevant(grades, queries, documents)
     return {key: queries[key] for key in relevant}, documents, relevant
 
@@ -49,7 +52,7 @@ def _split(folder: Path) -> Path:
     if folder / f"{SPLIT}.tsv" in found:
         return folder / f"{SPLIT}.tsv"
     told = ", ".join(path.name for path in found) or "nothing"
-    raise ValueError(f"{folder} holds {told}: it needs {SPLIT}.tsv, or one .tsv alone")
+    raise ArgumentError(f"{folder} holds {told}: it needs {SPLIT}.tsv, or one .tsv alone")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -57,10 +60,10 @@ def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     seen: dict[str, str] = {}
     for where, row in jsonl.read(path):
         if not isinstance(row, dict):
-            raise ValueError(f"{where}: not a JSON object")
+            raise ArgumentError(f"{where}: not a JSON object")
         key = _string(row, "_id", where)
         if key in seen:
-            raise ValueError(f"{where}: the id {key!r} stands at {seen[key]} already")
+            raise ArgumentError(f"{where}: the id {key!r} stands at {seen[key]} already")
         seen[key] = where
         yield where, key, row
 
@@ -70,7 +73,7 @@ def _string(row: dict[str, Any], name: str, where: str, default: str | None = No
     if found is None and default is not None:
         return default
     if not isinstance(found, str):
-        raise ValueError(f"{where}: no string {name!r}")
+        raise ArgumentError(f"{where}: no string {name!r}")
     return found
 
 
@@ -81,15 +84,15 @@ def _relevant(path: Path, queries: dict[str, str], documents: dict[str, str]) ->
             continue
         fields = line.split("\t")
         if len(fields) != 3 or not fields[2].strip().lstrip("-").isdigit():
-            raise ValueError(f"{where}: not a query's id, a document's id and a whole number, with tabs between")
+            raise ArgumentError(f"{where}: not a query's id, a document's id and a whole number, with tabs between")
         query, document, grade = fields
         for key, known, what in ((query, queries, QUERIES), (document, documents, CORPUS)):
             if key not in known:
-                raise ValueError(f"{where}: {key!r} is not in {what}")
+                raise ArgumentError(f"{where}: {key!r} is not in {what}")
         if document in relevant.setdefault(query, {}):
-            raise ValueError(f"{where}: {query!r} and {document!r} stand there a second time")
+            raise ArgumentError(f"{where}: {query!r} and {document!r} stand there a second time")
         relevant[query][document] = int(grade)
     found = {query: grades for query, grades in relevant.items() if any(grade > 0 for grade in grades.values())}
     if not found:
-        raise ValueError(f"{path} names no relevant document: there is nothing to score")
+        raise ArgumentError(f"{path} names no relevant document: there is nothing to score")
     return found

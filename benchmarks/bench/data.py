@@ -58,7 +58,7 @@ def task(asked: str, limit: int | None = None) -> Task:
         return _task(name, *mteb_task.read(name), limit)
     folder = Path(asked)
     if not folder.is_dir():
-        raise ValueError(f"{asked!r} is no data: give {STDLIB}, a folder in BEIR's form, or {MTEB}NAME")
+        raise ArgumentError(f"{asked!r} is no data: give {STDLIB}, a folder in BEIR's form, or {MTEB}NAME")
     return _task(folder.resolve().name, *beir.read(folder), limit)
 
 

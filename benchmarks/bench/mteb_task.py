@@ -6,7 +6,7 @@ import os
 from importlib import import_module
 from typing import Any
 
-from c2llm_lite.errors import MissingDependencyError
+from c2llm_lite.errors import ArgumentError, MissingDependencyError
 
 SPLIT = "test"
 
@@ -26,11 +26,11 @@ def read(name: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str,
     try:
         task = mteb.get_task(name)
     except KeyError:
-        raise ValueError(f"MTEB has no task {name!r}: mteb.get_tasks() lists them") from None
+        raise ArgumentError(f"MTEB has no task {name!r}: mteb.get_tasks() lists them") from None
     try:
         task.load_data()
     except Exception as error:  # datasets and the hub's client raise kinds of their own
-        raise ValueError(
+        raise ArgumentError(
             f"the data of MTEB's {name} is not on this machine ({type(error).__name__}: {error}): carry it here in "
             "BEIR's form, corpus.jsonl, queries.jsonl and qrels/test.tsv, and name the folder instead"
         ) from error

@@ -24,7 +24,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.proof import child
-from c2llm_lite.errors import BundleError, DeviceError, OutputError
+from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputError
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
 
@@ -118,7 +118,7 @@ def bench(
 def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name: str, sha256: str) -> list[Subject]:
     """The reference first. Bundles made elsewhere must be of this checkpoint."""
     if reference not in ("cpu", "cuda"):
-        raise ValueError(f"the reference can run on cpu or cuda, not on {reference!r}")
+        raise ArgumentError(f"the reference can run on cpu or cuda, not on {reference!r}")
     if reference == "cuda":
         import torch
 

@@ -57,7 +57,6 @@ OURS = (
     errors.MissingDependencyError,
     errors.DeviceError,
     errors.ArgumentError,
-    ValueError,
     MemoryError,
 )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..embedder import Embedder
-from ..errors import MissingDependencyError
+from ..errors import ArgumentError, MissingDependencyError
 from ..pma import Array
 
 try:
@@ -55,7 +55,7 @@ class C2LLMEncoder(AbsEncoder):
         kwargs: show_progress_bar; batch_size is not used, as texts are packed by their tokens.
         """
         if kwargs.get("precision") not in (None, "float32"):
-            raise ValueError("MTEB compares vectors by their cosine: leave precision out")
+            raise ArgumentError("MTEB compares vectors by their cosine: leave precision out")
         texts = [text for batch in inputs for text in batch["text"]]
         vectors: Array = self.model.embed(
             texts,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from ..errors import ArgumentError
 from ..pma import Array
 from ..progress import Advance
 
@@ -28,7 +29,7 @@ def pairs(vectors: Array, threshold: float, advance: Advance) -> list[tuple[int,
             left, right = left[later], right[later]
             found += len(left)
             if found > MOST:
-                raise ValueError(f"more than {MOST:,} pairs are as near as {threshold}: give a higher threshold")
+                raise ArgumentError(f"more than {MOST:,} pairs are as near as {threshold}: give a higher threshold")
             rows.append(np.stack([left + start, right + column, products[left, right].astype(np.float64)], axis=1))
         advance(len(block))
     if not rows:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..embedder import Embedder
-from ..errors import TextError
+from ..errors import ArgumentError, TextError
 from ..pma import Array
 from ..progress import bar
 from ..text import choose_prompt
@@ -132,7 +132,7 @@ class Index:
         of pairs through.
         """
         if not 0 < threshold <= 1:
-            raise ValueError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
+            raise ArgumentError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
             places: dict[int, list[Place]] = {}
@@ -178,7 +178,7 @@ class Index:
         self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
     ) -> list[Hit]:
         if count < 1:
-            raise ValueError(f"count is {count}; give 1 or more")
+            raise ArgumentError(f"count is {count}; give 1 or more")
         with self._store.reading() as version:
             self._load(version)
             wanted = self._wanted(languages, paths)
@@ -201,7 +201,7 @@ class Index:
             return None
         held = self._store.languages()
         if unknown := sorted(set(languages) - set(held)):
-            raise ValueError(f"{self.folder} holds no {', '.join(unknown)}; it holds {', '.join(held) or 'nothing'}")
+            raise ArgumentError(f"{self.folder} holds no {', '.join(unknown)}; it holds {', '.join(held) or 'nothing'}")
         fits = matcher(paths) if paths else None
         wanted: dict[int, list[Place]] = {}
         fitting: dict[str, bool] = {}
@@ -231,12 +231,12 @@ def _piece_at(file: Path, line: int) -> Piece:
     try:
         source = decode(read_bytes(file))
     except SkippedError as skipped:
-        raise ValueError(f"{file} is {skipped.reason} and says nothing to look for: name a file of code") from None
+        raise ArgumentError(f"{file} is {skipped.reason} and says nothing to look for: name a file of code") from None
     pieces = cut(source.text, language_of(file.name, source.text))
     covering = [piece for piece in pieces if piece.start <= line <= piece.end]
     if not covering:
         starts = ", ".join(str(piece.start) for piece in pieces[:10])
-        raise ValueError(f"{file}: no definition and no text stands at line {line}; pieces begin at lines {starts}")
+        raise ArgumentError(f"{file}: no definition and no text stands at line {line}; pieces begin at lines {starts}")
     return min(covering, key=lambda piece: piece.end - piece.start)
 
 

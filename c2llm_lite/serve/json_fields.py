@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
+from ..errors import ArgumentError
 from .failures import ApiError
 
 FIELDS = 64  # of one request: those that are known, and unknown ones that are null
@@ -19,7 +20,7 @@ INTEGERS = re.compile(r"\[[-0-9, \t\n\r]*\]")
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise ValueError(name)
+    raise ArgumentError(name)
 
 
 DECODER = json.JSONDecoder(parse_constant=_no_constant)  # NaN and Infinity are not JSON
@@ -67,11 +68,11 @@ class _Reader:
 
     def end(self) -> None:
         if self._next():
-            raise ValueError("something follows the object")
+            raise ArgumentError("something follows the object")
 
     def _name(self) -> str:
         if self._next() != '"':
-            raise ValueError("a name is missing")
+            raise ArgumentError("a name is missing")
         name: str = self._scalar()
         self._take(":")
         return name
@@ -116,6 +117,6 @@ class _Reader:
         """The next character, which has to be one of these."""
         found = self._next()
         if not found or found not in characters:
-            raise ValueError(f"one of {characters} is missing")
+            raise ArgumentError(f"one of {characters} is missing")
         self._at += 1
         return found

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from ..errors import ArgumentError
 from .failures import ApiError
 
 log = logging.getLogger(__name__)
@@ -33,14 +34,14 @@ class Keys:
         try:
             lines = _content(path).decode().splitlines()
         except UnicodeDecodeError as error:
-            raise ValueError(f"{path} is not text: give a file with one key a line") from error
+            raise ArgumentError(f"{path} is not text: give a file with one key a line") from error
         keys = []
         for number, line in enumerate(lines, 1):
             key = line.strip()
             if not key or key.startswith("#"):
                 continue
             if not (key.isascii() and key.isprintable()) or " " in key:
-                raise ValueError(f"{path}, line {number}: a key is of visible ASCII characters, without spaces")
+                raise ArgumentError(f"{path}, line {number}: a key is of visible ASCII characters, without spaces")
             if len(key) < GUESSED:
                 log.warning(
                     "%s, line %d: this key has %d characters, and one under %d may be guessed: use a longer one, "
@@ -52,7 +53,7 @@ class Keys:
                 )
             keys.append(key)
         if not keys:
-            raise ValueError(f"{path} holds no key: write one a line, such as `openssl rand -hex 32` prints")
+            raise ArgumentError(f"{path} holds no key: write one a line, such as `openssl rand -hex 32` prints")
         return cls(keys)
 
     def __bool__(self) -> bool:
@@ -77,9 +78,9 @@ def _content(path: Path) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ValueError(f"{path} is not a regular file: write the keys to one, one a line")
+            raise ArgumentError(f"{path} is not a regular file: write the keys to one, one a line")
         if status.st_size > FILE_BYTES:
-            raise ValueError(f"{path} is larger than {FILE_BYTES >> 20} MiB: give a file with one key a line")
+            raise ArgumentError(f"{path} is larger than {FILE_BYTES >> 20} MiB: give a file with one key a line")
         if status.st_mode & stat.S_IWOTH and os.name == "posix":
             log.warning("%s can be written by every user, who could add a key: run chmod o-w on it", path)
         return os.read(descriptor, FILE_BYTES)

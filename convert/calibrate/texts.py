@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from c2llm_lite import jsonl
+from c2llm_lite.errors import ArgumentError
 
 from .documented_code import SCORED_ON, Pair, pairs_of, sources, unique
 
@@ -28,10 +29,10 @@ def read(path: Path) -> Texts:
         found = row if isinstance(row, dict) else {}
         text, prompt = found.get("text"), found.get("prompt_name", "document")
         if not isinstance(text, str) or not isinstance(prompt, str):
-            raise ValueError(f"{place}: not a JSON object with a string `text`")
+            raise ArgumentError(f"{place}: not a JSON object with a string `text`")
         texts.setdefault(prompt, []).append(text)
     if not texts:
-        raise ValueError(f"{path} holds no texts")
+        raise ArgumentError(f"{path} holds no texts")
     return texts
 
 
@@ -43,7 +44,9 @@ def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
     folders = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
     found = _drawn([path for folder in sorted(folders) for path in _sources(folder)], pairs, seed)
     if not found:
-        raise ValueError("no package with documented functions is installed: give texts of your own, --calibrate FILE")
+        raise ArgumentError(
+            "no package with documented functions is installed: give texts of your own, --calibrate FILE"
+        )
     return {"document": [pair.code for pair in found], "query": [pair.query for pair in found]}
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.errors import CheckpointError
+from c2llm_lite.errors import ArgumentError, CheckpointError
 
 Dtype = Literal["BF16", "F16", "F32"]
 Stored = NDArray[np.uint16] | NDArray[np.float16] | NDArray[np.float32]
@@ -160,7 +160,7 @@ def _natural(numbers: object) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ValueError("a name stands twice")
+        raise ArgumentError("a name stands twice")
     return found
 
 

@@ -15,6 +15,8 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from c2llm_lite.errors import ArgumentError
+
 Dtype = Literal["F32", "BF16", "I8", "U8"]
 ALIGNMENT = 64  # bytes: where the data start; a cache line
 _ENTRY = 256  # bytes of header kept free for each tensor: its name, type, shape and offsets take about 150
@@ -44,6 +46,6 @@ def write_safetensors(path: Path, tensors: Iterable[Tensor], count: int) -> None
             file.write(np.ascontiguousarray(values).data)
         text = json.dumps(header).encode()
         if len(text) > room:
-            raise ValueError(f"{len(header) - 1} tensors do not fit in the header's room for {count}")
+            raise ArgumentError(f"{len(header) - 1} tensors do not fit in the header's room for {count}")
         file.seek(0)
         file.write(room.to_bytes(8, "little") + text.ljust(room))

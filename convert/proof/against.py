@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.errors import ArgumentError
 from c2llm_lite.pma import Array
 from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
 
@@ -32,7 +33,7 @@ def reference_vectors(source: str, bundle: bundles.Bundle, texts: Sequence[str])
     """
     checkpoint = open_checkpoint(source)
     if checkpoint.backbone != bundle.manifest.backbone:
-        raise ValueError(f"{bundle.folder} was made from {bundle.manifest.source.name}, not from {checkpoint.name}")
+        raise ArgumentError(f"{bundle.folder} was made from {bundle.manifest.source.name}, not from {checkpoint.name}")
     ids = Tokeniser(bundle.path(bundles.TOKENIZER), bundle.manifest.max_tokens).encode(texts)
     return reference.vectors(checkpoint, ids)
 

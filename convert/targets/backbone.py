@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import cast
 
+from c2llm_lite.errors import ArgumentError
+
 from ..calibrate.layers import Calibration
 from ..calibrate.smoothing import Smoothed
 from ..checkpoint import Checkpoint, Weights
@@ -37,6 +39,6 @@ def write_backbone(
 def check_texts(target: Target, given: bool) -> None:
     """Raise ValueError for calibration texts where nothing is quantized, and for none where they are needed."""
     if given and not target.quantized:
-        raise ValueError(f"{target} is not quantised: leave out the calibration texts")
+        raise ArgumentError(f"{target} is not quantised: leave out the calibration texts")
     if not given and target.needs_texts:
-        raise ValueError(f"{target} fixes the scales of activations by texts: give --calibrate FILE, or default")
+        raise ArgumentError(f"{target} fixes the scales of activations by texts: give --calibrate FILE, or default")

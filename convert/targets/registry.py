@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.engines.openvino.settings import activation_group
-from c2llm_lite.errors import CheckpointError
+from c2llm_lite.errors import ArgumentError, CheckpointError
 
 from ..calibrate.grids import GRIDS
 
@@ -133,7 +133,9 @@ def parse(text: str) -> Target:
     """
     family, _, kind = text.partition(":")
     if not kind or not kinds(family):
-        raise ValueError(f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`")
+        raise ArgumentError(
+            f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`"
+        )
     return find(family, kind)
 
 

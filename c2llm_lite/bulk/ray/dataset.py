@@ -16,7 +16,7 @@ import ray
 import ray.data
 
 from ... import bundle as bundles
-from ...errors import InputError
+from ...errors import ArgumentError, InputError
 from ...vectors import Precision
 from ..rows import checked_prompt, embed_rows, values
 from .nodes import OnNode, Shipped, actor_pool, vectors_array, worker_memory
@@ -63,7 +63,7 @@ def embed_column(
     opened = bundle.bundle if isinstance(bundle, Shipped) else bundles.open_bundle(bundle)
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
     if batch_rows < 1 or cpus_per_actor < 1:
-        raise ValueError(f"batch_rows is {batch_rows} and cpus_per_actor {cpus_per_actor}; give 1 or more")
+        raise ArgumentError(f"batch_rows is {batch_rows} and cpus_per_actor {cpus_per_actor}; give 1 or more")
     schema = ds.schema(fetch_if_missing=False)
     if schema is not None:
         _has_column(column, schema.names)

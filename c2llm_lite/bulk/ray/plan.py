@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bundle import Bundle, open_bundle
-from ...errors import OutputError
+from ...errors import ArgumentError, OutputError
 from ...vectors import Precision
 from ..rows import checked_prompt
 from ..settings import Settings
@@ -57,7 +57,7 @@ def plan(
     opened = open_bundle(Path(bundle).absolute())
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
     if part_rows < 1:
-        raise ValueError(f"part_rows is {part_rows}; give 1 or more")
+        raise ArgumentError(f"part_rows is {part_rows}; give 1 or more")
     output = Path(output).resolve()
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file: choose a folder for the parts")

@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 
+from ...errors import ArgumentError
 from ..rows import embed_rows
 from . import inputs, parts
 from .inputs import Span
@@ -46,7 +47,7 @@ def run(
     written; Ray's errors for its own.
     """
     if cpus_per_actor < 1:
-        raise ValueError(f"cpus_per_actor is {cpus_per_actor}; give 1 or more")
+        raise ArgumentError(f"cpus_per_actor is {cpus_per_actor}; give 1 or more")
     if plan.missing:
         plan.output.mkdir(parents=True, exist_ok=True)
     try:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle import F32, GGUF, MATRIX, TOKEN_EMBEDDINGS, Bundle
-from ...errors import BundleError, DeviceError, OutOfMemoryError
+from ...errors import ArgumentError, BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
@@ -152,7 +152,7 @@ class LlamaCpp:
     def _make_room(self, tokens: int) -> None:
         """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
         if self._model is None:
-            raise ValueError("this engine was closed")
+            raise ArgumentError("this engine was closed")
         if self._context is None or tokens > self._cells:
             wanted = max(tokens, min(2 * self._cells, self._max_tokens), PACK_TOKENS)
             self._free_context()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ...bundle import F32, Backbone, Manifest
-from ...errors import BundleError
+from ...errors import ArgumentError, BundleError
 from .gguf_header import ALIGNMENT, Header, TensorInfo, Value, read_header
 from .tensor_names import tensor_names
 
@@ -83,9 +83,9 @@ def _tensors(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], int]]:
         width = backbone.intermediate if module == "mlp.down_proj" else backbone.hidden
         kind = manifest.tensors.get(name, "missing")
         if kind not in TYPES or not (matrix or kind == VECTOR_TYPE):
-            raise ValueError(f"the manifest's type of {name} is {kind!r}")
+            raise ArgumentError(f"the manifest's type of {name} is {kind!r}")
         if matrix and width % TYPES[kind][1]:
-            raise ValueError(f"rows of {width} weights cannot hold {kind}, the manifest's type of {name}")
+            raise ArgumentError(f"rows of {width} weights cannot hold {kind}, the manifest's type of {name}")
         found[gguf_name] = ((width, rows) if matrix else (rows,), TYPES[kind][0])
     return found
 
@@ -97,11 +97,11 @@ def _without_offsets(header: Header) -> dict[str, tuple[tuple[int, ...], int]]:
 def _compare(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name in sorted(found.keys() | wanted.keys()):
         if name not in found:
-            raise ValueError(f"the {what} {name} is missing")
+            raise ArgumentError(f"the {what} {name} is missing")
         if name not in wanted:
-            raise ValueError(f"the {what} {name!r} is unknown")
+            raise ArgumentError(f"the {what} {name!r} is unknown")
         if found[name] != wanted[name] or type(found[name]) is not type(wanted[name]):
-            raise ValueError(f"the {what} {name} is {found[name]!r}, not {wanted[name]!r}")
+            raise ArgumentError(f"the {what} {name} is {found[name]!r}, not {wanted[name]!r}")
 
 
 def _check_places(header: Header) -> None:
@@ -109,11 +109,11 @@ def _check_places(header: Header) -> None:
     end = 0
     for name, info in header.tensors.items():
         if info.offset != end:
-            raise ValueError(f"the tensor {name} is at {info.offset}, not at {end}")
+            raise ArgumentError(f"the tensor {name} is at {info.offset}, not at {end}")
         end += _bytes(info)
         end += -end % ALIGNMENT
     if header.data + end != header.size:
-        raise ValueError(f"it has {header.size} bytes, and its tensors end at {header.data + end}")
+        raise ArgumentError(f"it has {header.size} bytes, and its tensors end at {header.data + end}")
 
 
 def _bytes(info: TensorInfo) -> int:

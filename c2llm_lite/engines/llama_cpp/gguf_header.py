@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from ...errors import ArgumentError
+
 MAGIC, VERSION = b"GGUF", 3
 ALIGNMENT = 32  # bytes; the format's default
 LIMIT = 1 << 20  # bytes of header; that of 24 layers has 20 KB
@@ -47,10 +49,10 @@ def read_header(path: Path) -> Header:
         cursor = _Cursor(file.read(LIMIT))
         size = file.seek(0, 2)
     if cursor.take(4) != MAGIC:
-        raise ValueError("it does not begin with GGUF")
+        raise ArgumentError("it does not begin with GGUF")
     version, tensors, values = cursor.numbers("IQQ")
     if version != VERSION:
-        raise ValueError(f"its GGUF version is {version}, not {VERSION}")
+        raise ArgumentError(f"its GGUF version is {version}, not {VERSION}")
     found = _named(cursor, values, _value)
     infos = _named(cursor, tensors, _tensor)
     return Header(found, infos, cursor.place + -cursor.place % ALIGNMENT, size)
@@ -65,7 +67,7 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if count > len(self._content) - self.place:
-            raise ValueError(f"its header is cut, or longer than {LIMIT} bytes")
+            raise ArgumentError(f"its header is cut, or longer than {LIMIT} bytes")
         self.place += count
         return self._content[self.place - count : self.place]
 
@@ -75,7 +77,7 @@ class _Cursor:
     def string(self) -> str:
         (length,) = self.numbers("Q")
         if length > LONGEST_NAME:
-            raise ValueError(f"its header has a string of {length} bytes")
+            raise ArgumentError(f"its header has a string of {length} bytes")
         return self.take(length).decode()
 
 
@@ -84,7 +86,7 @@ def _named(cursor: _Cursor, count: int, read: Callable[[_Cursor, str], T]) -> di
     for _ in range(count):  # ends with the header, whatever the count says
         name = cursor.string()
         if name in found:
-            raise ValueError(f"{name} occurs twice")
+            raise ArgumentError(f"{name} occurs twice")
         found[name] = read(cursor, name)
     return found
 
@@ -97,13 +99,13 @@ def _value(cursor: _Cursor, name: str) -> Value:
         return cursor.numbers("f")[0]
     if kind == 8:
         return cursor.string()
-    raise ValueError(f"{name} has a value of type {kind}")
+    raise ArgumentError(f"{name} has a value of type {kind}")
 
 
 def _tensor(cursor: _Cursor, name: str) -> TensorInfo:
     (axes,) = cursor.numbers("I")
     if not 1 <= axes <= MOST_AXES:
-        raise ValueError(f"{name} has {axes} axes")
+        raise ArgumentError(f"{name} has {axes} axes")
     shape = cursor.numbers(f"{axes}Q")
     kind, offset = cursor.numbers("IQ")
     return TensorInfo(shape, kind, offset)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, TOKEN_EMBEDDINGS, Bundle
-from ...errors import BundleError, DeviceError, MissingDependencyError
+from ...errors import ArgumentError, BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
@@ -219,7 +219,7 @@ class OpenVino:
 
     def _ready(self) -> Any:
         if self._request is None:
-            raise ValueError("this engine was closed")
+            raise ArgumentError("this engine was closed")
         return self._request
 
 

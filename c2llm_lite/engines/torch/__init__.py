@@ -17,7 +17,7 @@ import numpy as np
 
 from ... import bundle as bundles
 from ...bundle import Bundle
-from ...errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
+from ...errors import ArgumentError, BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
 from ...packing import packs
 from ...pma import Array
 from ...token_embeddings import TokenEmbeddings
@@ -155,7 +155,7 @@ class TorchEngine:
     def _forward(self, batch: Sequence[TokenIds]) -> torch.Tensor:
         """Final hidden states (tokens, hidden) in fp32 on the device, text after text."""
         if self._model is None:
-            raise ValueError("this engine was closed")
+            raise ArgumentError("this engine was closed")
         lengths = [len(ids) for ids in batch]
         rows = torch.from_numpy(self._embeddings.rows(list(itertools.chain.from_iterable(batch))))
         positions = torch.cat([torch.arange(length) for length in lengths])

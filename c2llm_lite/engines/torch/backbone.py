@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from ...bundle import BF16, FP32, INT8, NF4, SAFETENSORS, Bundle
-from ...errors import BundleError, MissingDependencyError
+from ...errors import ArgumentError, BundleError, MissingDependencyError
 from .qwen2 import Qwen2
 
 # The type of the states between layers, by that of the matrices.
@@ -76,7 +76,7 @@ def _read_nf4(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: t
     quantised = module.weight.quant_state
     _check(name, quantised.shape, linear.weight.shape, module.weight.dtype, torch.uint8)
     if module.weight.numel() * 2 != linear.weight.numel():
-        raise ValueError(f"{name} has {module.weight.numel()} bytes for {linear.weight.numel()} weights of 4 bits")
+        raise ArgumentError(f"{name} has {module.weight.numel()} bytes for {linear.weight.numel()} weights of 4 bits")
     return module
 
 
@@ -100,4 +100,4 @@ def _bitsandbytes(target: str) -> Any:
 
 def _check(name: str, shape: torch.Size, wanted: torch.Size, dtype: torch.dtype, wanted_dtype: torch.dtype) -> None:
     if shape != wanted or dtype != wanted_dtype:
-        raise ValueError(f"{name} is {dtype} {tuple(shape)}, not {wanted_dtype} {tuple(wanted)}")
+        raise ArgumentError(f"{name} is {dtype} {tuple(shape)}, not {wanted_dtype} {tuple(wanted)}")
