@@ -45,7 +45,11 @@ FP32, INT8, NF4 = "fp32", "int8", "nf4"
 
 # (vocab, hidden), the values that the checkpoint stores, by the type of EMBED_TOKENS; bf16, which NumPy lacks, as bits.
 TOKEN_EMBEDDINGS = "token_embeddings.npy"
-TOKEN_EMBEDDINGS_DTYPES = {BF16: np.dtype(np.uint16), F16: np.dtype(np.float16), F32: np.dtype(np.float32)}
+TOKEN_EMBEDDINGS_DTYPES: dict[str, np.dtype[Any]] = {
+    BF16: np.dtype(np.uint16),
+    F16: np.dtype(np.float16),
+    F32: np.dtype(np.float32),
+}
 
 # float32. Besides the head's own tensors, the matrix and bias of pma.AffineMap if calibration fitted one.
 HEAD = "pma.safetensors"

@@ -11,8 +11,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 from threadpoolctl import ThreadpoolController
 
 from . import bundle as bundles
@@ -20,6 +18,7 @@ from . import machine, pma, text, vectors
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
 from .errors import BundleError, OutOfMemoryError, TextError
+from .float32_tensors import read_float32
 from .packing import packs, room
 from .pma import Array
 from .progress import Advance, bar
@@ -212,10 +211,10 @@ def load(
 
 def _read_head(bundle: bundles.Bundle) -> pma.Head:
     path = bundle.path(bundles.HEAD)
+    tensors = read_float32(path, bundles.HEAD_TENSORS)
     try:
-        tensors = load_file(path)
         head = pma.Head(tensors, bundle.manifest.head, states_map(tensors))
-    except (KeyError, OSError, SafetensorError, ValueError) as error:
+    except ValueError as error:
         raise BundleError(f"{path} does not hold the head: {error}; convert or copy the bundle again") from error
     if (head.hidden, head.width) != (bundle.manifest.backbone.hidden, bundle.manifest.width):
         raise BundleError(f"{path}: a head of {head.hidden} by {head.width}, not the manifest's; convert it again")
@@ -223,10 +222,14 @@ def _read_head(bundle: bundles.Bundle) -> pma.Head:
 
 
 def states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
-    """The recovery of quantised states, where the converter fitted one."""
+    """The recovery of quantised states, if the converter fitted one. Raises ValueError where its shapes do not fit."""
     if bundles.MAP_MATRIX not in tensors:
         return None
-    return pma.AffineMap(tensors[bundles.MAP_MATRIX], tensors[bundles.MAP_BIAS])
+    matrix, bias = tensors[bundles.MAP_MATRIX], tensors.get(bundles.MAP_BIAS)
+    hidden = tensors["mab.fc_k.weight"].shape[-1:]
+    if bias is None or matrix.shape != hidden * 2 or bias.shape != hidden:
+        raise ValueError(f"{bundles.MAP_MATRIX} and {bundles.MAP_BIAS} are not a map of its states")
+    return pma.AffineMap(matrix, bias)
 
 
 def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:

@@ -27,6 +27,7 @@ RUNTIME = {
     "bundle": {"errors", "pma", "typed_json", "durable"},
     "tokenizer_check": set(),
     "text": {"errors", "tokenizer_check"},
+    "float32_tensors": {"errors", "pma"},
     "token_embeddings": {"errors", "bundle", "pma"},
     "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine"},
 }

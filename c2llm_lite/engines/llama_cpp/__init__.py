@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import F32, GGUF, MATRIX, TOKEN_EMBEDDINGS, Bundle
+from ...bundle import F32, GGUF, MATRIX, Bundle
 from ...errors import BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
@@ -61,7 +61,7 @@ class LlamaCpp:
         # without them by 1e-6.
         self._exact_attention = bundle.manifest.matrix_type() == F32
         self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
-        self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
+        self._embeddings = TokenEmbeddings(bundle)
         self._batch = _Batch(llama, self._backbone.hidden)
         self._context: Any = None
         self._cells = 0

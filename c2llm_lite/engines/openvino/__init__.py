@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, TOKEN_EMBEDDINGS, Bundle
+from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, Bundle
 from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
@@ -94,7 +94,7 @@ class OpenVino:
         self._threads = threads
         self._kept = kept  # the compiled graph's file
         self._hidden = backbone.hidden
-        self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), backbone.vocab, backbone.hidden)
+        self._embeddings = TokenEmbeddings(bundle)
         # Each input by its name: key_cache.N and value_cache.N, (blocks, kv_heads, block size, head_dim) on a CPU.
         inputs = {port.get_any_name(): port for port in compiled.inputs}
         self._caches = {name: port for name, port in inputs.items() if "_cache." in name}

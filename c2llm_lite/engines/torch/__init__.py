@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import bundle as bundles
 from ...bundle import Bundle
 from ...errors import BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
 from ...packing import packs
@@ -70,11 +69,10 @@ class TorchEngine:
     """A loaded backbone; see Engine."""
 
     def __init__(self, bundle: Bundle, model: torch.nn.Module, device: torch.device, threads: int) -> None:
-        shape = bundle.manifest.backbone
         self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
         self.batch_texts = BATCH_TEXTS
         self._dtype = DTYPES[bundle.manifest.matrix_type()]
-        self._embeddings = TokenEmbeddings(bundle.path(bundles.TOKEN_EMBEDDINGS), shape.vocab, shape.hidden)
+        self._embeddings = TokenEmbeddings(bundle)
         self._model: torch.nn.Module | None = model
         self._device = device
         self._threads = threads
