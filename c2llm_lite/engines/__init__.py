@@ -7,8 +7,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Protocol, cast
 
+from .. import machine
 from ..bundle import Bundle
-from ..errors import BundleError
+from ..errors import BundleError, OutOfMemoryError
 from ..pma import Array
 
 TokenIds = Sequence[int]
@@ -51,6 +52,16 @@ class EngineModule(Protocol):
         self, bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
     ) -> Engine:
         """Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError."""
+
+
+def require_memory(bundle: Bundle) -> None:
+    """Raises OutOfMemoryError where the host's free memory is less than the bundle needs on the host."""
+    free, needed = machine.free_memory(), bundle.manifest.memory
+    if free is not None and free < needed:
+        raise OutOfMemoryError(
+            f"{bundle.folder} needs about {needed >> 20} MiB and {free >> 20} MiB are free: "
+            "free some, or convert the checkpoint to a smaller target"
+        )
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> Engine:

@@ -20,7 +20,7 @@ from ...bundle import F32, GGUF, MATRIX, Bundle
 from ...errors import BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds
+from .. import TokenIds, require_memory
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
 from .check import check_file
@@ -43,6 +43,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     """
     if device not in ("auto", "cpu"):
         raise DeviceError(f"device is {device!r}, and a gguf bundle runs on the CPU: give 'auto' or 'cpu'")
+    require_memory(bundle)
     return LlamaCpp(bundle, library("llama_cpp", "a gguf bundle"), threads, max_tokens)
 
 

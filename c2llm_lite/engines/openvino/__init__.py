@@ -20,7 +20,7 @@ from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, Bundle
 from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds
+from .. import TokenIds, require_memory
 from ..prefix import Prefix
 from . import graph_cache
 from .layout import Part, blocks_of, ends, passes
@@ -44,6 +44,8 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
     core = openvino.Core()
     name = _device(core, device)
+    if name == "CPU" or core.get_property(name, "DEVICE_TYPE") != openvino.properties.device.Type.DISCRETE:
+        require_memory(bundle)
     path = bundle.path(OPENVINO_GRAPH)
     chosen = settings(bundle.manifest, name, threads)
 

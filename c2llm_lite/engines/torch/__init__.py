@@ -20,7 +20,7 @@ from ...errors import BundleError, DeviceError, MissingDependencyError, OutOfMem
 from ...packing import packs
 from ...pma import Array
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds
+from .. import TokenIds, require_memory
 
 try:
     import torch
@@ -54,6 +54,8 @@ def open_engine(
     if bundle.manifest.matrix_type() not in DTYPES:
         raise BundleError(f"{bundle.folder}: this version runs no {bundle.manifest.target}: upgrade c2llm-lite")
     place = _device(device)
+    if place.type != "cuda":  # the others' weights lie in the host's memory
+        require_memory(bundle)
     torch.set_num_threads(threads)
     try:
         model = load_backbone(bundle, place)
