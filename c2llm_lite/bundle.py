@@ -204,6 +204,11 @@ class Bundle:
         """A file of the bundle."""
         return self.folder / name
 
+    def unlisted(self) -> list[str]:
+        """Names in the folder that the manifest does not have, and nothing checks."""
+        listed = {MANIFEST, MANIFEST_HASH, *self.manifest.files}
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in listed)
+
     def check(self, name: str) -> None:
         """Raises BundleError where a file is missing, cut, or does not match its hash."""
         _check_file(self.folder, name, self.manifest.files[name], True)

@@ -20,7 +20,7 @@ from ...bundle import F32, GGUF, MATRIX, Bundle
 from ...errors import BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds, require_memory
+from .. import Description, TokenIds, require_memory
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
 from .check import check_file
@@ -84,14 +84,18 @@ class LlamaCpp:
         for _, states in self._run([ids], past=0, first=PREFIX + 1):
             yield states.copy()
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> Description:
         """See Engine."""
         return {
             "name": "llama.cpp",
-            "llama-cpp-python": version("llama-cpp-python"),
-            "system": self._llama.llama_print_system_info().decode().strip(),
+            "libraries": f"llama-cpp-python {version('llama-cpp-python')}",
             "device": "cpu",
             "threads": self._threads,
+            "batch_tokens": self.batch_tokens,
+            "activations": "as ggml's kernels for the matrices take them",
+            "instructions": self._llama.llama_print_system_info().decode().strip(),
+            "compiled_graph": None,
+            "compiled_graph_bytes": None,
         }
 
     def close(self) -> None:
