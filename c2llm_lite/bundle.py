@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -217,9 +218,19 @@ class Bundle:
 def open_bundle(folder: str | Path, *, check: bool = False) -> Bundle:
     """Read and check a bundle: manifest and sizes always, every file's hash too where `check`.
 
-    Raises BundleError, naming the file, where something is missing, cut, altered or newer than this version.
+    Raises BundleError, naming the file, where something is missing, cut, altered, newer than this version, or not to be
+    read by this user.
     """
     folder = Path(folder)
+    try:
+        return _opened(folder, check)
+    except PermissionError as error:
+        raise BundleError(
+            f"{error.filename} may not be read by this user: its owner can allow it with chmod -R a+rX {folder}"
+        ) from error
+
+
+def _opened(folder: Path, check: bool) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder: a bundle is the folder that `c2llm-lite convert` wrote")
     for name in (MANIFEST, MANIFEST_HASH):
@@ -268,7 +279,8 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
         raise BundleError(f"{folder}: {MANIFEST} names {name!r}, which is not a file of the bundle")
     if not path.is_file():
         raise BundleError(f"{folder}: {name} is missing; convert or copy the bundle again")
-    size = path.stat().st_size
+    with path.open("rb") as file:  # the libraries that open it later call what they may not read missing or damaged
+        size = os.fstat(file.fileno()).st_size
     if size != record.size:
         raise BundleError(f"{folder}: {name} has {size} bytes, not {record.size}: it was cut or altered; copy it again")
     if check and file_sha256(path) != record.sha256:

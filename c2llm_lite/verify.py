@@ -5,8 +5,6 @@ Neither network nor checkpoint is needed. A broken kernel, a wrong build or a fl
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from . import bundle as bundles
+from . import jsonl
 from .embedder import Embedder, load
 from .errors import BundleError
 from .float32_tensors import read_float32
@@ -131,16 +130,10 @@ def fidelity(vectors: Array, reference: Array) -> Fidelity:
 def read_texts(path: Path) -> list[str]:
     """The texts of a JSONL file, one object a line with the field `text`. Raises ValueError, naming the line."""
     texts = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line:
-            continue
-        try:
-            text = json.loads(line)["text"]
-        except (ValueError, KeyError, TypeError):
-            text = None
-        if not isinstance(text, str):
-            raise ValueError(f"{path}, line {number}: not a JSON object with a string `text`")
-        texts.append(text)
+    for place, row in jsonl.read(path):
+        if not isinstance(row, dict) or not isinstance(row.get("text"), str):
+            raise ValueError(f"{place}: not a JSON object with a string `text`")
+        texts.append(row["text"])
     if not texts:
         raise ValueError(f"{path} holds no texts")
     return texts
@@ -162,13 +155,3 @@ def read_reference(path: Path, texts: Sequence[str]) -> Array:
         raise ValueError(f"{path} holds NaN or infinity")
     vectors: Array = reference.astype(np.float32)
     return vectors
-
-
-def main(folder: str) -> None:
-    """The probes' vectors as raw fp32 on standard output: what a converter asks of a child process."""
-    with load(folder, cache=False) as model:
-        sys.stdout.buffer.write(probe_vectors(model).tobytes())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

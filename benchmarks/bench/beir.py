@@ -9,10 +9,11 @@ So a task is carried to a machine without a network. Every fault is told with it
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from c2llm_lite import jsonl
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
 SPLIT = "test"  # the one that scores are told of, where a folder has several
@@ -54,11 +55,7 @@ def _split(folder: Path) -> Path:
 def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """(file and line, id, object) of each line that is not empty."""
     seen: dict[str, str] = {}
-    for where, line in _lines(path):
-        try:
-            row = json.loads(line)
-        except ValueError as error:
-            raise ValueError(f"{where}: not JSON: {error}") from None
+    for where, row in jsonl.read(path):
         if not isinstance(row, dict):
             raise ValueError(f"{where}: not a JSON object")
         key = _string(row, "_id", where)
@@ -79,7 +76,7 @@ def _string(row: dict[str, Any], name: str, where: str, default: str | None = No
 
 def _relevant(path: Path, queries: dict[str, str], documents: dict[str, str]) -> dict[str, dict[str, int]]:
     relevant: dict[str, dict[str, int]] = {}
-    for number, (where, line) in enumerate(_lines(path)):
+    for number, (where, line) in enumerate(jsonl.lines(path)):
         if number < HEADER:
             continue
         fields = line.split("\t")
@@ -96,14 +93,3 @@ def _relevant(path: Path, queries: dict[str, str], documents: dict[str, str]) ->
     if not found:
         raise ValueError(f"{path} names no relevant document: there is nothing to score")
     return found
-
-
-def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """("file, line n", text) of each line that is not blank."""
-    try:
-        text = path.read_text(encoding="utf-8")
-    except UnicodeDecodeError as error:
-        raise ValueError(f"{path}: not UTF-8 at byte {error.start}") from None
-    for number, line in enumerate(text.split("\n"), start=1):
-        if line.strip():
-            yield f"{path}, line {number}", line.rstrip("\r")

@@ -23,6 +23,7 @@ import sysconfig
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
+from c2llm_lite import jsonl
 from c2llm_lite.convert.calibrate.documented_code import SCORED_ON, Pair, pairs_in, unique
 from c2llm_lite.errors import MissingDependencyError
 
@@ -80,8 +81,8 @@ def _listed(path: Path, pairs: Iterable[Pair]) -> list[Pair]:
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
-    _, *rows = path.read_text(encoding="utf-8").splitlines()  # the first line says what the list was made from
-    return [json.loads(row) for row in rows]
+    _, *rows = (row for _, row in jsonl.read(path))  # the first line says what the list was made from
+    return rows
 
 
 def _write_list(path: Path, made_from: str, pairs: list[Pair], count: int) -> None:

@@ -46,7 +46,7 @@ def embed_rows(
     left_out: dict[int, str] = {}
     found = [model.embed([], prompt=prompt, dim=dim, precision=precision)]  # (0, d), of the right type
     for group in _groups(texts):
-        left_out |= _unfit(model, texts, group, prompt)
+        left_out |= unfit(model, texts, group, prompt)
         fit = [text for i in group if i not in left_out and isinstance(text := texts[i], str)]
         found.append(model.embed(fit, prompt=prompt, dim=dim, precision=precision))
     kept = [i for i in range(len(texts)) if i not in left_out]
@@ -81,7 +81,7 @@ def _groups(texts: Sequence[object]) -> Iterator[range]:
         yield range(start, len(texts))
 
 
-def _unfit(model: Embedder, texts: Sequence[object], group: range, prompt: str) -> dict[int, str]:
+def unfit(model: Embedder, texts: Sequence[object], group: range, prompt: str) -> dict[int, str]:
     """Why, by index, for each text of the group that embed() would refuse. Tokenising is a hundredth of the work."""
     if _refusal(model, [texts[i] for i in group], prompt) is None:
         return {}

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from .. import machine
-from ..errors import MissingDependencyError
+from ..errors import MissingDependencyError, OutputError
 from .embed import PrecisionName
-from .options import BundleArgument, err
+from .failures import when_stopped
+from .options import BundleArgument, err, fail
 
 
 def embed_dataset(
@@ -69,20 +70,22 @@ def embed_dataset(
     # Of a machine of our own, the physical cores: two threads of one share what a matrix product needs.
     ray.init(**{"address": address} if address else {"address": "local", "num_cpus": machine.cores()})
     try:
-        written = run(
-            planned,
-            shipped=to_nodes(bundle) if ship else None,
-            actors=actors,
-            cpus_per_actor=cpus_per_actor,
-            gpus_per_actor=gpus_per_actor,
-        )
+        with when_stopped(lambda: f"finished parts are kept in {output}; the same command continues"):
+            written = run(
+                planned,
+                shipped=to_nodes(bundle) if ship else None,
+                actors=actors,
+                cpus_per_actor=cpus_per_actor,
+                gpus_per_actor=gpus_per_actor,
+            )
     except ray.exceptions.RayError as error:
-        raise OSError(f"Ray could not do it: {error}") from error
+        raise OutputError(f"the Ray job failed: {error}") from error
     finally:
         ray.shutdown()
     err.print(
         f"{output}: {written.rows:,} vectors in {written.parts:,} new parts; {planned.there:,} parts were there; "
-        f"{written.left_out:,} rows left out, told in _left_out.jsonl",
-        highlight=False,
-        soft_wrap=True,
+        f"{written.left_out:,} rows left out, listed in _left_out.jsonl"
     )
+    if written.parts and not written.rows:
+        fail("no row could be embedded: see _left_out.jsonl for the reasons")
+        raise typer.Exit(1)

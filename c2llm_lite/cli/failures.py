@@ -30,7 +30,7 @@ EXTRAS = {
     "llama_cpp": "llama-cpp",
     "openvino": "openvino",
     "torch": "torch",
-    "transformers": "torch",
+    "transformers": "convert-openvino",
     "bitsandbytes": "bitsandbytes",
     "gguf": "convert",
     "huggingface_hub": "convert",
@@ -39,7 +39,6 @@ EXTRAS = {
     "pyarrow": "parquet",
     "tree_sitter": "search",
     "tree_sitter_language_pack": "search",
-    "pathspec": "search",
     "starlette": "serve",
     "uvicorn": "serve",
     "prometheus_client": "serve",
@@ -124,8 +123,11 @@ def one_line(error: Exception) -> str | None:
         return None
     if isinstance(error, OURS):
         return str(error) or "out of memory: close other programs, or choose a smaller target or --max-tokens"
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError):
+        if error.filename is not None:
+            return f"{error.filename}: {error.strerror}"
+        if error.errno is None:  # not the system's: a message of this package
+            return str(error)
     return None
 
 

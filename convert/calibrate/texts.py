@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import sysconfig
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+
+from c2llm_lite import jsonl
 
 from .documented_code import SCORED_ON, Pair, pairs_of, sources, unique
 
@@ -23,16 +24,11 @@ PAIRS_A_FILE = 4
 def read(path: Path) -> Texts:
     """A JSONL file's: `text`, and `prompt_name` where it is not a document. Raises ValueError, naming the line."""
     texts: dict[str, list[str]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
-        if not line.strip():
-            continue
-        try:
-            row = json.loads(line)
-            text, prompt = row["text"], row.get("prompt_name", "document")
-        except (ValueError, KeyError, TypeError, AttributeError):
-            text = prompt = None
+    for place, row in jsonl.read(path):
+        found = row if isinstance(row, dict) else {}
+        text, prompt = found.get("text"), found.get("prompt_name", "document")
         if not isinstance(text, str) or not isinstance(prompt, str):
-            raise ValueError(f"{path}, line {number}: not a JSON object with a string `text`")
+            raise ValueError(f"{place}: not a JSON object with a string `text`")
         texts.setdefault(prompt, []).append(text)
     if not texts:
         raise ValueError(f"{path} holds no texts")

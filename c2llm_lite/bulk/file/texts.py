@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import hashlib
-import json
 import os
 import stat
 import sys
@@ -13,36 +11,53 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
+from ... import jsonl
 from ...errors import TextError
 
 ID_FIELD = "id"
 MAX_LINE = 1 << 26  # bytes; a longer line is no text, but a file without line ends
 PART_BYTES = 1 << 26  # of lines read at a time, so that long ones do not fill the memory
 _CHUNK = 1 << 20
+BYTE_ORDER_MARK = "\ufeff"
 
 Id = str | int | None
 
 
 class Row(NamedTuple):
-    """A line's text, and its id if it is JSON that has one."""
+    """A text and its id, and the line of the file where they are, counted from 1."""
 
     text: str
     id: Id
+    line: int
+
+
+class LeftOut(NamedTuple):
+    """A line without a vector, and why."""
+
+    line: int
+    id: Id
+    reason: str
 
 
 class TextFile:
     r"""Rows of a stream: each line is one, ended by \n or \r\n alone (a form feed or U+2028 is text).
 
-    `consumed` and `sha256` are of the bytes read so far, from the stream's beginning.
+    Where the lines are JSON, blank ones are passed over. `consumed`, `lines` and `sha256` are of the bytes read so far,
+    from the stream's beginning. left_out: broken lines that were passed over, if skip_bad; whoever records them empties
+    it.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, *, field: str | None, prompted: bool) -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, *, field: str | None, prompted: bool, skip_bad: bool = False
+    ) -> None:
         self.name = name
         self.consumed = 0
         self.lines = 0
         self._stream = stream
         self._field = field
         self._prompted = prompted
+        self._skip_bad = skip_bad
+        self.left_out: list[LeftOut] = []
         self._hash = hashlib.sha256()
 
     @property
@@ -51,28 +66,36 @@ class TextFile:
         return self._hash.hexdigest()
 
     def read(self, rows: int) -> list[Row]:
-        """The next rows, at most `rows`; none at the end. Raises TextError, naming the line, for a broken one."""
+        """The next rows, at most `rows`; none at the end.
+
+        Raises TextError, naming the line, for a broken one, unless these are left out.
+        """
         found: list[Row] = []
         begun = self.consumed
-        while len(found) < rows and self.consumed - begun < PART_BYTES:
+        while len(found) < rows and (not found or self.consumed - begun < PART_BYTES):
             line = self._stream.readline(MAX_LINE + 1)
             if not line:
                 break
             self._take(line)
             self.lines += 1
+            if self._field is not None and jsonl.is_blank(line):
+                continue
             try:
                 found.append(self._row(line))
             except ValueError as error:
-                raise TextError(f"{self.name}, line {self.lines}: {error}") from None
+                if not self._skip_bad:
+                    raise TextError(f"{self.name}, line {self.lines}: {error}") from None
+                self.left_out.append(LeftOut(self.lines, None, str(error)))
         return found
 
-    def skip(self, size: int, lines: int, sha256: str) -> bool:
-        """Pass over the first `size` bytes, which held `lines` lines; False where they are not those of that hash."""
+    def skip(self, size: int, sha256: str) -> bool:
+        """Pass over the first `size` bytes; False where they are not those of that hash."""
         last = b""
         while self.consumed < size and (chunk := self._stream.read(min(_CHUNK, size - self.consumed))):
             self._take(chunk)
+            self.lines += chunk.count(b"\n")
             last = chunk[-1:]
-        self.lines = lines
+        self.lines += last not in (b"", b"\n")
         same = self.consumed == size and self.sha256 == sha256
         if same and last not in (b"", b"\n"):
             same = not self._stream.read(1)  # a last line that had no end must still be the last, or it has grown
@@ -98,39 +121,32 @@ class TextFile:
     def _row(self, line: bytes) -> Row:
         if len(line) > MAX_LINE:
             raise ValueError(f"longer than {MAX_LINE >> 20} MiB: is this a file with one text a line?")
-        if self.lines == 1:
-            line = line.removeprefix(codecs.BOM_UTF8)
-        if line.endswith(b"\n"):
-            line = line[:-1].removesuffix(b"\r")
-        try:
-            decoded = line.decode()
-        except UnicodeDecodeError as error:
-            raise ValueError(f"not UTF-8 at byte {error.start}: convert the file to UTF-8") from None
-        row = Row(decoded, None) if self._field is None else _json_row(decoded, self._field)
-        if not row.text and not self._prompted:
+        text, id_ = jsonl.decode(line), None
+        if self._field is not None:
+            text, id_ = _text_and_id(text, self._field)
+        elif self.lines == 1:
+            text = text.removeprefix(BYTE_ORDER_MARK)
+        if not text and not self._prompted:
             raise ValueError("the text is empty: give it words, remove the line, or give a prompt")
-        return row
+        return Row(text, id_, self.lines)
 
 
 @contextlib.contextmanager
-def open_texts(source: str | Path, *, field: str | None, prompted: bool) -> Iterator[TextFile]:
+def open_texts(source: str | Path, *, field: str | None, prompted: bool, skip_bad: bool = False) -> Iterator[TextFile]:
     """`source`'s texts; "-" is standard input. `field`: the text's field where the lines are JSON.
 
-    prompted: whether a prompt goes before each text, so that one may be empty. Raises OSError where the file cannot be
-    opened.
+    prompted: whether a prompt goes before each text, so that one may be empty. skip_bad: pass over broken lines. Raises
+    OSError where the file cannot be opened.
     """
     if str(source) == "-":
-        yield TextFile(sys.stdin.buffer, "standard input", field=field, prompted=prompted)
+        yield TextFile(sys.stdin.buffer, "standard input", field=field, prompted=prompted, skip_bad=skip_bad)
     else:
         with Path(source).open("rb") as stream:
-            yield TextFile(stream, str(source), field=field, prompted=prompted)
+            yield TextFile(stream, str(source), field=field, prompted=prompted, skip_bad=skip_bad)
 
 
-def _json_row(line: str, field: str) -> Row:
-    try:
-        data = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not JSON: {error}") from None
+def _text_and_id(line: str, field: str) -> tuple[str, Id]:
+    data = jsonl.parse(line)
     if not isinstance(data, dict):
         raise ValueError(f"a JSON {type(data).__name__}, not an object with a field {field!r}")
     if field not in data:
@@ -145,4 +161,4 @@ def _json_row(line: str, field: str) -> Row:
     for name, value in ((field, text), (ID_FIELD, id_)):
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
             raise ValueError(f"field {name!r} is not valid Unicode: it holds half of a surrogate pair")
-    return Row(text, id_)
+    return text, id_

@@ -7,14 +7,16 @@ that is broken or of another type than those before. Here a span is read where i
 from __future__ import annotations
 
 import contextlib
+import itertools
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import pyarrow as pa
 
+from ... import jsonl
 from ...bundle import file_sha256
 from ...errors import InputError, TextError
 from ..rows import values
@@ -29,7 +31,10 @@ IdType = Literal["int64", "string"]
 
 @dataclass(frozen=True)
 class Span:
-    """Neighbouring rows of an input. sha256: of the whole input. offset: where a JSONL's first row begins, in bytes."""
+    """Neighbouring rows of an input; a JSONL's are its lines that are not blank.
+
+    sha256: of the whole input. offset: where a JSONL's first row begins, in bytes.
+    """
 
     path: str
     sha256: str
@@ -48,11 +53,12 @@ class Row(NamedTuple):
 def files(inputs: Iterable[str | Path]) -> list[Path]:
     """Each input, and in an input's place, where it is a folder, what it holds at any depth, in the names' order.
 
+    Names in a folder that begin with "_" or "." are passed over, as Spark, Arrow and Ray do.
     Raises InputError for what is missing, is none of the formats, is named twice, or for a folder that holds none.
     """
     found: list[Path] = []
     for path in map(Path, inputs):
-        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file()) if path.is_dir() else [path]
+        inside = sorted(_inside(path)) if path.is_dir() else [path]
         if not inside or not inside[0].is_file():
             raise InputError(f"{path} {'holds no input' if path.is_dir() else 'is not there'}: {_wanted()}")
         if inside[0].suffix not in SUFFIXES:
@@ -62,6 +68,13 @@ def files(inputs: Iterable[str | Path]) -> list[Path]:
     if twice:
         raise InputError(f"{min(twice)} is named twice: its rows would be embedded twice")
     return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix in SUFFIXES and path.is_file():
+            yield path
 
 
 def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
@@ -81,19 +94,51 @@ def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
     ]
 
 
-def id_type(spans: Iterable[Span], column: str, id_column: str | None) -> IdType:
-    """What the ids are, by the first row of each input. Raises InputError where they are of both types."""
+def id_type(spans: Iterable[Span], id_column: str) -> IdType:
+    """What the ids are, by a table's schema or the first id of a JSONL that is not null.
+
+    Raises InputError where they are neither integers nor strings, or some inputs have the one and some the other.
+    """
     told: dict[IdType, str] = {}
-    for span in spans if id_column else ():
+    for span in spans:
         if span.first == 0:
-            (row,) = _rows(replace(span, rows=1), column, id_column)
-            if row.id is not None:
-                told.setdefault(_type(row.id), span.path)
+            path = Path(span.path)
+            with _told(path):
+                found = _jsonl_ids(path, id_column) if path.suffix in JSONL else _table_ids(path, id_column)
+            if found is not None:
+                told.setdefault(found, span.path)
     if len(told) > 1:
         raise InputError(
             f"{id_column!r} holds integers in {told['int64']} and strings in {told['string']}: make them all strings"
         )
     return next(iter(told), "string")
+
+
+def _table_ids(path: Path, column: str) -> IdType | None:
+    """None where every id is null."""
+    kind = tables.column_type(path, column)
+    if pa.types.is_null(kind):
+        return None
+    if pa.types.is_integer(kind):
+        return "int64"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "string"
+    raise InputError(f"{path}: {column!r} is of type {kind}, and ids are integers or strings: cast the column")
+
+
+def _jsonl_ids(path: Path, column: str) -> IdType | None:
+    """None where every id is null or missing."""
+    with path.open("rb") as file:
+        for line in file:
+            data = _json(line)
+            value = data.get(column) if isinstance(data, dict) else None
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                return _type(value)
+            if value is not None:
+                raise InputError(
+                    f"{path}: an id in {column!r} is {json.dumps(value)[:40]}, and ids are integers or strings: mend it"
+                )
+    return None
 
 
 def read(span: Span, column: str, id_column: str | None, ids: IdType) -> list[Row]:
@@ -126,19 +171,21 @@ def _line_offsets(path: Path, columns: Sequence[str], rows: int) -> tuple[list[i
     offsets, at, count = [], 0, 0
     with path.open("rb") as file:
         for line in file:
-            if count == 0 and isinstance(found := _json(line), dict):
-                _check_columns(path, list(found), columns)
-            if count % rows == 0:
-                offsets.append(at)
+            if not jsonl.is_blank(line):
+                if count == 0 and isinstance(found := _json(line), dict):
+                    _check_columns(path, list(found), columns)
+                if count % rows == 0:
+                    offsets.append(at)
+                count += 1
             at += len(line)
-            count += 1
     return offsets, count
 
 
 def _read_lines(path: Path, span: Span, column: str, id_column: str | None) -> list[Row]:
     with path.open("rb") as file:
         file.seek(span.offset)
-        return [_parsed(file.readline(), column, id_column) for _ in range(span.rows)]
+        lines = (line for line in file if not jsonl.is_blank(line))
+        return [_parsed(line, column, id_column) for line in itertools.islice(lines, span.rows)]
 
 
 def _parsed(line: bytes, column: str, id_column: str | None) -> Row:
@@ -153,9 +200,9 @@ def _parsed(line: bytes, column: str, id_column: str | None) -> Row:
 
 def _json(line: bytes) -> object:
     try:
-        return json.loads(line)
-    except (ValueError, RecursionError) as error:
-        return TextError(f"is not JSON: {error}")
+        return jsonl.parse(jsonl.decode(line))
+    except ValueError as error:
+        return TextError(f"is {error}")
 
 
 def _id(value: object) -> Id | None:

@@ -32,7 +32,7 @@ PASS_TOKENS = 512  # of one forward pass
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> OpenVino:
     """Compile the bundle's graph for `device`: "auto" and "cpu" are the CPU, or a device by OpenVINO's name.
 
-    cache: a folder where the compiled graph is kept, and taken from the next time.
+    cache: a folder where the compiled graph is kept, and taken from the next time, if this OpenVINO can read it back.
 
     Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
     graph; BundleError where the file is not a graph of the manifest's shape.
@@ -63,7 +63,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
 
-    if cache is None:
+    if cache is None or not graph_cache.can_be_read_back(openvino.__version__, name):
         return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads)
     kept = graph_cache.place(cache, openvino.__version__, core, name, chosen)
 

@@ -25,6 +25,15 @@ log = logging.getLogger(__name__)
 DIGEST = 32  # bytes
 # In the file's name. Before there was a mark, graphs of damaged bundles were kept too.
 CHECKED = "checked"
+# From this version on, the CPU plugin asks each paged attention for its k_head_size when it reads a blob, and no blob
+# carries that (upstream pull request 36363): what it exports, it cannot import.
+UNREADABLE_SINCE = (2026, 3)
+
+
+def can_be_read_back(version: str, device: str) -> bool:
+    """Whether this version of OpenVINO, as it tells it, can import for `device` what it exports."""
+    release = version.partition("-")[0].split(".")
+    return device != "CPU" or tuple(int(part) for part in release[:2]) < UNREADABLE_SINCE
 
 
 def place(folder: Path, version: str, core: Any, device: str, settings: dict[str, Any]) -> Path:

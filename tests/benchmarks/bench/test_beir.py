@@ -86,7 +86,7 @@ def test_faults_are_told_with_file_and_line(folder, name, text, told):
 
 def test_bytes_that_are_not_utf_8_are_told(folder):
     (folder / "queries.jsonl").write_bytes(b'{"_id": "1", "text": "\xff"}\n')
-    with pytest.raises(ValueError, match=r"queries\.jsonl: not UTF-8 at byte 22"):
+    with pytest.raises(ValueError, match=r"queries\.jsonl, line 1: not UTF-8 at byte 22"):
         data.task(str(folder))
 
 

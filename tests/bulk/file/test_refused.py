@@ -22,7 +22,7 @@ BROKEN: list[tuple[bytes, str | None, str]] = [
     (b"a\n\nb\n", None, "line 2: the text is empty: give it words, remove the line, or give a prompt"),
     (b"a\n\r\n", None, "line 2: the text is empty: give it words, remove the line, or give a prompt"),
     (b'{"text": "a"}\n{"text"\n', "text", "line 2: not JSON: Expecting ':' delimiter: line 1 column 8 (char 7)"),
-    (b'{"text": "a"}\n\n', "text", "line 2: not JSON: Expecting value: line 1 column 1 (char 0)"),
+    (b'{"text": "a"}\n\nx\n', "text", "line 3: not JSON: Expecting value: line 1 column 1 (char 0)"),
     (b"[" * 200_000, "text", "line 1: not JSON: "),
     (b'{"text": "a", "id": ' + b"1" * 5000 + b"}", "text", "line 1: not JSON: "),
     (b"[1]\n", "text", "line 1: a JSON list, not an object with a field 'text'"),
@@ -35,7 +35,7 @@ BROKEN: list[tuple[bytes, str | None, str]] = [
     (b'{"text": "a", "id": "\\udfff"}\n', "text", "line 1: field 'id' is not valid Unicode"),
     (b'{"text": "a", "id": [1]}\n', "text", "line 1: field 'id' is a list: make it a string or an integer"),
     (b'{"text": "a", "id": true}\n', "text", "line 1: field 'id' is a bool: make it a string or an integer"),
-    (b"a\nunembeddable\n", None, "counting from line 1 as text 0: text 1 is empty: give it words, or a prompt"),
+    (b"a\nunembeddable\n", None, "line 2: the text is empty: give it words, or a prompt"),
 ]
 
 

@@ -45,7 +45,13 @@ def test_a_file_s_texts_go_by_their_prompt(tmp_path: Path) -> None:
     assert texts == {"document": ["def f(): pass", "def g(): pass"], "query": ["do nothing"]}
 
 
-@pytest.mark.parametrize("line", ["no json", "[]", "5", "{}", '{"text": 5}', '{"text": "x", "prompt_name": 5}'])
+def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
+    (tmp_path / "t.jsonl").write_text('\n{"text": "x"}\nno json\n')
+    with pytest.raises(ValueError, match="line 3: not JSON: Expecting value"):
+        calibration_texts.read(tmp_path / "t.jsonl")
+
+
+@pytest.mark.parametrize("line", ["[]", "5", "{}", '{"text": 5}', '{"text": "x", "prompt_name": 5}'])
 def test_a_line_that_is_no_text_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "x"}\n' + line + "\n")
     with pytest.raises(ValueError, match="line 2: not a JSON object with a string `text`"):
