@@ -46,7 +46,11 @@ FP32, INT8, NF4 = "fp32", "int8", "nf4"
 
 # (vocab, hidden), the values that the checkpoint stores, by the type of EMBED_TOKENS; bf16, which NumPy lacks, as bits.
 TOKEN_EMBEDDINGS = "token_embeddings.npy"
-TOKEN_EMBEDDINGS_DTYPES = {BF16: np.dtype(np.uint16), F16: np.dtype(np.float16), F32: np.dtype(np.float32)}
+TOKEN_EMBEDDINGS_DTYPES: dict[str, np.dtype[Any]] = {
+    BF16: np.dtype(np.uint16),
+    F16: np.dtype(np.float16),
+    F32: np.dtype(np.float32),
+}
 
 # float32. Besides the head's own tensors, the matrix and bias of pma.AffineMap if calibration fitted one.
 HEAD = "pma.safetensors"
@@ -200,6 +204,11 @@ class Bundle:
     def path(self, name: str) -> Path:
         """A file of the bundle."""
         return self.folder / name
+
+    def unlisted(self) -> list[str]:
+        """Names in the folder that the manifest does not have, and nothing checks."""
+        listed = {MANIFEST, MANIFEST_HASH, *self.manifest.files}
+        return sorted(path.name for path in self.folder.iterdir() if path.name not in listed)
 
     def check(self, name: str) -> None:
         """Raises BundleError where a file is missing, cut, or does not match its hash."""

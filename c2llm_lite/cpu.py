@@ -10,15 +10,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 _CPUINFO = Path("/proc/cpuinfo")
-_ECX, _EBX = 2, 1
-# Leaf of glibc's table (CPUID_INDEX_1 and CPUID_INDEX_7 of <sys/platform/x86.h>), register, bit.
+_EAX, _EBX, _ECX, _EDX = 0, 1, 2, 3
+# Leaf of glibc's table (CPUID_INDEX_1, CPUID_INDEX_7 and CPUID_INDEX_7_ECX_1 of <sys/platform/x86.h>), register, bit.
 _BITS = {
     "avx": (0, _ECX, 28),
     "fma": (0, _ECX, 12),
     "f16c": (0, _ECX, 29),
     "avx2": (1, _EBX, 5),
     "bmi2": (1, _EBX, 8),
+    "avx512_vnni": (1, _ECX, 11),
+    "amx_bf16": (1, _EDX, 22),
+    "amx_int8": (1, _EDX, 25),
+    "avx_vnni": (6, _EAX, 4),
+    "avx512_bf16": (6, _EAX, 5),
 }
+VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")  # four products of int8 to a step, without saturating in between
+BF16 = ("avx512_bf16", "amx_bf16")  # products of bf16
 
 
 class _Leaf(ctypes.Structure):
@@ -31,6 +38,12 @@ def lacking(instructions: Iterable[str]) -> list[str]:
     """Those of `instructions` (named as in /proc/cpuinfo) that cannot be run here; none where nothing can tell."""
     known = _known()
     return [name for name in instructions if known is not None and name not in known]
+
+
+def lacks_all(instructions: Iterable[str]) -> bool:
+    """Whether none of `instructions` can be run here; False where nothing can tell."""
+    known = _known()
+    return known is not None and known.isdisjoint(instructions)
 
 
 def _known() -> set[str] | None:

@@ -11,15 +11,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
-from threadpoolctl import ThreadpoolController
 
+from . import blas, forks, machine, text, vectors
 from . import bundle as bundles
-from . import machine, pma, text, vectors
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
-from .errors import ArgumentError, BundleError, OutOfMemoryError, TextError
+from .errors import ArgumentError, BundleError, DeviceError, TextError
+from .head_file import read_head
 from .packing import packs, room
 from .pma import Array
 from .progress import Advance, bar
@@ -27,27 +25,28 @@ from .vectors import Precision
 
 log = logging.getLogger(__name__)
 
+MOST_THREADS = 512  # ggml's own limit, beyond which it aborts
+
 
 class Embedder:
     """A loaded bundle. Made by `load`; a context manager; safe from several threads, which take turns at the engine."""
 
     def __init__(
-        self, bundle: bundles.Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
+        self, bundle: bundles.Bundle, *, device: str, threads: int | None, max_tokens: int, cache: Path | None = None
     ) -> None:
         manifest = bundle.manifest
+        self._loaded_with = {"device": device, "threads": threads, "max_tokens": max_tokens, "cache": cache is not None}
+        self._threads = threads or machine.cores()
         self.bundle = bundle
         self.dim = manifest.width
         self.max_tokens = max_tokens
         self.prompts = dict(manifest.prompts)
-        self._head = _read_head(bundle)
+        self._head = read_head(bundle)
         self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens)
         self._turn = threading.Lock()
         self._narrow_warned = False
-        # NumPy's OpenBLAS keeps its threads spinning after a product, on the cores that the engine's threads want next:
-        # with two cores, llama.cpp ran 1.4 times as fast without them.
-        self._blas = ThreadpoolController().select(internal_api="openblas")
         self._engine: Engine | None = open_engine(
-            bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache
+            bundle, device=device, threads=self._threads, max_tokens=max_tokens, cache=cache
         )
 
     def embed(
@@ -99,17 +98,19 @@ class Embedder:
     ) -> Array:
         """What the head gives for texts that are token ids already: (n, d) float32, not normalised.
 
-        batch: as tokenise() gives them, of at least one id each. prompt: what they begin with, so that it is computed
-        once. progress: as embed() takes it.
+        batch: as tokenise() gives them, of 1 to max_tokens ids each. prompt: what they begin with, so that it is
+        computed once. progress: as embed() takes it. Raises TextError, naming the index, for anything else.
         """
         # Identical texts are computed once.
         unique: dict[tuple[int, ...], int] = {}
-        rows = [unique.setdefault(tuple(tokens), len(unique)) for tokens in batch]
+        vocab = self.bundle.manifest.backbone.vocab
+        checked = (text.checked_ids(ids, i, self.max_tokens, vocab) for i, ids in enumerate(batch))
+        rows = [unique.setdefault(ids, len(unique)) for ids in checked]
         different = list(unique)
         found = np.empty((len(different), self.dim), np.float32)
         shared = text.shared_tokens(self._prompt_tokens(prompt), different)
         lengths = [len(tokens) - shared for tokens in different]  # what each text adds
-        with self._turn, self._blas.limit(limits=1), _shown(progress, sum(lengths)) as advance:
+        with self._computing(), blas.one_thread(), _shown(progress, sum(lengths)) as advance:
             engine = self._ready()
             for pack in packs(lengths, tokens=room(engine.batch_tokens, shared), texts=engine.batch_texts):
                 pooled = engine.pool([different[i] for i in pack], self._head.queries, shared)
@@ -141,8 +142,9 @@ class Embedder:
     def states(self, one_text: str, *, prompt: str = "") -> Iterator[Array]:
         """One text's final hidden states in chunks (tokens, hidden), float32: for checks and calibration."""
         (ids,) = self._tokeniser.encode([one_text], prompt)
-        with self._turn:
-            yield from self._ready().states(ids)
+        with self._computing():
+            # All of them now: whoever takes them one by one may call embed() in between.
+            return iter(list(self._ready().states(ids)))
 
     def close(self) -> None:
         """Free the model; the Embedder cannot be used again."""
@@ -156,6 +158,18 @@ class Embedder:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickles as the way to its bundle: unpickling loads it again. Raises ValueError once it is closed."""
+        self._ready()
+        return _load_again, (str(self.bundle.folder.resolve()), self.bundle.sha256, self._loaded_with)
+
+    @contextlib.contextmanager
+    def _computing(self) -> Iterator[None]:
+        """A turn at the engine."""
+        forks.check()  # before waiting: in a fork, the lock's holder may not exist
+        with self._turn, forks.computing(self._threads):
+            yield
 
     def _ready(self) -> Engine:
         if self._engine is None:
@@ -193,40 +207,31 @@ def load(
     Raises BundleError (missing, cut, altered, newer), OutOfMemoryError (would not fit), DeviceError,
     MissingDependencyError (naming the extra to install), ValueError (an argument out of range).
     """
+    forks.check()
     opened = bundles.open_bundle(bundle, check=check)
     manifest = opened.manifest
+    if not isinstance(device, str):
+        raise DeviceError(f"device is {device!r}: give a device's name, or 'auto'")
     tokens = manifest.max_tokens if max_tokens is None else max_tokens
-    if not 1 <= tokens <= manifest.backbone.max_positions:
-        raise ArgumentError(f"max_tokens is {tokens}; this model takes 1 to {manifest.backbone.max_positions}")
-    if threads is not None and threads < 1:
-        raise ArgumentError(f"threads is {threads}; give 1 or more, or None for the physical cores")
-    free = machine.free_memory()
-    if free is not None and free < manifest.memory:
-        raise OutOfMemoryError(
-            f"{opened.folder} needs about {manifest.memory >> 20} MiB and {free >> 20} MiB are free: "
-            "free some, or convert the checkpoint to a smaller target"
-        )
+    _check_whole("max_tokens", tokens, manifest.backbone.max_positions)
+    if threads is not None:
+        _check_whole("threads", threads, MOST_THREADS)
     kept = cache_folder() / "compiled" / opened.sha256[:16] if cache else None
-    return Embedder(opened, device=device, threads=threads or machine.cores(), max_tokens=tokens, cache=kept)
+    return Embedder(opened, device=device, threads=threads, max_tokens=tokens, cache=kept)
 
 
-def _read_head(bundle: bundles.Bundle) -> pma.Head:
-    path = bundle.path(bundles.HEAD)
-    try:
-        tensors = load_file(path)
-        head = pma.Head(tensors, bundle.manifest.head, states_map(tensors))
-    except (KeyError, OSError, SafetensorError, ValueError) as error:
-        raise BundleError(f"{path} does not hold the head: {error}; convert or copy the bundle again") from error
-    if (head.hidden, head.width) != (bundle.manifest.backbone.hidden, bundle.manifest.width):
-        raise BundleError(f"{path}: a head of {head.hidden} by {head.width}, not the manifest's; convert it again")
-    return head
+def _load_again(folder: str, sha256: str, arguments: dict[str, Any]) -> Embedder:
+    """Raises BundleError where the folder now holds another bundle."""
+    model = load(folder, **arguments)
+    if model.bundle.sha256 != sha256:
+        model.close()
+        raise BundleError(f"{folder} is another bundle than the one that was pickled: load it and pickle it again")
+    return model
 
 
-def states_map(tensors: dict[str, Any]) -> pma.AffineMap | None:
-    """The recovery of quantised states, where the converter fitted one."""
-    if bundles.MAP_MATRIX not in tensors:
-        return None
-    return pma.AffineMap(tensors[bundles.MAP_MATRIX], tensors[bundles.MAP_BIAS])
+def _check_whole(name: str, value: object, most: int) -> None:
+    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 1 <= value <= most:
+        raise ArgumentError(f"{name} is {value!r}; give a whole number from 1 to {most}")
 
 
 def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:
@@ -245,6 +250,6 @@ def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.A
 def _as_list(texts: str | Iterable[str]) -> list[str]:
     if isinstance(texts, str):
         return [texts]
-    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable):
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) == 0:
         raise TextError(f"texts is a {type(texts).__name__}: give a string, or a sequence of strings")
     return list(texts)

@@ -42,3 +42,7 @@ class DeviceError(ValueError):
 
 class OutOfMemoryError(MemoryError):
     """A bundle that would not fit in the memory that is free."""
+
+
+class ForkError(RuntimeError):
+    """A process that was forked from one that had embedded, in which an engine would wait forever."""

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 from tokenizers import Tokenizer
 
 from .errors import ArgumentError, BundleError, TextError
@@ -52,8 +53,8 @@ def choose_prompt(named: Mapping[str, str], prompt_name: str | None, prompt: str
     if prompt_name is not None and prompt is not None:
         raise ArgumentError("give prompt_name (a name) or prompt (a literal prefix), not both")
     if prompt_name is None:
-        return prompt or ""
-    if prompt_name not in named:
+        return _checked(prompt, "the prompt") if prompt is not None else ""
+    if not isinstance(prompt_name, str) or prompt_name not in named:
         raise ArgumentError(f"no prompt is named {prompt_name!r}; this bundle has: {', '.join(sorted(named))}")
     return named[prompt_name]
 
@@ -84,7 +85,8 @@ class Tokeniser:
         Raises TextError, naming the text's index from `first_index`, for what is not a string, is empty, or is not
         valid Unicode; and, where `cut` is False, for a longer text.
         """
-        whole = [prompt + _checked(text, first_index + i) for i, text in enumerate(texts)]
+        prefix = _checked(prompt, "the prompt")
+        whole = [prefix + _checked(text, f"text {first_index + i}") for i, text in enumerate(texts)]
         try:
             encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
         except BaseException as error:
@@ -131,14 +133,29 @@ def _panicked(error: BaseException) -> bool:
     return type(error).__name__ == "PanicException"
 
 
-def _checked(text: object, index: int) -> str:
+def checked_ids(ids: Sequence[int], index: int, most: int, vocab: int) -> tuple[int, ...]:
+    """Token ids given by a caller. Raises TextError, naming the index, unless they are 1 to `most` of `vocab`."""
+    try:
+        found = np.asarray(ids)
+    except ValueError as error:  # lists of different lengths
+        raise TextError(f"text {index} is not a list of token ids: {error}") from error
+    if found.ndim != 1 or found.dtype.kind not in "iu":
+        raise TextError(f"text {index} is not a list of whole numbers, of which there is one or more: {ids!r:.80}")
+    if len(found) > most:
+        raise TextError(f"text {index} has {len(found):,} token ids, and this model takes {most:,}")
+    if found.min() < 0 or found.max() >= vocab:
+        raise TextError(f"text {index} has token ids beyond 0 to {vocab - 1:,}: they are another tokenizer's")
+    return tuple(found.tolist())
+
+
+def _checked(text: object, what: str) -> str:
     if not isinstance(text, str):
-        raise TextError(f"text {index} is a {type(text).__name__}, not a string")
+        raise TextError(f"{what} is a {type(text).__name__}, not a string")
     try:
         text.encode()
     except UnicodeEncodeError as error:
         raise TextError(
-            f"text {index} is not valid Unicode: a lone surrogate at character {error.start}; "
+            f"{what} is not valid Unicode: a lone surrogate at character {error.start}; "
             "read the file with errors='replace'"
         ) from None
     return text

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from .bundle import BF16, TOKEN_EMBEDDINGS_DTYPES
-from .errors import BundleError
+from .bundle import BF16, EMBED_TOKENS, TOKEN_EMBEDDINGS, TOKEN_EMBEDDINGS_DTYPES, Bundle
+from .errors import ArgumentError, BundleError
 from .pma import Array
+
+MAGIC = b"\x93NUMPY\x01\x00"  # with the version of the format, 1.0
 
 
 class TokenEmbeddings:
@@ -18,16 +21,20 @@ class TokenEmbeddings:
     The file is a .npy of (vocab, hidden), in one of bundle.TOKEN_EMBEDDINGS_DTYPES.
     """
 
-    def __init__(self, path: Path, vocab: int, hidden: int) -> None:
-        """Raises BundleError where the file is not a matrix of that shape."""
+    def __init__(self, bundle: Bundle) -> None:
+        """Raises BundleError unless the file is a matrix of the manifest's type and shape."""
+        path, shape = bundle.path(TOKEN_EMBEDDINGS), (bundle.manifest.backbone.vocab, bundle.manifest.backbone.hidden)
+        kind = bundle.manifest.tensors.get(EMBED_TOKENS, "missing")
         try:
-            self._rows = np.load(path, mmap_mode="r", allow_pickle=False)
+            if kind not in TOKEN_EMBEDDINGS_DTYPES:
+                raise ArgumentError(f"the manifest's type of it is {kind!r}")
+            dtype = TOKEN_EMBEDDINGS_DTYPES[kind]
+            offset = _check_header(path, dtype, shape)
+            self._rows = np.memmap(path, dtype, "r", offset, shape)
         except (OSError, ValueError) as error:
-            raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
-        if self._rows.shape != (vocab, hidden) or self._rows.dtype not in TOKEN_EMBEDDINGS_DTYPES.values():
             raise BundleError(
-                f"{path} is {self._rows.dtype} {self._rows.shape}, not a token embedding of {(vocab, hidden)}"
-            )
+                f"{path} is not a token embedding of {shape}: {error}; convert or copy the bundle again"
+            ) from error
 
     def rows(self, ids: Sequence[int]) -> Array:
         """(tokens, hidden) float32. Raises BundleError for an id outside the vocabulary: the tokenizer is another's."""
@@ -41,6 +48,22 @@ class TokenEmbeddings:
             return bf16_to_fp32(rows)
         exact: Array = rows.astype(np.float32)
         return exact
+
+
+def _check_header(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> int:
+    """Where the rows begin. Raises ValueError unless path's header and size are exactly those of such a matrix."""
+    with path.open("rb") as file:
+        start = file.read(len(MAGIC) + 2)
+        if start[: len(MAGIC)] != MAGIC:
+            raise ArgumentError("it is no .npy of version 1.0")
+        header = file.read(int.from_bytes(start[len(MAGIC) :], "little"))
+        offset, size = file.tell(), file.seek(0, 2)
+    wanted = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"
+    if header.rstrip(b" \n") != wanted.encode():
+        raise ArgumentError(f"its header is {header[:200]!r}, not {wanted}")
+    if size != offset + dtype.itemsize * shape[0] * shape[1]:
+        raise ArgumentError(f"it has {size:,} bytes")
+    return offset
 
 
 def bf16_to_fp32(bits: np.ndarray[tuple[int, ...], np.dtype[np.uint16]]) -> Array:

@@ -18,8 +18,9 @@ def check(dim: int | None, precision: str, width: int) -> None:
     """Raises ValueError where vectors of `width` components cannot be given in this form."""
     if precision not in PRECISIONS:
         raise ArgumentError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
-    if dim is not None and not 1 <= dim <= width:
-        raise ArgumentError(f"dim is {dim}; this model's vectors have {width} components: give 1 to {width}")
+    whole = isinstance(dim, int | np.integer) and not isinstance(dim, bool)
+    if dim is not None and not (whole and 1 <= dim <= width):
+        raise ArgumentError(f"dim is {dim!r}; this model's vectors have {width} components: give 1 to {width}")
 
 
 def normalise(vectors: Array) -> Array:

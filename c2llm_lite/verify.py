@@ -10,13 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file
 
 from . import bundle as bundles
 from . import jsonl
 from .embedder import Embedder, load
 from .errors import ArgumentError, BundleError
+from .float32_tensors import read_float32
 from .pma import Array
 from .vectors import normalise
 
@@ -86,11 +85,7 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
     """
     with load(folder, device=device, threads=threads, check=True, cache=False) as model:
         manifest = model.bundle.manifest
-        path = model.bundle.path(bundles.PROBES)
-        try:
-            recorded = load_file(path)
-        except (OSError, SafetensorError) as error:
-            raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
+        recorded = _recorded(model.bundle)
         here = probe_vectors(model)
     full = fidelity(here, recorded[bundles.REFERENCE_VECTORS]).cosines
     target = recorded.get(bundles.TARGET_VECTORS)
@@ -106,6 +101,18 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
         )
         for i, probe in enumerate(manifest.probes)
     ]
+
+
+def _recorded(bundle: bundles.Bundle) -> dict[str, Array]:
+    """The probes' vectors as they were when the bundle was made, (probes, width) each. Raises BundleError."""
+    path, manifest = bundle.path(bundles.PROBES), bundle.manifest
+    recorded = read_float32(path, [bundles.REFERENCE_VECTORS])
+    if not manifest.probes:
+        raise BundleError(f"{bundle.folder} has no probes, by which it could be verified; convert it again")
+    for name, vectors in recorded.items():
+        if vectors.shape != (len(manifest.probes), manifest.width) or not np.isfinite(vectors).all():
+            raise BundleError(f"{path}: {name} is not the probes' vectors; convert or copy the bundle again")
+    return recorded
 
 
 def probe_vectors(model: Embedder) -> Array:
@@ -136,8 +143,10 @@ def read_reference(path: Path, texts: Sequence[str]) -> Array:
     """Vectors made elsewhere, one a text: a .npy of (n, d). Raises ValueError where it is not that."""
     try:
         reference = np.load(path, allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except Exception as error:  # NumPy lets errors of its header's parser through
         raise ArgumentError(f"{path} is not a .npy of vectors: {error}") from error
+    if not isinstance(reference, np.ndarray) or reference.dtype.kind not in "fiu":
+        raise ArgumentError(f"{path} is not a .npy of vectors: it does not hold one array of numbers")
     if reference.ndim != 2 or len(reference) != len(texts):
         raise ArgumentError(
             f"{path} has shape {reference.shape} and there are {len(texts)} texts: one row a text is needed"

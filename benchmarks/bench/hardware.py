@@ -57,7 +57,7 @@ def stamp() -> dict[str, Any]:
 
 def engine(model: Embedder) -> dict[str, Any]:
     """What a model tells of its engine, without where this machine keeps its files."""
-    return {name: value for name, value in model.info()["engine"].items() if name != "compiled graph"}
+    return {name: value for name, value in model.info()["engine"].items() if name != "compiled_graph"}
 
 
 class Stolen:

@@ -27,8 +27,8 @@ from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.calibrate.recovery import recover
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.targets.registry import parse
-from c2llm_lite.embedder import states_map
 from c2llm_lite.engines import open_engine
+from c2llm_lite.head_file import states_map
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.text import Tokeniser, prompts
 from c2llm_lite.vectors import normalise

@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import c2llm_lite
-from c2llm_lite import machine
+from c2llm_lite import blas, machine
 from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines import openvino as engine
@@ -91,7 +91,7 @@ def _head(model: Embedder, lengths: list[int]) -> Callable[[], object]:
     states = np.random.default_rng(0).standard_normal((max(lengths), head.hidden), dtype=np.float32)
 
     def run() -> object:
-        with model._blas.limit(limits=1):
+        with blas.one_thread():
             return head.embed(pool_parts(((i, states[:n]) for i, n in enumerate(lengths)), len(lengths), head.queries))
 
     return run

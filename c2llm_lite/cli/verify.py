@@ -11,7 +11,9 @@ from rich.table import Table
 from rich.text import Text
 
 from .. import bundle as bundles
-from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json, print_table, settings
+from .options import AsJson, BundleArgument, Device, Threads, err, fail, out, print_json, print_table, settings
+
+DEFAULT_LEAST = 0.99  # cosine
 
 
 def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
@@ -55,34 +57,47 @@ def verify(
         Path | None, typer.Option(metavar="T.jsonl", help="The texts to compare on: JSONL, field `text`.")
     ] = None,
     min_cosine: Annotated[
-        float, typer.Option(help="The least cosine that passes, with --against or --vectors.")
-    ] = 0.99,
+        float | None, typer.Option(help="The least cosine that passes, with --against or --vectors; default: 0.99.")
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Have a bundle prove itself: every file's hash, then its probes; or compare it with a reference.
+    """Check every file's hash, then recompute the bundle's probes; or compare its vectors with a reference.
 
-    Exits 1 where anything fails.
+    The last line is the verdict. Exits 1 if anything fails.
     """
     if against is None and vectors is None:
+        if texts is not None or min_cosine is not None:
+            raise typer.BadParameter("--texts and --min-cosine go with --against or --vectors")
         _verify_probes(bundle, device, threads, as_json)
     elif vectors is not None and (against is not None or texts is None):
         raise typer.BadParameter(
             "--vectors goes with --texts, which name the texts they were made from, and not --against"
         )
     else:
-        _verify_against(bundle, against, vectors, texts, min_cosine, device, threads, as_json)
+        _verify_against(
+            bundle,
+            against,
+            vectors,
+            texts,
+            DEFAULT_LEAST if min_cosine is None else min_cosine,
+            device,
+            threads,
+            as_json,
+        )
 
 
 def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool) -> None:
     from ..verify import verify as run_probes
 
+    unlisted = _note_unlisted(bundle)
     results = run_probes(bundle, device=device, threads=threads)
+    files = len(bundles.open_bundle(bundle).manifest.files)
     passed = all(result.passed for result in results)
     if as_json:
         probes = [vars(result) | {"passed": result.passed} for result in results]
-        print_json({"passed": passed, "probes": probes})
+        print_json({"passed": passed, "files": files, "unlisted": unlisted, "probes": probes})
     else:
         table = Table("probe", "as when made", "full precision", "")
         for result in results:
@@ -94,12 +109,25 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
                 Text("ok", "green") if result.passed else Text("failed", "red"),
             )
         print_table(table)
+    limits = sum((result.own is not None) + (result.full_least is not None) for result in results)
+    beyond = sum(not result.passed for result in results)
     if not passed:
-        err.print(
-            "the files are whole and the vectors are not what they were: this machine's build of the engine computes "
-            "otherwise; reinstall it, or convert the checkpoint again here"
+        fail(
+            f"{files} files hashed, {beyond} of {len(results)} probes beyond their limits: this machine's build of the "
+            "engine computes something else; reinstall it, or convert the checkpoint again here"
         )
         raise typer.Exit(1)
+    if not as_json:
+        within = "within limits" if limits else "computed; the bundle records no limits for them"
+        out.print(f"ok: {files} files hashed, {len(results)} probes {within}")
+
+
+def _note_unlisted(bundle: Path) -> list[str]:
+    """Name the files that the manifest does not, on standard error."""
+    unlisted = bundles.open_bundle(bundle).unlisted()
+    if unlisted:
+        err.print(f"not in the manifest, and not checked: {', '.join(map(repr, unlisted))}")
+    return unlisted
 
 
 def _verify_against(
@@ -115,6 +143,7 @@ def _verify_against(
     from .. import verify as verifying
     from ..embedder import load
 
+    _note_unlisted(bundle)
     chosen = verifying.read_texts(texts) if texts is not None else None
     with load(bundle, device=device, threads=threads, check=True, cache=False) as model:
         if vectors is not None and chosen is not None:
@@ -125,6 +154,7 @@ def _verify_against(
             chosen = chosen or default_texts()
             with err.status(Text(f"computing {len(chosen)} texts in full precision")):
                 reference = reference_vectors(str(against), model.bundle, chosen)
+        files = len(model.bundle.manifest.files)
         found = verifying.fidelity(model.embed(chosen, progress=settings.progress), reference)
     passed = found.worst >= min_cosine
     figures = {"texts": len(chosen), "mean": found.mean, "percentile_1": found.percentile_1, "worst": found.worst}
@@ -136,5 +166,7 @@ def _verify_against(
             f"{found.percentile_1:.5f}, worst {found.worst:.5f} (text {found.worst_text})"
         )
     if not passed:
-        err.print(f"failed: the worst is under --min-cosine {min_cosine}")
+        fail(f"the worst is under --min-cosine {min_cosine}")
         raise typer.Exit(1)
+    if not as_json:
+        out.print(f"ok: {files} files hashed, {len(chosen)} texts at or over --min-cosine {min_cosine}")

@@ -5,14 +5,29 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Protocol, TypedDict, cast
 
+from .. import machine
 from ..bundle import Bundle
-from ..errors import BundleError
+from ..errors import BundleError, OutOfMemoryError
 from ..pma import Array
 
 TokenIds = Sequence[int]
 ENGINES = ("llama_cpp", "openvino", "torch")
+
+
+class Description(TypedDict):
+    """What `info` and results files keep of an engine; None where an engine has no such thing."""
+
+    name: str
+    libraries: str  # with their versions
+    device: str
+    threads: int
+    batch_tokens: int
+    activations: str  # the type in which they enter products
+    instructions: str | None  # that the library uses of this CPU's
+    compiled_graph: str | None  # the file
+    compiled_graph_bytes: int | None
 
 
 class Engine(Protocol):
@@ -37,8 +52,8 @@ class Engine(Protocol):
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """One text's final hidden states (after the final norm), in chunks (tokens, hidden), float32."""
 
-    def describe(self) -> dict[str, str | int]:
-        """Library version, device, threads and what else decides speed, for `info` and results files."""
+    def describe(self) -> Description:
+        """What decides speed: library versions, device, threads."""
 
     def close(self) -> None:
         """Free the model. The engine is not used again."""
@@ -51,6 +66,16 @@ class EngineModule(Protocol):
         self, bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
     ) -> Engine:
         """Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError."""
+
+
+def require_memory(bundle: Bundle) -> None:
+    """Raises OutOfMemoryError where the host's free memory is less than the bundle needs on the host."""
+    free, needed = machine.free_memory(), bundle.manifest.memory
+    if free is not None and free < needed:
+        raise OutOfMemoryError(
+            f"{bundle.folder} needs about {needed >> 20} MiB and {free >> 20} MiB are free: "
+            "free some, or convert the checkpoint to a smaller target"
+        )
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> Engine:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 import sys
 
 import numpy as np
 import pytest
+from safetensors.numpy import load_file, save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.convert.proof.against import default_texts
@@ -88,7 +90,28 @@ def test_info(bundle):
 def test_verify(bundle):
     done = run("verify", bundle, "--json")
     assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["passed"]
+    told = json.loads(done.stdout)
+    assert (told["passed"], told["files"], told["unlisted"]) == (True, 7, [])
+    assert run("verify", bundle).stdout.splitlines()[-1] == "ok: 7 files hashed, 6 probes within limits"
+
+
+def test_verify_names_files_that_nothing_checks(bundle, tmp_path):
+    folder = shutil.copytree(bundle, tmp_path / "bundle")
+    (folder / "extra.py").write_text("print('hello')")
+    done = run("verify", folder)
+    assert done.returncode == 0
+    assert "not in the manifest, and not checked: 'extra.py'" in done.stderr
+
+
+def test_verify_s_last_line_is_its_verdict_on_failure_too(bundle, tmp_path):
+    folder = shutil.copytree(bundle, tmp_path / "bundle")
+    vectors = load_file(folder / bundles.PROBES)
+    vectors[bundles.TARGET_VECTORS][1] *= -1
+    save_file(vectors, folder / bundles.PROBES)
+    bundles.seal(folder, bundles.open_bundle(bundle).manifest)
+    done = run("verify", folder)
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("failed: 7 files hashed, 1 of 6 probes beyond their limits: ")
 
 
 def test_verify_against_the_checkpoint(bundle, checkpoint_folder, tmp_path):
@@ -99,6 +122,7 @@ def test_verify_against_the_checkpoint(bundle, checkpoint_folder, tmp_path):
     figures = json.loads(done.stdout)
     assert figures["texts"] == 2
     assert figures["worst"] >= 0.99
+    assert run(*against).stdout.endswith("ok: 7 files hashed, 2 texts at or over --min-cosine 0.99\n")
     failed = run(*against, "--min-cosine", "0.9999999")
     assert failed.returncode == 1
     assert "under --min-cosine" in failed.stderr
@@ -134,6 +158,8 @@ def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
         (["embed", "{bundle}", "-", "-o", "out.csv"], 1, ".npy"),
         (["embed", "{bundle}", "-", "-o", "out.npy", "--device", "cuda"], 1, "runs on the CPU"),
         (["verify", "{bundle}", "--vectors", "ref.npy"], 2, "--vectors goes with --texts"),
+        (["verify", "{bundle}", "--texts", "t.jsonl"], 2, "--texts and --min-cosine go with --against or --vectors"),
+        (["verify", "{bundle}", "--min-cosine", "0.9"], 2, "--texts and --min-cosine go with --against or --vectors"),
         (["demo", "{checkpoint}"], 1, "--force"),
     ],
 )

@@ -93,7 +93,7 @@ def test_a_kept_graph_is_taken_and_gives_the_same(
     (kept,) = tmp_path.iterdir()
     forbid_compiling(monkeypatch)
     engine = open_engine(bundle, device="cpu", threads=1, max_tokens=64, cache=tmp_path)
-    assert engine.describe()["compiled graph's bytes"] == kept.stat().st_size
+    assert engine.describe()["compiled_graph_bytes"] == kept.stat().st_size
     engine.close()
     np.testing.assert_array_equal(pooled(bundle, tmp_path), plain)
 

@@ -4,6 +4,7 @@ where something is missing."""
 from __future__ import annotations
 
 import builtins
+import contextlib
 import logging
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from checkpoints import write_checkpoint
 
 import c2llm_lite
 from c2llm_lite import bundle as bundles
-from c2llm_lite import pma
+from c2llm_lite import machine, pma
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import torch as torch_engine
 from c2llm_lite.engines.torch import backbone as torch_backbone
@@ -228,6 +229,18 @@ def test_bitsandbytes_is_missing(small_bundles: dict[str, Path], monkeypatch: py
     monkeypatch.setitem(sys.modules, "bitsandbytes", None)
     with pytest.raises(MissingDependencyError, match=r"bnb:nf4 needs bitsandbytes.*c2llm-lite\[bitsandbytes\]"):
         open_cpu(small_bundles["bnb:nf4"])
+
+
+@pytest.mark.parametrize(("device", "refused"), [("cpu", True), ("mps", True), ("cuda", False)])
+def test_the_host_s_memory_is_asked_for_where_the_weights_lie_in_it(
+    small_bundles: dict[str, Path], monkeypatch: pytest.MonkeyPatch, device: str, refused: bool
+) -> None:
+    bundle = bundles.open_bundle(small_bundles["torch:fp32"])
+    monkeypatch.setattr(machine, "free_memory", lambda: 1000)
+    monkeypatch.setattr(torch_engine, "_device", torch.device)
+    monkeypatch.setattr(torch_engine, "load_backbone", lambda *_: None)
+    with pytest.raises(OutOfMemoryError, match="0 MiB are free") if refused else contextlib.nullcontext():
+        torch_engine.open_engine(bundle, device=device, threads=1, max_tokens=10)
 
 
 def test_a_target_of_a_newer_version(small_bundles: dict[str, Path]) -> None:

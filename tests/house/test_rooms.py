@@ -27,6 +27,10 @@ RUNTIME = {
     "bundle": {"errors", "pma", "typed_json", "durable"},
     "tokenizer_check": set(),
     "text": {"errors", "tokenizer_check"},
+    "float32_tensors": {"errors", "pma"},
+    "head_file": {"errors", "bundle", "pma", "float32_tensors"},
+    "blas": set(),
+    "forks": {"errors"},
     "token_embeddings": {"errors", "bundle", "pma"},
     "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine"},
 }

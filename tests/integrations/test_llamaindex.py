@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 
 import numpy as np
 import pytest
@@ -33,6 +34,11 @@ def test_fields_are_chosen_and_checked(model):
     assert np.shape(embedding.get_text_embedding_batch(TEXTS)) == (3, 5)
     with pytest.raises(ValueError, match="dim"):
         C2LLMEmbedding(model, dim="wide")
+
+
+def test_it_is_pickled_with_its_model(model):
+    again = pickle.loads(pickle.dumps(C2LLMEmbedding(model, dim=5)))
+    np.testing.assert_allclose(again.get_query_embedding("x"), model.embed("x", prompt_name="query", dim=5), atol=1e-5)
 
 
 def test_an_index_finds_the_function_for_the_question(trained, pairs):

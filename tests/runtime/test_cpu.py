@@ -67,6 +67,14 @@ def test_an_unknown_instruction_is_lacking():
     assert cpu.lacking(["sse9"]) == ["sse9"]
 
 
+def test_whether_none_of_several_is_there(listed):
+    listed.write_text(CPUINFO)
+    assert cpu.lacks_all(cpu.VNNI)
+    assert not cpu.lacks_all(["avx", *cpu.VNNI])
+    listed.write_text("processor : 0\n")  # nothing can tell
+    assert not cpu.lacks_all(cpu.VNNI)
+
+
 def test_what_the_system_lists(listed):
     listed.write_text(CPUINFO)
     assert cpu.lacking(["avx", "avx2", "fma", "bmi2"]) == ["avx2", "bmi2"]

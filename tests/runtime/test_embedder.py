@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import logging
+import pickle
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 import c2llm_lite
+from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
@@ -118,6 +122,13 @@ def test_precisions(model):
         ({"texts": "x", "precision": "int4"}, ValueError, "precision is 'int4'"),
         ({"texts": "x", "prompt_name": "qurey"}, ValueError, "no prompt is named 'qurey'"),
         ({"texts": "x", "prompt_name": "query", "prompt": "Q"}, ValueError, "not both"),
+        ({"texts": "x", "prompt_name": ["query"]}, ValueError, r"no prompt is named \['query'\]"),
+        ({"texts": "x", "prompt": "\ud800"}, TextError, "the prompt is not valid Unicode: a lone surrogate"),
+        ({"texts": "x", "prompt": 5}, TextError, "the prompt is a int, not a string"),
+        ({"texts": "x", "dim": 1.0}, ValueError, r"dim is 1\.0; .* give 1 to 64"),
+        ({"texts": "x", "dim": True}, ValueError, "dim is True"),
+        ({"texts": "x", "dim": "3"}, ValueError, "dim is '3'"),
+        ({"texts": np.array("x")}, TextError, "texts is a ndarray: give a string"),
     ],
 )
 def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error, message):
@@ -131,8 +142,14 @@ def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error
     ("arguments", "error", "message"),
     [
         ({"threads": 0}, ValueError, "threads is 0"),
-        ({"max_tokens": 0}, ValueError, "max_tokens is 0; this model takes 1 to 8192"),
-        ({"max_tokens": 10**6}, ValueError, "this model takes 1 to 8192"),
+        ({"threads": 1_000_000}, ValueError, "threads is 1000000; give a whole number from 1 to 512"),
+        ({"threads": 1.5}, ValueError, "threads is 1.5; give a whole number"),
+        ({"threads": "2"}, ValueError, "threads is '2'; give a whole number"),
+        ({"threads": True}, ValueError, "threads is True; give a whole number"),
+        ({"max_tokens": 0}, ValueError, "max_tokens is 0; give a whole number from 1 to 8192"),
+        ({"max_tokens": 10**6}, ValueError, "from 1 to 8192"),
+        ({"max_tokens": 5.0}, ValueError, "max_tokens is 5.0; give a whole number"),
+        ({"device": None}, DeviceError, "device is None: give a device's name"),
         ({"device": "cuda"}, DeviceError, "a gguf bundle runs on the CPU"),
     ],
 )
@@ -199,6 +216,57 @@ def test_token_ids_give_the_head_s_own_vectors_of_their_texts(model, prompt):
     expected = model.embed(TEXTS, prompt=prompt, normalize=False)
     np.testing.assert_array_equal(model.embed_tokens(ids, prompt=prompt), expected)
     assert model.embed_tokens([]).shape == (0, model.dim)
+
+
+@pytest.mark.parametrize(
+    ("batch", "message"),
+    [
+        ([[1.7]], "text 0 is not a list of whole numbers"),
+        ([[1], []], "text 1 is not a list of whole numbers, of which there is one or more"),
+        ([[1], [[2]]], "text 1 is not a list of whole numbers"),
+        ([[[1], [2, 3]]], "text 0 is not a list of token ids"),
+        ([["a"]], "text 0 is not a list of whole numbers"),
+        ([1], "text 0 is not a list of whole numbers"),
+        ([[2**70]], "text 0 is not a list of whole numbers"),
+        ([[-1]], "text 0 has token ids beyond 0 to 399"),
+        ([[400]], "text 0 has token ids beyond 0 to 399"),
+        ([100_000 * [1]], "text 0 has 100,000 token ids, and this model takes 2,048"),
+    ],
+)
+def test_token_ids_are_checked(model, batch, message):
+    with pytest.raises(TextError, match=message):
+        model.embed_tokens(batch)
+
+
+def test_token_ids_may_be_arrays(model):
+    np.testing.assert_array_equal(model.embed_tokens([np.array([5, 6, 7])]), model.embed_tokens([[5, 6, 7]]))
+
+
+def test_embed_may_be_called_while_states_are_taken(model):
+    taken = [model.embed("x") for _ in model.states("def f(x): return x " * 200)]
+    assert len(taken) > 1
+
+
+def test_a_pickled_model_is_loaded_again_from_its_bundle(f32_bundle, model, monkeypatch, tmp_path):
+    monkeypatch.chdir(f32_bundle.parent)
+    with c2llm_lite.load(f32_bundle.name, threads=1, max_tokens=20) as narrow:
+        pickled = pickle.dumps(narrow)
+    monkeypatch.chdir(tmp_path)
+    with pickle.loads(pickled) as again:
+        assert again.max_tokens == 20
+        np.testing.assert_array_equal(again.embed("def f(): pass"), model.embed("def f(): pass"))
+    with pytest.raises(ValueError, match="this Embedder was closed"):
+        pickle.dumps(again)
+
+
+def test_a_pickled_model_is_not_another_bundle(f32_bundle, tmp_path):
+    folder = shutil.copytree(f32_bundle, tmp_path / "bundle")
+    with c2llm_lite.load(folder, threads=1) as loaded:
+        pickled = pickle.dumps(loaded)
+    opened = bundles.open_bundle(folder)
+    bundles.seal(folder, replace(opened.manifest, max_tokens=7))
+    with pytest.raises(BundleError, match="is another bundle than the one that was pickled"):
+        pickle.loads(pickled)
 
 
 def test_a_long_text_is_refused_where_it_may_not_be_cut(model):

@@ -16,11 +16,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import F32, GGUF, MATRIX, TOKEN_EMBEDDINGS, Bundle
+from ...bundle import F32, GGUF, MATRIX, Bundle
 from ...errors import ArgumentError, BundleError, DeviceError, OutOfMemoryError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds
+from .. import Description, TokenIds, require_memory
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
 from .check import check_file
@@ -43,6 +43,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     """
     if device not in ("auto", "cpu"):
         raise DeviceError(f"device is {device!r}, and a gguf bundle runs on the CPU: give 'auto' or 'cpu'")
+    require_memory(bundle)
     return LlamaCpp(bundle, library("llama_cpp", "a gguf bundle"), threads, max_tokens)
 
 
@@ -61,7 +62,7 @@ class LlamaCpp:
         # without them by 1e-6.
         self._exact_attention = bundle.manifest.matrix_type() == F32
         self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
-        self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), self._backbone.vocab, self._backbone.hidden)
+        self._embeddings = TokenEmbeddings(bundle)
         self._batch = _Batch(llama, self._backbone.hidden)
         self._context: Any = None
         self._cells = 0
@@ -83,14 +84,18 @@ class LlamaCpp:
         for _, states in self._run([ids], past=0, first=PREFIX + 1):
             yield states.copy()
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> Description:
         """See Engine."""
         return {
             "name": "llama.cpp",
-            "llama-cpp-python": version("llama-cpp-python"),
-            "system": self._llama.llama_print_system_info().decode().strip(),
+            "libraries": f"llama-cpp-python {version('llama-cpp-python')}",
             "device": "cpu",
             "threads": self._threads,
+            "batch_tokens": self.batch_tokens,
+            "activations": "as ggml's kernels for the matrices take them",
+            "instructions": self._llama.llama_print_system_info().decode().strip(),
+            "compiled_graph": None,
+            "compiled_graph_bytes": None,
         }
 
     def close(self) -> None:

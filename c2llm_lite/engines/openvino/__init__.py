@@ -16,15 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, TOKEN_EMBEDDINGS, Bundle
+from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, Bundle
 from ...errors import ArgumentError, BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds
+from .. import Description, TokenIds, require_memory
 from ..prefix import Prefix
 from . import graph_cache
 from .layout import Part, blocks_of, ends, passes
-from .settings import settings
+from .settings import activation_bits, settings, warn_of_saturation
 
 PASS_TOKENS = 512  # of one forward pass
 
@@ -44,8 +44,13 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
     core = openvino.Core()
     name = _device(core, device)
+    if name == "CPU" or core.get_property(name, "DEVICE_TYPE") != openvino.properties.device.Type.DISCRETE:
+        require_memory(bundle)
     path = bundle.path(OPENVINO_GRAPH)
     chosen = settings(bundle.manifest, name, threads)
+
+    if name == "CPU":
+        warn_of_saturation(path)
 
     def compile_graph() -> Any:
         try:
@@ -93,8 +98,9 @@ class OpenVino:
         self._device = device
         self._threads = threads
         self._kept = kept  # the compiled graph's file
+        self._activations = activation_bits(bundle.manifest)
         self._hidden = backbone.hidden
-        self._embeddings = TokenEmbeddings(bundle.path(TOKEN_EMBEDDINGS), backbone.vocab, backbone.hidden)
+        self._embeddings = TokenEmbeddings(bundle)
         # Each input by its name: key_cache.N and value_cache.N, (blocks, kv_heads, block size, head_dim) on a CPU.
         inputs = {port.get_any_name(): port for port in compiled.inputs}
         self._caches = {name: port for name, port in inputs.items() if "_cache." in name}
@@ -126,17 +132,20 @@ class OpenVino:
         for _, states in self._run([ids], 0, layout):
             yield states.copy()
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> Description:
         """See Engine."""
-        told: dict[str, str | int] = {
+        kept = self._kept if self._kept is not None and self._kept.exists() else None
+        return {
             "name": "OpenVINO",
-            "openvino": self._openvino.get_version(),
+            "libraries": f"openvino {self._openvino.get_version()}",
             "device": self._device,
             "threads": self._threads,
+            "batch_tokens": self.batch_tokens,
+            "activations": self._activations,
+            "instructions": None,
+            "compiled_graph": None if kept is None else str(kept),
+            "compiled_graph_bytes": None if kept is None else kept.stat().st_size,
         }
-        if self._kept is not None and self._kept.exists():
-            told |= {"compiled graph": str(self._kept), "compiled graph's bytes": self._kept.stat().st_size}
-        return told
 
     def close(self) -> None:
         """See Engine."""

@@ -7,6 +7,7 @@ holds them. The head's reduction runs in fp32 where the states are; only its mea
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import logging
@@ -15,13 +16,13 @@ from pathlib import Path
 
 import numpy as np
 
-from ... import bundle as bundles
+from ... import cpu
 from ...bundle import Bundle
 from ...errors import ArgumentError, BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
 from ...packing import packs
 from ...pma import Array
 from ...token_embeddings import TokenEmbeddings
-from .. import TokenIds
+from .. import Description, TokenIds, require_memory
 
 try:
     import torch
@@ -54,6 +55,9 @@ def open_engine(
     if bundle.manifest.matrix_type() not in DTYPES:
         raise BundleError(f"{bundle.folder}: this version runs no {bundle.manifest.target}: upgrade c2llm-lite")
     place = _device(device)
+    if place.type != "cuda":  # the others' weights lie in the host's memory
+        require_memory(bundle)
+        _warn_of_slow_bf16(DTYPES[bundle.manifest.matrix_type()], place)
     torch.set_num_threads(threads)
     try:
         model = load_backbone(bundle, place)
@@ -69,11 +73,10 @@ class TorchEngine:
     """A loaded backbone; see Engine."""
 
     def __init__(self, bundle: Bundle, model: torch.nn.Module, device: torch.device, threads: int) -> None:
-        shape = bundle.manifest.backbone
         self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
         self.batch_texts = BATCH_TEXTS
         self._dtype = DTYPES[bundle.manifest.matrix_type()]
-        self._embeddings = TokenEmbeddings(bundle.path(bundles.TOKEN_EMBEDDINGS), shape.vocab, shape.hidden)
+        self._embeddings = TokenEmbeddings(bundle)
         self._model: torch.nn.Module | None = model
         self._device = device
         self._threads = threads
@@ -110,16 +113,19 @@ class TorchEngine:
         with torch.inference_mode():
             yield self._forward([ids]).cpu().numpy()
 
-    def describe(self) -> dict[str, str | int]:
+    def describe(self) -> Description:
         """See Engine."""
         name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else str(self._device)
         return {
-            "engine": "torch",
-            "torch": torch.__version__,
+            "name": "PyTorch",
+            "libraries": f"torch {torch.__version__}",
             "device": name,
             "threads": self._threads,
-            "activations": str(self._dtype).removeprefix("torch."),
             "batch_tokens": self.batch_tokens,
+            "activations": str(self._dtype).removeprefix("torch."),
+            "instructions": torch.backends.cpu.get_cpu_capability() if self._device.type == "cpu" else None,
+            "compiled_graph": None,
+            "compiled_graph_bytes": None,
         }
 
     def close(self) -> None:
@@ -173,6 +179,16 @@ class TorchEngine:
         if not self._warned:
             log.warning("%s ran out of memory on %d tokens: batches are smaller from here on", self._device, tokens)
             self._warned = True
+
+
+@functools.cache
+def _warn_of_slow_bf16(states: torch.dtype, place: torch.device) -> None:
+    """Log, once, that PyTorch emulates bf16 products on this CPU."""
+    if states == torch.bfloat16 and place.type == "cpu" and cpu.lacks_all(cpu.BF16):
+        log.warning(
+            "this CPU has no instructions for bf16, so this bundle runs about 10 times slower than torch:fp32 here: "
+            "convert the checkpoint to torch:fp32, or to a gguf or openvino target"
+        )
 
 
 def _device(name: str) -> torch.device:

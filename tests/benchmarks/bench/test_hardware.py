@@ -22,6 +22,6 @@ def test_stolen_time_is_a_share_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_engine_is_told_of_without_this_machines_paths() -> None:
     class Model:
         def info(self) -> dict[str, dict[str, object]]:
-            return {"engine": {"name": "OpenVINO", "compiled graph": "/home/me/x.blob", "compiled graph's bytes": 3}}
+            return {"engine": {"name": "OpenVINO", "compiled_graph": "/home/me/x.blob", "compiled_graph_bytes": 3}}
 
-    assert hardware.engine(Model()) == {"name": "OpenVINO", "compiled graph's bytes": 3}  # type: ignore[arg-type]
+    assert hardware.engine(Model()) == {"name": "OpenVINO", "compiled_graph_bytes": 3}  # type: ignore[arg-type]
