@@ -1,1 +1,1 @@
-"""Crafted and broken input against the whole package: what dies, hangs, leaks foreign exceptions or silently differs."""
+"""Crafted and broken input against the whole package: deaths, hangs, foreign exceptions, silent differences."""

@@ -6,32 +6,70 @@ import io
 import json
 import struct
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-from .crafted import ODD_VALUES, file_case, flips, short
+from .crafted import ODD_VALUES, file_case, flips, short, to
 from .fixtures import GGUF, Fixtures
 from .forks import Case
 
-PRELOAD = ("llama_cpp.llama_cpp",)
+PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp",)
 NPY, HEAD, PROBES = "token_embeddings.npy", "pma.safetensors", "probes.safetensors"
 FLIPS = {NPY: 300, HEAD: 100, PROBES: 100}
 # In the place of the dictionary that a .npy begins with.
 NPY_HEADERS = (
-    *("", "{", "}", "{}", "[]", "1", "None", "{'descr': '<u2'}", "x", "\0", "\n", "\\", "'", '"""', "  {", "\t{}", "{}}"),
+    *(
+        "",
+        "{",
+        "}",
+        "{}",
+        "[]",
+        "1",
+        "None",
+        "{'descr': '<u2'}",
+        "x",
+        "\0",
+        "\n",
+        "\\",
+        "'",
+        '"""',
+        "  {",
+        "\t{}",
+        "{}}",
+    ),
     *("{'descr': '<u2', 'fortran_order': False, 'shape': (400, 64), }x", "(" * 200, "[" * 5000, "-" * 5000 + "1"),
     *("{'descr': " + "(" * 90 + ")" * 90 + "}", "{1: 2}", "__import__('os')", "9" * 5000, "1e999", "0x" * 9, "b'' ''"),
-    *("{'descr': '|O', 'fortran_order': False, 'shape': (400, 64), }", "lambda: 0", "{**{}}", "1 if 1 else 2", "f'{1}'"),
+    *(
+        "{'descr': '|O', 'fortran_order': False, 'shape': (400, 64), }",
+        "lambda: 0",
+        "{**{}}",
+        "1 if 1 else 2",
+        "f'{1}'",
+    ),
 )
 DESCRIPTIONS = ("<f2", "<f4", ">u2", "<i2", "|u1", "<u4", "<f8", "|O", "|V2", "<U1", "x", "", "<u99", "<M8[D]", "<c8")
-SHAPES = ((), (0,), (400,), (64, 400), (400, 64, 1), (-400, -64), (2**31, 2**32), (2**63, 1), (10**30, 1), (400, 0))
+SHAPES: tuple[tuple[int, ...], ...] = (
+    (),
+    (0,),
+    (400,),
+    (64, 400),
+    (400, 64, 1),
+    (-400, -64),
+    (2**31, 2**32),
+    (2**63, 1),
+    (10**30, 1),
+    (400, 0),
+)
 SHAPES += ((25600,), (200, 64), (401, 64))
 
 
 def cases(fixtures: Fixtures) -> Iterator[Case]:
     """All of the area."""
+    case = partial(file_case, fixtures=fixtures, target=GGUF, noticed="verify")
     rows = np.load(fixtures.bundle(GGUF) / NPY)
     for file, changes in (
         (NPY, _npy(rows)),
@@ -39,10 +77,10 @@ def cases(fixtures: Fixtures) -> Iterator[Case]:
         (PROBES, _safetensors((fixtures.bundle(GGUF) / PROBES).read_bytes())),
     ):
         for name, content in changes:
-            yield file_case(fixtures, GGUF, "verify", f"{file}: {name}", file, lambda _, content=content: content)
+            yield case(f"{file}: {name}", to(content), file=file)
     for file, last in ((NPY, 128), (HEAD, 1000), (PROBES, 200)):
         for name, flip in flips(FLIPS[file], 0, last, seed=4):
-            yield file_case(fixtures, GGUF, "verify", f"{file}: {name}", file, flip)
+            yield case(f"{file}: {name}", flip, file=file)
 
 
 def _npy(rows: Any) -> Iterator[tuple[str, bytes]]:
@@ -78,7 +116,9 @@ def _npy(rows: Any) -> Iterator[tuple[str, bytes]]:
         yield f"{size} bytes", _with_header(repr(whole).encode(), rows)[:size]
 
 
-def _with_header(header: bytes, rows: Any, version: tuple[int, int] = (1, 0), length: int | None = None) -> bytes:
+def _with_header(
+    header: bytes, rows: NDArray[Any], version: tuple[int, int] = (1, 0), length: int | None = None
+) -> bytes:
     padded = header + b" " * (-(len(header) + 11) % 64) + b"\n"
     size = struct.pack("<H" if version[0] < 2 else "<I", min(65535, len(padded) if length is None else length))
     return b"\x93NUMPY" + bytes(version) + size + padded + rows.tobytes()
@@ -99,13 +139,18 @@ def _safetensors(content: bytes) -> Iterator[tuple[str, bytes]]:
         for value in ODD_VALUES:
             wrong = header | {first: header[first] | {field: value}}
             yield f"{first}.{field} = {short(value)}", _packed(json.dumps(wrong).encode(), data)
-        yield f"{first} without {field}", _packed(
-            json.dumps(header | {first: {k: v for k, v in header[first].items() if v is not entry}}).encode(), data
+        yield (
+            f"{first} without {field}",
+            _packed(
+                json.dumps(header | {first: {k: v for k, v in header[first].items() if v is not entry}}).encode(), data
+            ),
         )
     for dtype in ("BF16", "F16", "F64", "I32", "U8", "F8_E5M2", "BOOL", "F4", "C64", "x"):
         # Twice the length, or half of it: the entry fits its own bytes.
         yield f"all {dtype}", _packed(json.dumps(header).replace('"F32"', f'"{dtype}"').encode(), data)
-    halved = {k: v if k == "__metadata__" else v | {"dtype": "BF16", "shape": _doubled(v["shape"])} for k, v in header.items()}
+    halved = {
+        k: v if k == "__metadata__" else v | {"dtype": "BF16", "shape": _doubled(v["shape"])} for k, v in header.items()
+    }
     yield "all BF16, twice as wide", _packed(json.dumps(halved).encode(), data)
     yield "bf16 of the right shape", _bf16(tensors)
     for text in (b"", b"{}", b"[]", b"null", b"[" * 100_000, b'{"x":' * 100_000, b"\xff", b"{" + b" " * 100_000 + b"}"):

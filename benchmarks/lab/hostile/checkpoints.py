@@ -19,7 +19,7 @@ from .fixtures import GGUF, Fixtures
 from .forks import Case
 from .outcome import DifferentError, SlowError
 
-PRELOAD = ("llama_cpp.llama_cpp", "gguf")
+PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp", "gguf")
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FLIPS = 150
 SECRET = "a secret beside the checkpoint"
@@ -29,7 +29,17 @@ FIELDS = (
     *("head_dim", "dtype", "torch_dtype", "keep_max_layer", "partial_rotary_factor", "quantization_config", "auto_map"),
     *("attention_bias", "architectures", "transformers_version"),
 )
-MORE_VALUES = (2, 7, 1000, "silu", ["full_attention"] * 2, ["x"], [None], {"rope_type": []}, {"rope_theta": 10**400})
+MORE_VALUES: tuple[Any, ...] = (
+    2,
+    7,
+    1000,
+    "silu",
+    ["full_attention"] * 2,
+    ["x"],
+    [None],
+    {"rope_type": []},
+    {"rope_theta": 10**400},
+)
 
 Change = Callable[[Path], None]
 
@@ -128,13 +138,17 @@ def _places() -> dict[str, Change]:
             found[f"{name} is {kind}"] = partial(_instead, name, make)
     found["a licence of 200 MB"] = partial(_instead, "LICENSE.big", lambda path: _sparse(path, 200 << 20))
     found["1,000 licences"] = _many_licences
-    found["a licence called LICENSE-manifest.json"] = partial(_instead, "LICENSE-manifest.json", lambda p: p.write_text("x"))
+    found["a licence called LICENSE-manifest.json"] = partial(
+        _instead, "LICENSE-manifest.json", lambda p: p.write_text("x")
+    )
     found["an index that names /etc/passwd"] = partial(_index, "/etc/passwd")
     found["an index that names a folder above"] = partial(_index, "../x.safetensors")
     found["an index that names nothing"] = partial(_index, "x.safetensors")
     found["an index that names numbers"] = partial(_index, 5)
     found["an index of 1,000,000 names"] = partial(
-        _write, f"{WEIGHTS}.index.json", json.dumps({"weight_map": {str(i): WEIGHTS for i in range(1_000_000)}}).encode()
+        _write,
+        f"{WEIGHTS}.index.json",
+        json.dumps({"weight_map": {str(i): WEIGHTS for i in range(1_000_000)}}).encode(),
     )
     return found
 

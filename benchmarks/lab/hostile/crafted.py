@@ -82,7 +82,7 @@ def use(folder: Path, right: Array, noticed: Noticed) -> None:
 
 
 def file_case(
-    fixtures: Fixtures, target: str, noticed: Noticed, name: str, file: str, change: Callable[[bytes], bytes]
+    name: str, change: Callable[[bytes], bytes], *, fixtures: Fixtures, target: str, noticed: Noticed, file: str
 ) -> Case:
     """A case that changes one file's content and signs the bundle anew."""
 
@@ -92,6 +92,11 @@ def file_case(
         sign(folder)
 
     return Case(name, partial(changed, fixtures, target, noticed, rewrite))
+
+
+def to(content: bytes) -> Callable[[bytes], bytes]:
+    """The change to this content, whatever was there."""
+    return lambda _: content
 
 
 def flips(count: int, first: int, last: int | None, seed: int) -> Iterator[tuple[str, Callable[[bytes], bytes]]]:

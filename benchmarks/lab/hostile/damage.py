@@ -17,7 +17,7 @@ from .fixtures import GGUF, OPENVINO, TORCH, Fixtures
 from .forks import Case
 from .outcome import DIFFERENT, OK, Outcome, judged
 
-PRELOAD = ("llama_cpp.llama_cpp", "openvino")
+PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp", "openvino")
 FLIPS = 150  # of each file
 
 

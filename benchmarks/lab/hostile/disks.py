@@ -25,7 +25,14 @@ from .forks import Case
 from .outcome import DifferentError
 from .tiny import TEXTS
 
-PRELOAD = ("llama_cpp.llama_cpp", "gguf", "pyarrow.parquet", "tree_sitter_language_pack", "torch", "transformers")
+PRELOAD: tuple[str, ...] = (
+    "llama_cpp.llama_cpp",
+    "gguf",
+    "pyarrow.parquet",
+    "tree_sitter_language_pack",
+    "torch",
+    "transformers",
+)
 PRELOAD += ("nncf", "optimum.intel.openvino", "optimum.exporters.openvino")
 KIB = 1024
 # From nothing to more than each takes.

@@ -74,6 +74,7 @@ def _child(begun: _Running) -> None:
     log = os.open(begun.log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
     os.dup2(log, 1)
     os.dup2(log, 2)
+    result = begun.result.open("w")  # now: a case may give up the right to
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MEMORY, hard))
@@ -87,7 +88,8 @@ def _child(begun: _Running) -> None:
         found = [judged(begun.case.name, error)]
         sys.excepthook(type(error), error, error.__traceback__)
     resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
-    begun.result.write_text(json.dumps(found))
+    result.write(json.dumps(found))
+    result.close()
     os._exit(0)
 
 
@@ -117,9 +119,9 @@ def _outcomes(begun: _Running, status: int, late: bool) -> list[Outcome]:
         return [Outcome(name, HANG, f"a file of over {FILE >> 20} MiB")]
     if code < 0:
         return [Outcome(name, DEATH, signal.Signals(-code).name)]
-    if not begun.result.exists():
+    if not (text := begun.result.read_text()):
         return [Outcome(name, DEATH, f"exit {code}")]
-    return [Outcome(*found) for found in json.loads(begun.result.read_text())]
+    return [Outcome(*found) for found in json.loads(text)]
 
 
 def _clear(begun: _Running) -> None:

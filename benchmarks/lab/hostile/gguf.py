@@ -6,19 +6,25 @@ import math
 import struct
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 
-from .crafted import file_case, flips
+from .crafted import file_case, flips, to
 from .fixtures import GGUF, Fixtures
 from .forks import Case
 from .gguf_file import ARRAY, BLOCKS, BOOL, F32, F64, I32, I64, STRING, U32, U64, GgufFile, Value, read
 
-PRELOAD = ("llama_cpp.llama_cpp",)
+PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp",)
 BACKBONE = "backbone.gguf"
 FLIPS = 300
 # What llama.cpp reads of a model beside the keys that the converter writes (llama-arch.cpp).
 INTEGERS = (
     *("rope.dimension_count", "expert_count", "expert_used_count", "attention.key_length", "attention.value_length"),
-    *("nextn_predict_layers", "embedding_length_out", "attention.sliding_window", "rope.scaling.original_context_length"),
+    *(
+        "nextn_predict_layers",
+        "embedding_length_out",
+        "attention.sliding_window",
+        "rope.scaling.original_context_length",
+    ),
     *("leading_dense_block_count", "expert_feed_forward_length", "expert_shared_count", "attention.key_length_mla"),
     *("attention.indexer.head_count", "token_shift_count", "ssm.conv_kernel", "full_attention_interval"),
     *("attention.sliding_window_pattern", "n_deepstack_layers", "pooling_type", "decoder_start_token_id"),
@@ -34,19 +40,20 @@ ARCHITECTURES = (
     *("llama", "qwen", "qwen2moe", "qwen3", "gemma", "gemma3", "gpt2", "bert", "modern-bert", "mamba", "rwkv7", "t5"),
     *("phi3", "falcon", "clip", "", "x", "qwen2\0", "QWEN2", "deepseek2", "bloom", "mpt", "starcoder2", "qwen2vl"),
 )
-TENSORS = ("token_embd.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight", "blk.1.attn_k.bias")
+TENSORS: tuple[str, ...] = ("token_embd.weight", "blk.0.attn_norm.weight", "blk.0.attn_q.weight", "blk.1.attn_k.bias")
 TENSORS += ("blk.0.attn_output.weight", "blk.1.ffn_down.weight", "blk.0.ffn_gate.weight", "output_norm.weight")
 
 
 def cases(fixtures: Fixtures) -> Iterator[Case]:
     """All of the area."""
+    case = partial(file_case, fixtures=fixtures, target=GGUF, noticed="load", file=BACKBONE)
     file = read((fixtures.bundle(GGUF) / BACKBONE).read_bytes())
     header = len(file.header())
     for name, wrong in (*_values(file), *_odd_values(file), *_tensors(file), *_headers(file)):
         content = wrong.content() if isinstance(wrong, GgufFile) else wrong
-        yield file_case(fixtures, GGUF, "load", name, BACKBONE, lambda _, content=content: content)
+        yield case(name, to(content))
     for name, flip in flips(FLIPS, 4, header, seed=2):
-        yield file_case(fixtures, GGUF, "load", name, BACKBONE, flip)
+        yield case(name, flip)
 
 
 def _values(file: GgufFile) -> Iterator[tuple[str, GgufFile]]:
@@ -109,8 +116,9 @@ def _odd_values(file: GgufFile) -> Iterator[tuple[str, GgufFile]]:
         yield f"a string of {length} bytes", replace(file, values=(*file.values, Value(b"x", STRING, raw)))
     yield "a key of 70,000 letters", file.with_value("x" * 70_000, U32, 1)
     yield "an empty key", file.with_value("", U32, 1)
-    yield "100,000 keys", replace(
-        file, values=(*file.values, *(Value(b"k%d" % i, U32, bytes(4)) for i in range(100_000)))
+    yield (
+        "100,000 keys",
+        replace(file, values=(*file.values, *(Value(b"k%d" % i, U32, bytes(4)) for i in range(100_000)))),
     )
 
 
@@ -133,9 +141,9 @@ def _tensors(file: GgufFile) -> Iterator[tuple[str, GgufFile]]:
             yield f"{name} is called {other!r}", file.with_tensor(index, name=other)
         yield f"{name} twice", replace(file, tensors=(*file.tensors, file.tensors[index]))
         yield f"{name} is missing", replace(file, tensors=(*file.tensors[:index], *file.tensors[index + 1 :]))
-    for name in (b"output.weight", b"blk.0.attn_qkv.weight", b"rope_freqs.weight", b"blk.0.attn_q.scale", b"cls.weight"):
-        extra = replace(file.tensors[places["token_embd.weight"]], name=name)
-        yield f"also {name.decode()}", replace(file, tensors=(*file.tensors, extra))
+    for more in ("output.weight", "blk.0.attn_qkv.weight", "rope_freqs.weight", "blk.0.attn_q.scale", "cls.weight"):
+        extra = replace(file.tensors[places["token_embd.weight"]], name=more.encode())
+        yield f"also {more}", replace(file, tensors=(*file.tensors, extra))
     freqs = replace(file.tensors[places["output_norm.weight"]], name=b"rope_freqs.weight", dims=(8,))
     yield "also rope_freqs.weight of 8", replace(file, tensors=(*file.tensors, freqs))
 

@@ -76,7 +76,10 @@ class GgufFile:
             parts += [_string(value.key), struct.pack("<I", value.type), value.raw]
         for tensor in self.tensors:
             parts += [_string(tensor.name), struct.pack("<I", len(tensor.dims))]
-            parts += [struct.pack(f"<{len(tensor.dims)}Q", *tensor.dims), struct.pack("<IQ", tensor.type, tensor.offset)]
+            parts += [
+                struct.pack(f"<{len(tensor.dims)}Q", *tensor.dims),
+                struct.pack("<IQ", tensor.type, tensor.offset),
+            ]
         return b"".join(parts)
 
     def content(self) -> bytes:

@@ -28,7 +28,13 @@ from .forks import Case
 from .outcome import DifferentError
 from .tiny import TEXTS
 
-PRELOAD = ("llama_cpp.llama_cpp", "openvino", "openvino._offline_transformations", "gguf", "pyarrow.parquet")
+PRELOAD: tuple[str, ...] = (
+    "llama_cpp.llama_cpp",
+    "openvino",
+    "openvino._offline_transformations",
+    "gguf",
+    "pyarrow.parquet",
+)
 PRELOAD += ("tree_sitter_language_pack",)
 KILLS = 12  # of each kind
 INTERRUPTS = 60  # of each engine
@@ -117,7 +123,9 @@ def _index(fixtures: Fixtures, number: int, scratch: Path) -> None:
     tree = scratch / "tree"
     tree.mkdir()
     for i in range(40):
-        (tree / f"file{i}.py").write_text(f"def read_{i}(path):\n    with open(path) as file:\n        return file.read({i})\n")
+        (tree / f"file{i}.py").write_text(
+            f"def read_{i}(path):\n    with open(path) as file:\n        return file.read({i})\n"
+        )
 
     def work(place: Path) -> None:
         with c2llm_lite.load(fixtures.bundle(GGUF), threads=1) as model, Index(model, tree, index=place) as index:

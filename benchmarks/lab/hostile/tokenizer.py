@@ -13,17 +13,23 @@ from typing import Any
 
 from c2llm_lite.convert import convert
 
-from .crafted import ODD_VALUES, Noticed, file_case, flips, json_leaves, replaced, short
+from .crafted import ODD_VALUES, Noticed, file_case, flips, json_leaves, replaced, short, to
 from .fixtures import GGUF, Fixtures
 from .forks import Case
 
-PRELOAD = ("llama_cpp.llama_cpp",)
+PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp",)
 FILE = "tokenizer.json"
 FLIPS, ODD_LEAVES = 150, 250
 MB = 1_000_000
 
 # These have parts that byte-level BPE lacks, and are refused whatever vectors they give.
-REFUSED = ("normalizer", "model", "pre_tokenizer Whitespace", "pre_tokenizer Metaspace", "pre_tokenizer Bert")
+REFUSED: tuple[str, ...] = (
+    "normalizer",
+    "model",
+    "pre_tokenizer Whitespace",
+    "pre_tokenizer Metaspace",
+    "pre_tokenizer Bert",
+)
 REFUSED += ("pre_tokenizer Punctuation", "pre_tokenizer Unicode", "pre_tokenizer Char", "BPE with dropout")
 _REPLACE = {"type": "Replace", "pattern": {"String": "x"}, "content": "xx"}
 NORMALIZERS: dict[str, Any] = {
@@ -122,12 +128,13 @@ MODELS: dict[str, Any] = {
 
 def cases(fixtures: Fixtures) -> Iterator[Case]:
     """All of the area."""
+    case = partial(file_case, fixtures=fixtures, target=GGUF, file=FILE)
     whole: dict[str, Any] = json.loads((fixtures.bundle(GGUF) / FILE).read_text(encoding="utf-8"))
     for name, text in _crafted(whole):
         content = text.encode("utf-8", "surrogatepass")
         # What is still byte-level BPE is another model's tokenizer: only the probes can tell.
         noticed: Noticed = "load" if name.startswith(REFUSED) else "verify"
-        yield file_case(fixtures, GGUF, noticed, f"load: {name}", FILE, lambda _, content=content: content)
+        yield case(f"load: {name}", to(content), noticed=noticed)
         yield Case(f"convert: {name}", partial(_convert, fixtures, content))
     paths = list(json_leaves(whole))
     draw = random.Random(3)
@@ -135,9 +142,9 @@ def cases(fixtures: Fixtures) -> Iterator[Case]:
         path, value = draw.choice(paths), draw.choice(ODD_VALUES)
         wrong = json.dumps(replaced(whole, path, value)).encode()
         name = f"odd value {number}: {'.'.join(map(str, path))[:40]} = {short(value)}"
-        yield file_case(fixtures, GGUF, "verify", name, FILE, lambda _, wrong=wrong: wrong)
+        yield case(name, to(wrong), noticed="verify")
     for name, flip in flips(FLIPS, 0, None, seed=3):
-        yield file_case(fixtures, GGUF, "verify", name, FILE, flip)
+        yield case(name, flip, noticed="verify")
 
 
 def _convert(fixtures: Fixtures, content: bytes, scratch: Path) -> None:
@@ -196,7 +203,7 @@ def _crafted(whole: dict[str, Any]) -> Iterator[tuple[str, str]]:
     direction = {"direction": "Right", "stride": 0, "strategy": "LongestFirst", "max_length": 2}
     yield "truncation", json.dumps(whole | {"truncation": direction})
     yield "truncation with a stride too long", json.dumps(whole | {"truncation": direction | {"stride": 99}})
-    padding = {"strategy": {"Fixed": 2**40}, "direction": "Right", "pad_to_multiple_of": None}
+    padding: dict[str, Any] = {"strategy": {"Fixed": 2**40}, "direction": "Right", "pad_to_multiple_of": None}
     padding |= {"pad_id": 0, "pad_type_id": 0, "pad_token": "x"}
     yield "padding to 2^40", json.dumps(whole | {"padding": padding})
     for decoder in ({"type": "Fuse"}, {"type": "WordPiece", "prefix": "#", "cleanup": True}, {"type": "x"}, 5):

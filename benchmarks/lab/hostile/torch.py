@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from .crafted import ODD_VALUES, changed, file_case, flips, read_manifest, replaced, short, sign
+from .crafted import ODD_VALUES, changed, file_case, flips, read_manifest, replaced, short, sign, to
 from .fixtures import TORCH, Fixtures
 from .forks import Case
 
-PRELOAD = ("torch", "transformers", "transformers.models.qwen2.modeling_qwen2")
+PRELOAD: tuple[str, ...] = ("torch", "transformers", "transformers.models.qwen2.modeling_qwen2")
 FILE = "model.safetensors"
 FLIPS = 80
 
@@ -43,9 +43,9 @@ def cases(fixtures: Fixtures) -> Iterator[Case]:
     yield _case(fixtures, "odd metadata", header | {"__metadata__": {"format": "tf"}}, content)
     yield _case(fixtures, "metadata is a list", header | {"__metadata__": []}, content)
     for name, flip in flips(FLIPS, 0, 8 + length, seed=6):
-        yield file_case(fixtures, TORCH, "verify", name, FILE, flip)
+        yield file_case(name, flip, fixtures=fixtures, target=TORCH, noticed="verify", file=FILE)
     for name, flip in flips(FLIPS // 4, 8 + length, None, seed=7):
-        yield file_case(fixtures, TORCH, "verify", f"data: {name}", FILE, flip)
+        yield file_case(f"data: {name}", flip, fixtures=fixtures, target=TORCH, noticed="verify", file=FILE)
 
 
 def _sign(manifest: dict[str, Any], folder: Path) -> None:
@@ -56,4 +56,4 @@ def _case(fixtures: Fixtures, name: str, header: Any, content: bytes) -> Case:
     (length,) = struct.unpack_from("<Q", content)
     text = json.dumps(header).encode()
     whole = struct.pack("<Q", len(text)) + text + content[8 + length :]
-    return file_case(fixtures, TORCH, "verify", name, FILE, lambda _: whole)
+    return file_case(name, to(whole), fixtures=fixtures, target=TORCH, noticed="verify", file=FILE)
