@@ -76,6 +76,7 @@ _TYPESCRIPT = _JAVASCRIPT | _rules(
     others={"public_field_definition": Rule(Kind.FUNCTION, value=("value", _JS_FUNCTIONS))},
 )
 _JS_WRAPPERS = frozenset({"export_statement", "lexical_declaration", "variable_declaration", "expression_statement"})
+_TS_BEFORE = frozenset({"comment", "decorator"})  # a method's decorators stand before it in the class's body
 _C = _rules(
     classes="struct_specifier union_specifier enum_specifier",
     others={"function_definition": Rule(Kind.FUNCTION, name="declarator")},
@@ -94,8 +95,9 @@ LANGUAGES: dict[str, Language] = {
         _TYPESCRIPT,
         (".ts", ".mts", ".cts"),
         wrappers=_JS_WRAPPERS,
+        before=_TS_BEFORE,
     ),
-    "tsx": Language("tsx", _TYPESCRIPT, (".tsx",), wrappers=_JS_WRAPPERS),
+    "tsx": Language("tsx", _TYPESCRIPT, (".tsx",), wrappers=_JS_WRAPPERS, before=_TS_BEFORE),
     "java": Language(
         "java",
         _rules(

@@ -18,7 +18,7 @@ import textwrap
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ..errors import MissingDependencyError
 from .languages import LANGUAGES, Kind, Language, Rule
@@ -26,14 +26,16 @@ from .languages import LANGUAGES, Kind, Language, Rule
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
-CUTTING = 1  # raised when pieces change, so that files of an older index are cut again
+CUTTING = 2  # raised when pieces change, so that files of an older index are cut again
 LONGEST = 120  # lines of a definition; about 1,500 tokens, where C2LLM reads 2,048
 WINDOW = 40  # lines that are not blank
 OVERLAP = 10
 LEAST = 3  # lines with a word in them that a window of the rest needs to say something
 LONGEST_NAME = 100  # characters
+LONGEST_SYMBOL = 300  # of a definition inside others
 
 _WORD = re.compile(r"\w")
+_MACRO = re.compile(r"[A-Z][A-Z0-9_]*")
 _RECEIVER = re.compile(r"(\w+)\s*(?:\[[^\]]*\])?\s*\)$")  # of a Go method: (s *Stack[T])
 
 
@@ -64,6 +66,15 @@ class _Definition:
     children: list[_Definition] = field(default_factory=list)
 
 
+class _Place(NamedTuple):
+    """A node and where it stands: asking tree-sitter for a parent or a sibling takes as long as there are of them."""
+
+    node: Node
+    siblings: tuple[Node, ...]  # the parent's named children, the node among them
+    index: int
+    parent: _Place | None
+
+
 def cut(text: str, language: str) -> list[Piece]:
     """The pieces of a file, in the order of their first lines.
 
@@ -72,7 +83,7 @@ def cut(text: str, language: str) -> list[Piece]:
     """
     lines = text.split("\n")
     definitions = _definitions(lines, LANGUAGES[language]) if language in LANGUAGES else []
-    pieces = [piece for definition in definitions for piece in _pieces(definition, lines)]
+    pieces = list(_pieces(definitions, lines))
     rest = _without(range(len(lines)), [(d.start, d.end) for d in definitions])
     least = LEAST if definitions else 1
     pieces += [piece for piece in _windows(rest, lines, "") if _said(piece.text) >= least]
@@ -84,16 +95,18 @@ def _said(text: str) -> int:
     return sum(_WORD.search(line) is not None for line in text.split("\n"))
 
 
-def _pieces(definition: _Definition, lines: Sequence[str]) -> Iterator[Piece]:
-    # Of what it holds, the signatures stay.
-    hidden = [span for c in definition.children for span in ((c.start, c.first - 1), (c.body, c.end))]
-    own = _without(range(definition.start, definition.end + 1), hidden)
-    if len(own) <= LONGEST:
-        yield Piece(definition.start + 1, definition.end + 1, definition.symbol, _joined(own, lines))
-    else:
-        yield from _windows(own, lines, definition.symbol)
-    for child in definition.children:
-        yield from _pieces(child, lines)
+def _pieces(outermost: Sequence[_Definition], lines: Sequence[str]) -> Iterator[Piece]:
+    waiting = list(outermost)
+    while waiting:
+        definition = waiting.pop()
+        # Of what it holds, the signatures stay.
+        hidden = [span for c in definition.children for span in ((c.start, c.first - 1), (c.body, c.end))]
+        own = _without(range(definition.start, definition.end + 1), hidden)
+        if len(own) <= LONGEST:
+            yield Piece(definition.start + 1, definition.end + 1, definition.symbol, _joined(own, lines))
+        else:
+            yield from _windows(own, lines, definition.symbol)
+        waiting += definition.children
 
 
 def _windows(numbers: Sequence[int], lines: Sequence[str], symbol: str) -> Iterator[Piece]:
@@ -112,8 +125,13 @@ def _joined(numbers: Sequence[int], lines: Sequence[str]) -> str:
 
 
 def _without(numbers: range, spans: list[tuple[int, int]]) -> list[int]:
-    held = {line for start, end in spans for line in range(start, end + 1)}
-    return [line for line in numbers if line not in held]
+    """The numbers outside the spans, in time that what the spans hold does not add to."""
+    left: list[int] = []
+    at = numbers.start
+    for start, end in sorted(spans):
+        left += range(at, min(start, numbers.stop))
+        at = max(at, end + 1)
+    return [*left, *range(at, numbers.stop)]
 
 
 def _definitions(lines: Sequence[str], language: Language) -> list[_Definition]:
@@ -121,48 +139,50 @@ def _definitions(lines: Sequence[str], language: Language) -> list[_Definition]:
     tree = _parser(language.grammar).parse("\n".join(lines).encode())
     found: list[_Definition] = []
     # A stack rather than recursion: generated and hostile files nest deeper than Python's own stack goes.
-    open_nodes: list[tuple[Node, str, list[_Definition]]] = [(tree.root_node, "", found)]
+    open_nodes: list[tuple[_Place, str, list[_Definition]]] = [(_Place(tree.root_node, (), 0, None), "", found)]
     while open_nodes:
-        node, prefix, holder = open_nodes.pop()
+        place, prefix, holder = open_nodes.pop()
+        node = place.node
         rule = language.rules.get(node.type)
-        name = _name(node, rule, language) if rule is not None else ""
+        name = _name(place, rule, language) if rule is not None else ""
         if rule is not None and name:
-            prefix = f"{prefix}{language.separator}{name}" if prefix else name
+            prefix = f"{prefix}{language.separator}{name}"[-LONGEST_SYMBOL:] if prefix else name
             if rule.kind is not Kind.NAMESPACE:
-                definition = _definition(node, rule, prefix, language, lines)
+                definition = _definition(place, rule, prefix, language, lines)
                 holder.append(definition)
                 holder = definition.children
                 if definition.kind is Kind.FUNCTION and definition.end - definition.start < LONGEST:
                     continue  # what it defines inside is part of it
-        open_nodes += [(child, prefix, holder) for child in reversed(node.named_children)]
+        children = tuple(node.named_children)
+        open_nodes += [(_Place(child, children, i, place), prefix, holder) for i, child in enumerate(children)][::-1]
     return found
 
 
-def _definition(node: Node, rule: Rule, symbol: str, language: Language, lines: Sequence[str]) -> _Definition:
-    outer = node
-    while (parent := outer.parent) is not None and parent.type in language.wrappers:
-        if sum(sibling.type == outer.type for sibling in parent.named_children) > 1:
+def _definition(place: _Place, rule: Rule, symbol: str, language: Language, lines: Sequence[str]) -> _Definition:
+    outer = place
+    while (parent := outer.parent) is not None and parent.node.type in language.wrappers:
+        if sum(sibling.type == outer.node.type for sibling in outer.siblings) > 1:
             break  # `const f = …, g = …;`: each is its own
         outer = parent
-    start = outer.start_point[0]
+    start = first = outer.node.start_point[0]
     highest = outer  # the first statement of a body has the comment above it beside the body, in some grammars
-    while (parent := highest.parent) is not None and parent.start_byte == highest.start_byte:
+    while (parent := highest.parent) is not None and parent.node.start_byte == highest.node.start_byte:
         highest = parent
-    above = highest.prev_named_sibling
-    while above is not None and above.type in language.before and _last_row(above) == start - 1:
-        before = above.prev_named_sibling
-        if before is not None and _last_row(before) == above.start_point[0]:
+    for i in range(highest.index - 1, -1, -1):
+        above = highest.siblings[i]
+        if above.type not in language.before or _last_row(above) not in (start - 1, start):
+            break
+        if i and _last_row(highest.siblings[i - 1]) == above.start_point[0] and "comment" in above.type:
             break  # a comment on the line of what is above, and about that
-        start, above = above.start_point[0], before
-    owner = _owner(node, rule)
-    first = outer.start_point[0]
+        start = above.start_point[0]
+    owner = _owner(place.node, rule)
     below = first + 1
     if (body := owner.child_by_field_name("body")) is not None:
         row, column = body.start_point
         alone = not lines[row].encode()[:column].strip()
         below = max(below, row if alone else row + 1)
     kind = Kind.CLASS if owner.type == "class" else rule.kind
-    return _Definition(kind, symbol, start, first, below, _last_row(outer))
+    return _Definition(kind, symbol, start, first, below, _last_row(outer.node))
 
 
 def _last_row(node: Node) -> int:
@@ -176,8 +196,9 @@ def _owner(node: Node, rule: Rule) -> Node:
     return (node.child_by_field_name(rule.value[0]) if rule.value else None) or node
 
 
-def _name(node: Node, rule: Rule, language: Language) -> str:
+def _name(place: _Place, rule: Rule, language: Language) -> str:
     """The definition's own name; "" where it has none, or is none."""
+    node, parent = place.node, place.parent
     if rule.value is not None:
         value = node.child_by_field_name(rule.value[0])
         if value is None or value.type not in rule.value[1]:
@@ -187,9 +208,11 @@ def _name(node: Node, rule: Rule, language: Language) -> str:
     named = node.child_by_field_name(rule.name)
     if rule.name == "declarator":
         named = _innermost_declarator(node)
-    elif named is None and node.parent is not None and node.parent.type == "type_definition":
-        named = node.parent.child_by_field_name("declarator")  # typedef struct { … } name;
+    elif named is None and parent is not None and parent.node.type == "type_definition":
+        named = parent.node.child_by_field_name("declarator")  # typedef struct { … } name;
     name = _flat(named)
+    if rule.name == "declarator" and node.child_by_field_name("type") is None and _MACRO.fullmatch(name):
+        name = _flat(node.child_by_field_name("declarator"))  # TEST(Suite, Name) { … }: without a type, a macro's call
     if rule.kind is Kind.NAMESPACE:
         name = name.partition("<")[0]  # impl Stack<T>
     receiver = _RECEIVER.search(_flat(node.child_by_field_name("receiver")))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import pytest
@@ -112,3 +113,38 @@ def test_a_header_is_c_or_cpp_by_what_it_holds() -> None:
     assert language_of("a.h", "namespace a {\nclass B;\n}\n") == "cpp"
     assert language_of("LICENSE", "") == TEXT
     assert language_of("A.PY", "") == "python"
+
+
+def test_a_methods_decorators_and_comment_belong_to_it() -> None:
+    source = "class A {\n  /** Doc. */\n  @Get('/x')\n  @Auth()\n  m() {\n    return 1;\n  }\n\n  @Post() n() {}\n}\n"
+    for language in ("typescript", "tsx"):
+        pieces = {piece.symbol: piece for piece in cut(source, language)}
+        assert (pieces["A.m"].start, pieces["A.m"].end) == (2, 7)
+        assert "@Get" in pieces["A.m"].text
+        assert pieces["A.n"].text == "@Post() n() {}"
+
+
+def test_a_macro_that_defines_is_named_with_its_arguments() -> None:
+    source = (
+        "// adds\nTEST(Stack, Pushes) {\n  int x;\n}\nTEST(Stack, Pops) {\n  int y;\n}\nint add(int a) { return a; }\n"
+    )
+    pieces = {piece.symbol: piece for piece in cut(source, "cpp")}
+    assert set(pieces) == {"TEST(Stack, Pushes)", "TEST(Stack, Pops)", "add"}
+    assert pieces["TEST(Stack, Pushes)"].start == 1
+
+
+@pytest.mark.parametrize(
+    ("source", "language"),
+    [
+        ("# c\n" * 40_000 + "def f():\n    pass\n", "python"),
+        ("package a\nfunc f() {\n" + "if x {\n" * 20_000 + "}\n" * 20_000 + "}\n", "go"),
+        ("class A { m() {\n" + "function f() {\n" * 10_000 + "}\n" * 10_000 + "}}\n", "typescript"),
+        ("\n".join(" " * i + f"class C{i}:" for i in range(800)) + "\n", "python"),
+    ],
+    ids=["comments", "nested blocks", "nested functions", "nested classes"],
+)
+def test_cutting_takes_time_in_proportion(source: str, language: str) -> None:
+    """These took from 45 seconds to minutes."""
+    begun = time.monotonic()
+    cut(source, language)
+    assert time.monotonic() - begun < 40
