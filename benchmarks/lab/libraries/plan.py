@@ -10,7 +10,7 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 TORCH = "torch==2.13.0"  # the Makefile's: a CPU build where the index has one
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 HERE = "3.11"  # the Python of all but the last set
-CONVERT = [f"convert/{name}" for name in ("checkpoint", "targets", "proof", "test_reference.py")]
+CONVERT = ["convert/targets", "convert/test_reference.py"]
 
 
 @dataclass
@@ -31,7 +31,7 @@ GROUPS = (
     Environment(
         "convert",
         ["bench"],  # and so `all`
-        ["runtime", "engines", *CONVERT, "benchmarks/bench"],
+        ["runtime", "engines", *CONVERT, "convert/proof", "benchmarks/bench"],
         first=[TORCH],
         makes=["gguf:q8_0", "openvino:int8", "torch:fp32", "bnb:nf4"],
     ),
