@@ -175,7 +175,7 @@ def run_tests(environment: Environment, place: Place) -> dict[str, Any]:
     report = place.folder / f"{environment.name}.xml"
     report.unlink(missing_ok=True)
     rooms = [str(REPOSITORY / "tests" / room) for room in environment.rooms]
-    options = ["-q", "-p", "no:cacheprovider", f"--junitxml={report}"]
+    options = ["-q", "-p", "no:cacheprovider", "--continue-on-collection-errors", f"--junitxml={report}"]
     try:
         place.script("python", "-m", "pytest", *options, *rooms)
     except CommandError:
