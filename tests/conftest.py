@@ -16,7 +16,7 @@ from c2llm_lite.convert import convert
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network for anything
 
 # Of what test files import, what an environment may lack, and modules of tests that import it in turn.
-OPTIONAL = {name: name for name in ("torch", "transformers", "bitsandbytes", "gguf", "pyarrow", "ray")}
+OPTIONAL = {name: name for name in ("torch", "transformers", "bitsandbytes", "gguf", "pyarrow", "ray", "mteb")}
 OPTIONAL |= {"transcription": "torch"}
 left_out: dict[str, str] = {}
 

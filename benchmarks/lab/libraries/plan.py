@@ -10,7 +10,8 @@ REPOSITORY = Path(__file__).resolve().parents[3]
 TORCH = "torch==2.13.0"  # the Makefile's: a CPU build where the index has one
 PYTHONS = ("3.10", "3.11", "3.12", "3.13", "3.14")
 HERE = "3.11"  # the Python of all but the last set
-CONVERT = [f"convert/{name}" for name in ("checkpoint", "targets", "proof", "test_reference.py")]
+CONVERT = ["convert/targets", "convert/checkpoint"]
+REFERENCE = [*CONVERT, "convert/proof", "convert/test_reference.py"]  # beside transformers
 
 
 @dataclass
@@ -31,14 +32,14 @@ GROUPS = (
     Environment(
         "convert",
         ["bench"],  # and so `all`
-        ["runtime", "engines", *CONVERT, "benchmarks/bench"],
+        ["runtime", "engines", *REFERENCE, "benchmarks/bench"],
         first=[TORCH],
         makes=["gguf:q8_0", "openvino:int8", "torch:fp32", "bnb:nf4"],
     ),
     Environment(
         "run",
         ["llama-cpp", "openvino", "bitsandbytes", "convert", "checkpoint-code", "search", "serve"],
-        ["runtime", "engines", *CONVERT, "search", "serve"],
+        ["runtime", "engines", *REFERENCE, "search", "serve"],
         first=[TORCH],
     ),
     Environment(
@@ -61,7 +62,7 @@ def sets() -> dict[str, list[Environment]]:
             Environment(
                 "oldest-torch",
                 ["bitsandbytes", "llama-cpp", "convert", "checkpoint-code"],
-                ["engines", *CONVERT],
+                ["engines", *REFERENCE],
                 first=[f"torch=={lower_bounds()['torch']}"],
             )
         ],
