@@ -71,7 +71,7 @@ def main(bundle: str) -> None:
             "pieces": done.pieces,
             "texts": done.embedded,
             "skipped": done.skipped,
-            "batch_characters": update.BATCH_CHARACTERS,
+            "batch_characters": update.MOST_CHARACTERS,
             "seconds_to_index": round(done.seconds, 1),
             "questions_found": {"found": found, "of": len(QUESTIONS), "least": LEAST_FOUND},
             "places": places,

@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from .failures import when_stopped
 from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json, settings
 
 if TYPE_CHECKING:
     from ..search.index import Index
 
+NOTHING_FOUND = 3  # exit code
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to look through; .gitignore is honoured.")]
 Place = Annotated[
     Path | None,
@@ -41,6 +43,8 @@ def search(
 ) -> None:
     """Find code in a folder, in words. The folder is indexed first; the next time, only what changed.
 
+    Exits 3 if nothing is found.
+
     Example: c2llm-lite search c2llm-q8 . "open a jsonl file and read all lines" -k 5
     """
     if (query is None) == (like is None):
@@ -54,12 +58,13 @@ def search(
         hits = found.search(query, count, **only) if query is not None else found.like(file, int(line), count, **only)
     if as_json:
         print_json([asdict(hit) for hit in hits])
-        return
-    from ..search import show
+    else:
+        from ..search import show
 
-    show.hits(hits, out)
+        show.hits(hits, out)
     if not hits:
         err.print("nothing found: no piece fits --lang and --path, or nothing is indexed yet")
+        raise typer.Exit(NOTHING_FOUND)
 
 
 def index(
@@ -77,10 +82,8 @@ def index(
     from ..search import show
 
     with _opened(bundle, folder, place, device, threads) as found:
-        try:
+        with when_stopped(lambda: _kept(found)):
             done = found.update(progress=settings.progress)
-        except KeyboardInterrupt:
-            raise _stopped(found) from None
         where = found.place
     if as_json:
         print_json(asdict(done) | {"index": str(where)})
@@ -129,16 +132,14 @@ def _bring_up(found: Index) -> None:
     from ..search.store import BusyError
 
     try:
-        done = found.update(progress=settings.progress)
+        with when_stopped(lambda: _kept(found)):
+            done = found.update(progress=settings.progress)
     except BusyError as error:
         err.print(f"{error}; searching what it holds so far")
         return
-    except KeyboardInterrupt:
-        raise _stopped(found) from None
     if done.changed or done.removed or done.unreadable:
         show.update(done, err)
 
 
-def _stopped(found: Index) -> typer.Exit:
-    err.print(f"stopped; what was done is kept in {found.place}, and the same command goes on from there")
-    return typer.Exit(1)
+def _kept(found: Index) -> str:
+    return f"{found.file_count():,} files are indexed in {found.place}; the same command continues"

@@ -158,6 +158,10 @@ class Index:
                 Duplicate(score, self._hit(first, score), self._hit(second, score)) for score, first, second in found
             ]
 
+    def file_count(self) -> int:
+        """How many files the index holds."""
+        return self._store.counts()["files"]
+
     def close(self) -> None:
         """Close the database; the Index cannot be used again."""
         self._store.close()

@@ -71,7 +71,7 @@ class _Place(NamedTuple):
 
     node: Node
     siblings: tuple[Node, ...]  # the parent's named children, the node among them
-    index: int
+    number: int  # its place among them
     parent: _Place | None
 
 
@@ -168,7 +168,7 @@ def _definition(place: _Place, rule: Rule, symbol: str, language: Language, line
     highest = outer  # the first statement of a body has the comment above it beside the body, in some grammars
     while (parent := highest.parent) is not None and parent.node.start_byte == highest.node.start_byte:
         highest = parent
-    for i in range(highest.index - 1, -1, -1):
+    for i in range(highest.number - 1, -1, -1):
         above = highest.siblings[i]
         if above.type not in language.before or _last_row(above) not in (start - 1, start):
             break

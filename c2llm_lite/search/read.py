@@ -14,9 +14,11 @@ from .pieces import CUTTING
 MAX_BYTES = 1 << 20  # larger files are data, or generated
 HEAD_LINES = 20  # where a generator signs; a licence may stand above it
 # The two marks in use (the second by https://go.dev/s/generatedcode), on a line that begins as a comment does: code
-# that only names them, as this does, was written by hand.
-GENERATED = re.compile(r"^[ \t]*[^\w\s].*(?:@generated|DO NOT EDIT)", re.MULTILINE)
-LONG_LINE = 500  # characters, that nobody writes by hand
+# that only names them, as this does, was written by hand, and "do not edit" alone is said to people.
+GENERATED = re.compile(r"^[ \t]*[^\w\s].*(?:@generated\b|Code generated .*DO NOT EDIT)", re.MULTILINE)
+LONG_LINE = 500  # characters; one with few spaces is data or minified code
+WORDS, SIGNS = 20, 12  # characters to a space at most, and to a sign of code at least, in a line that people write
+_SIGN = re.compile(r"[;{}()\[\]=<>]")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,14 @@ def decode(content: bytes) -> Source:
         raise SkippedError("empty")
     if GENERATED.search("\n".join(text.split("\n", HEAD_LINES)[:HEAD_LINES])):
         raise SkippedError("generated")
-    if len(text) > LONG_LINE and sum(len(line) for line in text.split("\n") if len(line) > LONG_LINE) * 2 > len(text):
+    text = "\n".join("" if _is_data(line) else line for line in text.split("\n"))
+    if not text.strip():
         raise SkippedError("minified")
     return Source(digest_of(content), text, replaced)
+
+
+def _is_data(line: str) -> bool:
+    """Whether a line says nothing in words: an image in a notebook, a minified script. It is left out, not the file."""
+    if len(line) <= LONG_LINE:
+        return False
+    return len(line) > WORDS * (1 + line.count(" ")) or len(line) < SIGNS * len(_SIGN.findall(line))

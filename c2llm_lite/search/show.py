@@ -15,7 +15,8 @@ from .update import Update
 LINES = 12  # of a piece's code
 NAMED = 5  # files of a kind that are listed by name
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+# Control characters, C1 among them, and those that reorder what follows (Unicode's bidirectional controls).
+_CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 
 
 def hits(found: Sequence[Hit], console: Console) -> None:
@@ -47,7 +48,7 @@ def update(done: Update, console: Console) -> None:
         listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.skipped.items()))
         console.print(f"skipped: {listed}", highlight=False, soft_wrap=True)
     if done.unreadable:
-        whys = [f"{path} ({why})" for path, why in done.unreadable.items()]
+        whys = [_plain(f"{path} ({why})") for path, why in done.unreadable.items()]
         console.print(Text(f"not readable: {_listed(whys)}", "yellow"), soft_wrap=True)
     if done.not_utf8:
         console.print(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import re
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -24,8 +25,10 @@ from .read import MAX_BYTES, SkippedError, decode, digest_of, read_bytes
 from .store import CutFile, Store
 from .walk import files
 
-# Of texts to embed: 20 s or so on a laptop, the most that a kill loses; enough to fill the engine's passes.
-BATCH_CHARACTERS = 60_000
+# A batch of files is about so much work, which is what a kill loses, and of so many characters, which fill passes.
+BATCH_SECONDS = 15.0
+FIRST_CHARACTERS, MOST_CHARACTERS = 8_000, 1_000_000
+_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 @dataclass
@@ -110,21 +113,31 @@ def _look(folder: Path, known: dict[str, str]) -> _Look:
 
 
 def _embed_changed(
-    store: Store, folder: Path, embed: Callable[[list[str]], Array], look: _Look, *, done: Update, advance: Advance
+    store: Store, folder: Path, embed: Callable[..., Array], look: _Look, *, done: Update, advance: Advance
 ) -> None:
     batch: list[CutFile] = []
     texts: dict[bytes, str] = {}  # to embed
-    characters = size = 0
+    characters = size = shown = 0
+    most = min(FIRST_CHARACTERS, MOST_CHARACTERS)
+
+    def show(share: float) -> None:
+        nonlocal shown
+        advance(round(share * size) - shown)
+        shown = round(share * size)
 
     def commit() -> None:
-        nonlocal characters, size
+        nonlocal characters, size, shown, most
         vectors: dict[bytes, Array] = {}
+        begun = time.monotonic()
         if texts:
-            vectors = dict(zip(texts, embed(list(texts.values())), strict=True))
+            vectors = dict(zip(texts, embed(list(texts.values()), progress=show), strict=True))
+            fitting = characters * BATCH_SECONDS / max(time.monotonic() - begun, 1e-3)
+            most = max(1, min(round(fitting), 2 * most, MOST_CHARACTERS))
         store.put(batch, vectors)
         done.changed += len(batch)
         done.embedded += len(texts)
-        advance(size)
+        show(1.0)
+        shown = 0
         batch.clear()
         texts.clear()
         characters = size = 0
@@ -145,7 +158,7 @@ def _embed_changed(
             if sha256 not in texts and not store.has_text(sha256):
                 texts[sha256] = piece.text
                 characters += len(piece.text)
-        if characters >= BATCH_CHARACTERS or size >= MAX_BYTES:
+        if characters >= most or size >= MAX_BYTES:
             commit()
     if batch:
         commit()
@@ -158,8 +171,12 @@ def _because(look: _Look) -> str:
 
 
 def _plain(path: str) -> bool:
-    """Whether a path is one line of valid Unicode; Python keeps bytes that are not UTF-8 as lone surrogates."""
-    return not any(character < " " or "\ud800" <= character <= "\udfff" for character in path)
+    """Whether a path is one line of valid Unicode that shows what it is.
+
+    Python keeps bytes that are not UTF-8 as lone surrogates. Control characters and Unicode's bidirectional controls
+    would act on the terminal.
+    """
+    return _UNSHOWN.search(path) is None
 
 
 def _within(path: str, unreadable: dict[str, str]) -> bool:

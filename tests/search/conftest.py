@@ -29,7 +29,9 @@ class Model:
         self.texts: list[str] = []
         self._seconds = seconds
 
-    def embed(self, texts: Any, *, prompt_name: str | None = None, prompt: str | None = None) -> Any:
+    def embed(
+        self, texts: Any, *, prompt_name: str | None = None, prompt: str | None = None, progress: Any = None
+    ) -> Any:
         single = isinstance(texts, str)
         if prompt is not None and not single:
             self.texts += texts

@@ -283,7 +283,7 @@ def test_what_another_writes_is_seen(new_model: Any, index: Index, tree: Path) -
 
 
 def test_stopping_keeps_what_was_done(model: Any, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(updating, "BATCH_CHARACTERS", 1)
+    monkeypatch.setattr(updating, "MOST_CHARACTERS", 1)
     embed, calls = model.embed, []
 
     def interrupted(texts: Any, **options: Any) -> Any:

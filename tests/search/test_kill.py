@@ -27,7 +27,7 @@ CHILD = """
 import sys
 import c2llm_lite
 from c2llm_lite.search import Index, update
-update.BATCH_CHARACTERS = int(sys.argv[4])
+update.MOST_CHARACTERS = int(sys.argv[4])
 with c2llm_lite.load(sys.argv[1], threads=1) as model, Index(model, sys.argv[2], index=sys.argv[3]) as index:
     print("begun", flush=True)
     index.update()
@@ -54,7 +54,7 @@ def _content(place: Path) -> tuple[Any, Any]:
 
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs a signal that cannot be caught")
 def test_ten_kills_at_random_moments(f32_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(updating, "BATCH_CHARACTERS", BATCH)
+    monkeypatch.setattr(updating, "MOST_CHARACTERS", BATCH)
     folder = tmp_path / "tree"
     folder.mkdir()
     for i in range(FILES):
@@ -99,7 +99,7 @@ def test_two_processes_read_while_one_writes(new_model: Any, tree: Path, tmp_pat
         (tree / f"new{i}.py").write_text(f"def new_{i}():\n    return 'words{i}'\n")
 
     def write() -> None:
-        updating.BATCH_CHARACTERS = 1
+        updating.MOST_CHARACTERS = 1
         with Index(new_model(seconds=0.02), tree, index=place) as index:
             index.update()
 

@@ -139,3 +139,17 @@ def test_large_files_are_left_out(tmp_path: Path) -> None:
     (tmp_path / "small.py").write_bytes(b"x")
     assert read_bytes(tmp_path / "small.py") == b"x"
     assert digest_of(b"x") != digest_of(b"y")
+
+
+def test_a_long_line_of_data_is_left_out_and_the_file_is_not() -> None:
+    image = "iVBORw0KGgo" * 500
+    paragraph = "This paragraph stands on one line, as many write Markdown. " * 40
+    for before, line in (("# Title", paragraph), ("x = 1", "# " + paragraph)):
+        assert decode(f"{before}\n{line}\n".encode()).text == f"{before}\n{line}\n"
+    notebook = f'{{\n "image/png": "{image}",\n "source": "print(1)"\n}}\n'
+    assert decode(notebook.encode()).text == '{\n\n "source": "print(1)"\n}\n'
+    assert decode(f"def f():\n    return 1\nDATA = '{image}'\n".encode()).text == "def f():\n    return 1\n\n"
+
+
+def test_a_comment_to_people_does_not_drop_a_file() -> None:
+    assert decode(b"# DO NOT EDIT below without asking\nx = 1\n").text

@@ -119,7 +119,7 @@ def _embed(fixtures: Fixtures, suffix: str, number: int, scratch: Path) -> None:
 
 
 def _index(fixtures: Fixtures, number: int, scratch: Path) -> None:
-    updating.BATCH_CHARACTERS = 500
+    updating.MOST_CHARACTERS = 500
     tree = scratch / "tree"
     tree.mkdir()
     for i in range(40):
