@@ -104,3 +104,10 @@ def test_wrong_use_is_told(run: Any, arguments: list[str], message: str) -> None
     done = run("search", *arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())
+
+
+def test_nothing_found_is_its_own_exit_code(run: Any) -> None:
+    done = run("search", "anything", "--path", "nowhere/")
+    assert done.exit_code == 3
+    assert "nothing found" in done.stderr
+    assert run("search", "anything", "--path", "nowhere/", "--json").exit_code == 3
