@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 _CGROUP = Path("/sys/fs/cgroup")
 _CGROUP_V1_MEMORY = _CGROUP / "memory"
+_OWN_GROUPS = Path("/proc/self/cgroup")
 _MEMINFO = Path("/proc/meminfo")
 _CPUS = Path("/sys/devices/system/cpu")
 
@@ -31,12 +32,15 @@ def free_memory() -> int | None:
 
 
 def _cpu_quota() -> int:
-    quota, _, period = _read(_CGROUP / "cpu.max").partition(" ")
-    if not quota:  # cgroup v1
-        quota, period = _read(_CGROUP / "cpu/cpu.cfs_quota_us"), _read(_CGROUP / "cpu/cpu.cfs_period_us")
-    if quota.isdigit() and period.isdigit() and int(quota) and int(period):
-        return max(1, int(quota) // int(period))
-    return os.cpu_count() or 1
+    """The smallest quota of this process's control group and of its parents, in whole CPUs."""
+    found = [os.cpu_count() or 1]
+    quotas = [_read(group / "cpu.max").partition(" ")[::2] for group in _groups(_CGROUP, "")]
+    version1 = _groups(_CGROUP / "cpu", "cpu")
+    quotas += [(_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")) for group in version1]
+    for quota, period in quotas:
+        if quota.isdigit() and period.isdigit() and int(quota) and int(period):
+            found.append(max(1, int(quota) // int(period)))
+    return min(found)
 
 
 def _system_free() -> int | None:
@@ -48,9 +52,26 @@ def _system_free() -> int | None:
 
 
 def _cgroup_free() -> list[int | None]:
-    version2 = _left(_CGROUP / "memory.max", _CGROUP / "memory.current")
-    version1 = _left(_CGROUP_V1_MEMORY / "memory.limit_in_bytes", _CGROUP_V1_MEMORY / "memory.usage_in_bytes")
-    return [version2, version1]
+    version2 = [_left(group / "memory.max", group / "memory.current") for group in _groups(_CGROUP, "")]
+    version1 = [
+        _left(group / "memory.limit_in_bytes", group / "memory.usage_in_bytes")
+        for group in _groups(_CGROUP_V1_MEMORY, "memory")
+    ]
+    return version2 + version1
+
+
+def _groups(mount: Path, controller: str) -> list[Path]:
+    """The folders below `mount` of this process's control group and of its parents, the outermost last.
+
+    controller: of cgroup v1, or "" for v2 (man 7 cgroups, /proc/pid/cgroup). In a container the path may be the host's;
+    what is not there has no limit to read.
+    """
+    for line in _read(_OWN_GROUPS).splitlines():
+        _, controllers, path = line.split(":", 2)
+        if controller in controllers.split(","):
+            own = PurePosixPath(path)
+            return [mount / group.relative_to("/") for group in (own, *own.parents)]
+    return [mount]
 
 
 def _left(limit: Path, used: Path) -> int | None:

@@ -45,8 +45,11 @@ def update(done: Update, console: Console) -> None:
         soft_wrap=True,
     )
     if done.skipped:
-        listed = ", ".join(f"{count:,} {reason}" for reason, count in sorted(done.skipped.items()))
-        console.print(f"skipped: {listed}", highlight=False, soft_wrap=True)
+        reasons = sorted(done.skipped_paths.items())
+        listed = "; ".join(f"{len(paths):,} {reason} ({_plain(_listed(paths))})" for reason, paths in reasons)
+        console.print(Text(f"skipped: {listed}"), soft_wrap=True)
+    if done.linked:
+        console.print(Text(f"links, not followed: {_plain(_listed(done.linked))}"), soft_wrap=True)
     if done.unreadable:
         whys = [_plain(f"{path} ({why})") for path, why in done.unreadable.items()]
         console.print(Text(f"not readable: {_listed(whys)}", "yellow"), soft_wrap=True)

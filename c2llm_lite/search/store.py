@@ -18,6 +18,7 @@ for what is one table of vectors, and an approximate index that has to be traine
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -93,8 +94,15 @@ class Store:
             if isinstance(error, OutputError):
                 raise
             raise OutputError(f"cannot make the index {folder}: {error.strerror}; name another with --index") from error
+        self._read_only = (folder / DATABASE).exists() and not os.access(folder, os.W_OK)
         with self._told():
-            self._connection = sqlite3.connect(folder / DATABASE, timeout=BUSY_SECONDS, isolation_level=None)
+            # SQLite keeps shared memory beside a database that it reads, unless it is told that nobody writes.
+            place = (
+                f"{(folder / DATABASE).resolve().as_uri()}?mode=ro&immutable=1"
+                if self._read_only
+                else folder / DATABASE
+            )
+            self._connection = sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None, uri=self._read_only)
         try:
             self._open(dict(identity) | {"format": FORMAT})
         except BaseException:
@@ -103,7 +111,8 @@ class Store:
 
     def _open(self, identity: dict[str, str]) -> None:
         with self._told():
-            self._connection.execute("PRAGMA journal_mode = WAL")
+            if not self._read_only:
+                self._connection.execute("PRAGMA journal_mode = WAL")
             # A commit survives a kill of the process; the last ones may be lost to a power cut, and are made again.
             self._connection.execute("PRAGMA synchronous = NORMAL")
             with self._transaction("IMMEDIATE" if not self._made() else "DEFERRED"):
@@ -130,7 +139,12 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer; raises BusyError where another process is. A kill lets go, as it does of every lock."""
+        """Be the one writer; raises BusyError where another process is, or the index is read-only.
+
+        A kill lets go, as it does of every lock.
+        """
+        if self._read_only:
+            raise BusyError(f"the index {self.folder} is read-only and was not brought up to date")
         with self._told():
             lock = sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None)
         try:

@@ -10,7 +10,6 @@ import functools
 import hashlib
 import re
 import time
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,6 +41,8 @@ class Update:
     embedded: int = 0  # texts; what stood in the index already was taken from it
     seconds: float = 0.0
     skipped: dict[str, int] = field(default_factory=dict)  # files by reason: binary, generated, minified, …
+    skipped_paths: dict[str, list[str]] = field(default_factory=dict)  # the same files, by reason
+    linked: list[str] = field(default_factory=list)  # links, which are not followed
     unreadable: dict[str, str] = field(default_factory=dict)  # path: what the system said; kept as last read
     not_utf8: list[str] = field(default_factory=list)  # read with U+FFFD for what is not
 
@@ -52,7 +53,8 @@ class _Look:
 
     changed: dict[str, int] = field(default_factory=dict)  # path: bytes
     unchanged: set[str] = field(default_factory=set)
-    skipped: Counter[str] = field(default_factory=Counter)
+    skipped: dict[str, list[str]] = field(default_factory=dict)  # paths by reason
+    linked: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
 
 
@@ -68,7 +70,10 @@ def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress
         look = _look(folder, known)
         if not look.changed and not look.unchanged:
             raise TextError(f"{folder} holds nothing to index{_because(look)}: name a folder with code or text in it")
-        done = Update(skipped=dict(look.skipped), unreadable=look.unreadable)
+        counts_by_reason = {reason: len(paths) for reason, paths in look.skipped.items()}
+        done = Update(
+            skipped=counts_by_reason, skipped_paths=look.skipped, linked=look.linked, unreadable=look.unreadable
+        )
         with bar("indexing", sum(look.changed.values()), "bytes", show=progress) as advance:
             embed = functools.partial(model.embed, prompt=prefix)
             _embed_changed(store, folder, embed, look, done=done, advance=advance)
@@ -94,7 +99,7 @@ def _look(folder: Path, known: dict[str, str]) -> _Look:
     def failed(path: str, error: OSError) -> None:
         look.unreadable[path] = error.strerror or str(error)
 
-    for path in files(folder, failed):
+    for path in files(folder, failed, look.linked.append):
         if not _plain(path):
             look.unreadable[ascii(path)] = "the name holds control characters or is not UTF-8: rename it"
             continue
@@ -108,7 +113,7 @@ def _look(folder: Path, known: dict[str, str]) -> _Look:
         except OSError as error:
             failed(path, error)
         except SkippedError as skipped:
-            look.skipped[skipped.reason] += 1
+            look.skipped.setdefault(skipped.reason, []).append(path)
     return look
 
 
@@ -165,7 +170,7 @@ def _embed_changed(
 
 
 def _because(look: _Look) -> str:
-    reasons = [f"{count} {reason}" for reason, count in look.skipped.items()]
+    reasons = [f"{len(paths)} {reason}" for reason, paths in look.skipped.items()]
     reasons += [f"{path}: {why}" for path, why in look.unreadable.items()]
     return f" ({', '.join(reasons[:5])})" if reasons else ""
 

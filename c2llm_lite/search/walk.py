@@ -29,11 +29,12 @@ class _Ignore(NamedTuple):
     state: int
 
 
-def files(folder: Path, on_error: Failed) -> Iterator[str]:
+def files(folder: Path, on_error: Failed, on_link: Callable[[str], None] = lambda path: None) -> Iterator[str]:
     """Paths below `folder`, with /, in a fixed order.
 
     A .gitignore counts from the repository's top down, where `folder` lies in a repository and is not ignored itself:
     a folder that was named is wanted. on_error: called for each unreadable folder and .gitignore; the walk continues.
+    on_link: called for each link that .gitignore does not leave out.
     Raises OSError where `folder` itself cannot be listed.
     """
     folder = folder.resolve()
@@ -49,7 +50,7 @@ def files(folder: Path, on_error: Failed) -> Iterator[str]:
         if ignored:
             ignores = []
             break
-    return _below(top, at, ignores, on_error)
+    return _below(top, at, ignores, on_error, on_link)
 
 
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
@@ -68,7 +69,7 @@ def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
     return fits
 
 
-def _below(top: Path, at: str, above: list[_Ignore], on_error: Failed) -> Iterator[str]:
+def _below(top: Path, at: str, above: list[_Ignore], on_error: Failed, on_link: Callable[[str], None]) -> Iterator[str]:
     """Depth first, names in order. Paths are kept as strings: a large tree has many."""
     waiting = [(at, above)]
     while waiting:
@@ -89,7 +90,10 @@ def _below(top: Path, at: str, above: list[_Ignore], on_error: Failed) -> Iterat
             if entry.name.startswith(".") or entry.name in PASSED:
                 continue
             path = folder + entry.name
-            if entry.is_dir(follow_symlinks=False):
+            if entry.is_symlink():
+                if not _ignored(ignores, entry.name):
+                    on_link(path[len(at) :])
+            elif entry.is_dir(follow_symlinks=False):
                 ignored, inside = _entered(ignores, entry.name)
                 if not ignored:
                     folders.append((f"{path}/", inside))

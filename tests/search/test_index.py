@@ -311,3 +311,27 @@ def test_a_full_disk_is_told_and_loses_nothing(model: Any, index: Index, tree: P
     assert content(index.place) == before
     index._store._connection.execute("PRAGMA max_page_count = 1000000")
     assert index.update().changed == 1
+
+
+def test_a_read_only_index_can_be_searched(
+    index: Index, tree: Path, new_model: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index.update()
+    found = index.search("read jsonl path")
+    index.close()
+    before = sorted(index.place.iterdir())
+    monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # as root, permissions alone would not do
+    with Index(new_model(), tree, index=index.place) as opened:
+        assert opened.search("read jsonl path") == found
+        with pytest.raises(BusyError, match="read-only and was not brought up to date"):
+            opened.update()
+    assert sorted(index.place.iterdir()) == before
+
+
+def test_skipped_files_and_links_are_named(index: Index, tree: Path) -> None:
+    (tree / "blob.bin").write_bytes(b"\0")
+    (tree / "link.py").symlink_to(tree / "files.py")
+    done = index.update()
+    assert done.skipped == {"binary": 1}
+    assert done.skipped_paths == {"binary": ["blob.bin"]}
+    assert done.linked == ["link.py"]
