@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite.durable import staged
+from c2llm_lite.durable import make_way, staged
 from c2llm_lite.pma import Array
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
@@ -91,6 +91,8 @@ def convert(
     MissingDependencyError, OutputError (exists, disk full), BundleError (the new bundle crashes, or gives NaN);
     OutOfMemoryError and DeviceError where a calibration cannot run.
     """
+    replaces = bundles.MANIFEST if force else None
+    make_way(Path(output), replaces=replaces)  # before the long work
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
     if target == AUTO:
@@ -110,7 +112,7 @@ def convert(
         same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
-    with staged(Path(output), replaces=bundles.MANIFEST if force else None) as folder:
+    with staged(Path(output), replaces=replaces) as folder:
         tensors = write_backbone(wanted, checkpoint, folder, calibration)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()

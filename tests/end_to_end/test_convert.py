@@ -109,3 +109,9 @@ def test_a_full_disk_is_told_and_nothing_is_left(checkpoint_folder, tmp_path, ta
     assert "could not write" in child.stderr
     assert "Traceback" not in child.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_an_output_that_exists_is_refused_before_the_source_is_read(tmp_path):
+    (tmp_path / "bundle").mkdir()
+    with pytest.raises(OutputError, match="exists"):
+        convert(tmp_path / "no such checkpoint", tmp_path / "bundle", "gguf:q8_0")
