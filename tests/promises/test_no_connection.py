@@ -77,6 +77,9 @@ def test_no_command_opens_a_connection(watched, checkpoint, tmp_path, target):
     assert watched("verify", bundle, "--against", checkpoint) == []
     assert watched("embed", bundle, tmp_path / "texts.txt", "-o", tmp_path / "out.npy") == []
     assert watched("search", bundle, tree, "add numbers") == []
+    assert watched("info", bundle) == []
+    assert watched("duplicates", bundle, tree) == []
+    assert watched("index", bundle, tree) == []
     assert not (tmp_path / "home" / "intel").exists()
 
 

@@ -200,3 +200,13 @@ def test_the_command(cluster, model, f32_bundle, source, tmp_path):
     assert other.returncode == 1
     assert "made with another prompt" in other.stderr
     assert "Traceback" not in other.stderr
+
+
+def test_a_run_that_embeds_nothing_fails(cluster, f32_bundle, tmp_path):
+    (tmp_path / "in.jsonl").write_text('{"text": null}\n{"text": 7}\n')
+    arguments = [f32_bundle, tmp_path / "in.jsonl", "-o", tmp_path / "out", "--address", cluster]
+    words = [sys.executable, "-m", "c2llm_lite", "embed-dataset", *map(str, arguments)]
+    done = subprocess.run(words, capture_output=True, text=True)
+    assert done.returncode == 1, done.stderr
+    assert "no row could be embedded" in done.stderr
+    assert len((tmp_path / "out" / "_left_out.jsonl").read_text().splitlines()) == 2
