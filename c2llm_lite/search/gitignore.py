@@ -10,14 +10,18 @@ that cannot be understood matches nothing.
 
 from __future__ import annotations
 
+import re
 import string
 from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+from numpy.typing import NDArray
+
 _SLASH = ord("/")
 _BYTES = frozenset(range(256)) - {_SLASH}  # a wildcard never matches a slash
-_WILD = frozenset(b"*?[\\")
+_WILD = re.compile(rb"[*?\[\\]")
 _CLASSES = {
     "alpha": string.ascii_letters,
     "digit": string.digits,
@@ -41,35 +45,20 @@ class _NeverMatchesError(ValueError):
 
 @dataclass
 class _Pattern:
-    """One line, read.
+    """Tokens, counted from 0; what stands before the end has the number after the last token.
 
-    takes: the bytes that each token takes. stars, deep_stars: tokens with a `*` or a `**` before them; one after the
-    last token counts as before the end. optional: slashes of a `**/` that may match nothing.
+    literals: the byte that each token takes; 0, which no path holds, for one that takes any of a set. stars,
+    deep_stars: tokens with a `*` or a `**` before them. optional: slashes of a `**/` that may match nothing.
     """
 
     negative: bool
     folders_only: bool
     anywhere: bool  # matched against each name alone: the pattern holds no slash
-    takes: list[frozenset[int]] = field(default_factory=list)
+    literals: bytearray = field(default_factory=bytearray)
+    sets: list[tuple[int, frozenset[int]]] = field(default_factory=list)
     stars: list[int] = field(default_factory=list)
     deep_stars: list[int] = field(default_factory=list)
     optional: list[int] = field(default_factory=list)
-
-
-class _Bits:
-    """Bits that are set one by one, and then used as one integer: `1 << n` would copy all of it each time."""
-
-    def __init__(self) -> None:
-        self._bytes = bytearray()
-
-    def add(self, bit: int) -> None:
-        index = bit >> 3
-        if index >= len(self._bytes):
-            self._bytes.extend(bytes(index + 1 - len(self._bytes)))
-        self._bytes[index] |= 1 << (bit & 7)
-
-    def __int__(self) -> int:
-        return int.from_bytes(self._bytes, "little")
 
 
 class Patterns:
@@ -80,49 +69,41 @@ class Patterns:
 
     def __init__(self, content: bytes) -> None:
         """content: a .gitignore's bytes."""
+        self.size = len(content)
         self._ends: list[int] = []  # each pattern's last bit, ascending
         self._negative: list[bool] = []
-        start, anywhere, optional, stars, deep_stars, files, folders = (_Bits() for _ in range(7))
-        wildcards = _Bits()  # tokens that take most bytes; `taken` and `refused` hold the bytes that differ
-        taken: dict[int, _Bits] = {}
-        refused: dict[int, _Bits] = {}
-        bit = 0
+        literals = bytearray()
+        sets: list[tuple[int, frozenset[int]]] = []
+        starts: list[int] = []
+        anywhere: list[int] = []
+        optional: list[int] = []
+        stars: list[int] = []
+        deep_stars: list[int] = []
+        files: list[int] = []
         for pattern in _parsed(content):
-            (anywhere if pattern.anywhere else start).add(bit)
-            for bits, tokens in (
-                (optional, pattern.optional),
-                (stars, pattern.stars),
-                (deep_stars, pattern.deep_stars),
-            ):
-                for token in tokens:
-                    bits.add(bit + token)
-            for takes in pattern.takes:
-                listed, members = taken, takes
-                if len(takes) > len(_BYTES) // 2:
-                    wildcards.add(bit)
-                    listed, members = refused, _BYTES - takes
-                for byte in members:
-                    listed.setdefault(byte, _Bits()).add(bit)
-                bit += 1
-            folders.add(bit)
+            bit = len(literals)
+            (anywhere if pattern.anywhere else starts).append(bit)
+            sets += [(bit + token, members) for token, members in pattern.sets]
+            optional += [bit + token for token in pattern.optional]
+            stars += [bit + token for token in pattern.stars]
+            deep_stars += [bit + token for token in pattern.deep_stars]
+            literals += pattern.literals + b"\0"
+            self._ends.append(len(literals) - 1)
             if not pattern.folders_only:
-                files.add(bit)
-            self._ends.append(bit)
+                files.append(len(literals) - 1)
             self._negative.append(pattern.negative)
-            bit += 1
-        self._optional = int(optional)
-        self._deep_stars = int(deep_stars)
-        self._stars = int(stars) | self._deep_stars
-        self._anywhere = int(anywhere)
-        self._files, self._folders = int(files), int(folders)
-        any_byte = int(wildcards)
-        self._takes = [any_byte] * 256
-        for byte, some in refused.items():
-            self._takes[byte] &= ~int(some)
-        self._takes[_SLASH] = 0
-        for byte, some in taken.items():
-            self._takes[byte] |= int(some)
-        self.start = self._skipped(int(start)) | self._anywhere
+
+        def mask(bits: list[int]) -> int:
+            flags = np.zeros(len(literals), bool)
+            flags[bits] = True
+            return _integer(flags)
+
+        self._optional, self._deep_stars = mask(optional), mask(deep_stars)
+        self._stars = mask(stars) | self._deep_stars
+        self._anywhere = mask(anywhere)
+        self._files, self._folders = mask(files), mask(self._ends)
+        self._takes = _taken(literals, sets)
+        self.start = self._skipped(mask(starts)) | self._anywhere
 
     def __len__(self) -> int:
         return len(self._ends)
@@ -153,6 +134,27 @@ class Patterns:
         return entered | (entered & self._optional) << 1
 
 
+def _taken(literals: bytearray, sets: list[tuple[int, frozenset[int]]]) -> list[int]:
+    """For each byte, the tokens that take it."""
+    by_token = np.frombuffer(bytes(literals), np.uint8)
+    rows: dict[frozenset[int], int] = {}
+    row_of = np.array([rows.setdefault(members, len(rows)) for _, members in sets], np.int64)
+    token_of = np.array([token for token, _ in sets], np.int64)
+    takes = np.zeros((256, len(rows)), bool)
+    for members, row in rows.items():
+        takes[list(members), row] = True
+    found = []
+    for byte in range(256):
+        flags = by_token == byte if byte else np.zeros(len(literals), bool)
+        flags[token_of] = takes[byte][row_of]
+        found.append(_integer(flags))
+    return found
+
+
+def _integer(flags: NDArray[np.bool_]) -> int:
+    return int.from_bytes(np.packbits(flags, bitorder="little").tobytes(), "little")
+
+
 def _parsed(content: bytes) -> Iterator[_Pattern]:
     """The patterns that can match something."""
     for line in content.removeprefix(b"\xef\xbb\xbf").split(b"\n"):
@@ -171,7 +173,7 @@ def _parsed(content: bytes) -> Iterator[_Pattern]:
             _tokenize(text if anywhere else text.removeprefix(b"/"), pattern)
         except _NeverMatchesError:
             continue
-        if pattern.takes or pattern.stars or pattern.deep_stars:
+        if pattern.literals or pattern.stars or pattern.deep_stars:
             yield pattern
 
 
@@ -185,45 +187,48 @@ def _without_trailing_spaces(line: bytes) -> bytes:
 def _tokenize(text: bytes, pattern: _Pattern) -> None:
     """Fill in the pattern's tokens. text: without what only says where and what it matches."""
     # git compares what stands before the first wildcard apart, and takes a `**` right after it for one after a slash.
-    literal = next((i for i, byte in enumerate(text) if byte in _WILD), len(text))
-    i = 0
+    if (found := _WILD.search(text)) is None:
+        pattern.literals += text
+        return
+    i = literal = found.start()
+    pattern.literals += text[:i]
     while i < len(text):
         byte = text[i]
         if byte == ord("*"):
-            begin = i
-            while i < len(text) and text[i] == ord("*"):
-                i += 1
-            whole_name = begin == literal or text[begin - 1] == _SLASH
-            after = text[i : i + 2]
-            if (
-                i - begin < 2
-                or pattern.anywhere
-                or not whole_name
-                or after[:1] not in (b"", b"/", b"\\")
-                or (after[:1] == b"\\" and after != b"\\/")
-            ):
-                pattern.stars.append(len(pattern.takes))
-            elif after[:1] == b"/":
-                i += 1
-                # A second `**/` adds nothing to the first.
-                if pattern.optional[-1:] != [len(pattern.takes) - 1]:
-                    pattern.deep_stars.append(len(pattern.takes))
-                    pattern.optional.append(len(pattern.takes))
-                    pattern.takes.append(frozenset({_SLASH}))
-            else:
-                pattern.deep_stars.append(len(pattern.takes))
-            continue
-        if byte == ord("["):
+            i = _star(text, i, pattern, begins_name=i == literal or text[i - 1] == _SLASH)
+        elif byte == ord("["):
             members, i = _bracket(text, i + 1)
-            pattern.takes.append(members)
-            continue
-        if byte == ord("?"):
-            pattern.takes.append(_BYTES)
+            pattern.sets.append((len(pattern.literals), members))
+            pattern.literals.append(0)
         else:
-            if byte == ord("\\"):
+            if byte == ord("?"):
+                pattern.sets.append((len(pattern.literals), _BYTES))
+                byte = 0
+            elif byte == ord("\\"):
                 i += 1
-            pattern.takes.append(frozenset({_at(text, i)}))
+                byte = _at(text, i)
+            pattern.literals.append(byte)
+            i += 1
+
+
+def _star(text: bytes, begin: int, pattern: _Pattern, *, begins_name: bool) -> int:
+    """Take up the stars that begin at an index; returns the index after them."""
+    i = begin
+    while text[i : i + 1] == b"*":
         i += 1
+    token = len(pattern.literals)
+    ends_name = i == len(text) or text.startswith((b"/", b"\\/"), i)
+    if pattern.anywhere or i - begin == 1 or not (begins_name and ends_name):
+        pattern.stars.append(token)
+    elif text[i : i + 1] != b"/":
+        pattern.deep_stars.append(token)
+    else:
+        i += 1
+        if pattern.optional[-1:] != [token - 1]:  # a second `**/` adds nothing to the first
+            pattern.deep_stars.append(token)
+            pattern.optional.append(token)
+            pattern.literals.append(_SLASH)
+    return i
 
 
 def _bracket(text: bytes, i: int) -> tuple[frozenset[int], int]:
@@ -242,20 +247,10 @@ def _bracket(text: bytes, i: int) -> tuple[frozenset[int], int]:
                 i += 1
             members.update(range(previous, _at(text, i) + 1))
             previous = None
-        elif (
-            text[i : i + 2] == b"[:"
-            and (end := text.find(b"]", i + 2)) != -1
-            and text[end - 1 : end] == b":"
-            and (end - 1 >= i + 2)
-        ):
-            name = text[i + 2 : end - 1]
-            if name not in _CLASS_BYTES:
-                raise _NeverMatchesError
-            members |= _CLASS_BYTES[name]
+        elif text.startswith(b"[:", i) and (named := _named_class(text, i + 2)):
             previous = None
-            i = end
-        elif text[i : i + 2] == b"[:" and text.find(b"]", i + 2) == -1:
-            raise _NeverMatchesError
+            members |= _CLASS_BYTES[named]
+            i += len(named) + 3
         else:
             if byte == ord("\\"):
                 i += 1
@@ -263,6 +258,19 @@ def _bracket(text: bytes, i: int) -> tuple[frozenset[int], int]:
             members.add(previous)
         i += 1
     return (_BYTES - members if negative else frozenset(members) & _BYTES), i + 1
+
+
+def _named_class(text: bytes, i: int) -> bytes:
+    """The name in [:name:]; empty if the brackets are ordinary members. i: after the colon."""
+    end = text.find(b"]", i)
+    if end == -1:
+        raise _NeverMatchesError
+    if end == i or text[end - 1] != ord(":"):
+        return b""
+    name = text[i : end - 1]
+    if name not in _CLASS_BYTES:
+        raise _NeverMatchesError
+    return name
 
 
 def _at(text: bytes, i: int) -> int:

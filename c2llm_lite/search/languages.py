@@ -172,7 +172,7 @@ LANGUAGES: dict[str, Language] = {
 }
 
 _BY_SUFFIX = {suffix: name for name, language in LANGUAGES.items() for suffix in language.suffixes}
-_CPP_HEADER = re.compile(r"^\s*(class|namespace|template|public:|private:|using)\b", re.MULTILINE)
+_CPP_HEADER = re.compile(r"^[ \t]*(class|namespace|template|public:|private:|using)\b", re.MULTILINE)
 
 
 def language_of(path: str, text: str) -> str:

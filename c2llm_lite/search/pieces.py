@@ -16,6 +16,7 @@ from __future__ import annotations
 import re
 import textwrap
 from bisect import bisect_left, bisect_right
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, NamedTuple
@@ -32,6 +33,7 @@ WINDOW = 40  # lines that are not blank
 OVERLAP = 10
 LEAST = 3  # lines with a word in them that a window of the rest needs to say something
 LONGEST_NAME = 100  # characters
+FURTHEST = 500  # column that a definition of its own begins at; those on one line would each repeat all of it
 LONGEST_SYMBOL = 300  # of a definition inside others
 
 _WORD = re.compile(r"\w")
@@ -73,6 +75,7 @@ class _Place(NamedTuple):
     siblings: tuple[Node, ...]  # the parent's named children, the node among them
     number: int  # its place among them
     parent: _Place | None
+    alone: bool  # whether no sibling is of its type; told of a wrapper's children only
 
 
 def cut(text: str, language: str) -> list[Piece]:
@@ -139,12 +142,12 @@ def _definitions(lines: Sequence[str], language: Language) -> list[_Definition]:
     tree = _parser(language.grammar).parse("\n".join(lines).encode())
     found: list[_Definition] = []
     # A stack rather than recursion: generated and hostile files nest deeper than Python's own stack goes.
-    open_nodes: list[tuple[_Place, str, list[_Definition]]] = [(_Place(tree.root_node, (), 0, None), "", found)]
+    open_nodes: list[tuple[_Place, str, list[_Definition]]] = [(_Place(tree.root_node, (), 0, None, True), "", found)]
     while open_nodes:
         place, prefix, holder = open_nodes.pop()
         node = place.node
         rule = language.rules.get(node.type)
-        name = _name(place, rule, language) if rule is not None else ""
+        name = _name(place, rule, language) if rule is not None and node.start_point[1] <= FURTHEST else ""
         if rule is not None and name:
             prefix = f"{prefix}{language.separator}{name}"[-LONGEST_SYMBOL:] if prefix else name
             if rule.kind is not Kind.NAMESPACE:
@@ -154,14 +157,19 @@ def _definitions(lines: Sequence[str], language: Language) -> list[_Definition]:
                 if definition.kind is Kind.FUNCTION and definition.end - definition.start < LONGEST:
                     continue  # what it defines inside is part of it
         children = tuple(node.named_children)
-        open_nodes += [(_Place(child, children, i, place), prefix, holder) for i, child in enumerate(children)][::-1]
+        types = Counter(child.type for child in children) if node.type in language.wrappers else None
+        places = [
+            _Place(child, children, i, place, types is None or types[child.type] == 1)
+            for i, child in enumerate(children)
+        ]
+        open_nodes += [(child, prefix, holder) for child in reversed(places)]
     return found
 
 
 def _definition(place: _Place, rule: Rule, symbol: str, language: Language, lines: Sequence[str]) -> _Definition:
     outer = place
     while (parent := outer.parent) is not None and parent.node.type in language.wrappers:
-        if sum(sibling.type == outer.node.type for sibling in outer.siblings) > 1:
+        if not outer.alone:
             break  # `const f = …, g = …;`: each is its own
         outer = parent
     start = first = outer.node.start_point[0]

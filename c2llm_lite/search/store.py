@@ -208,11 +208,15 @@ class Store:
             self._connection.execute("DELETE FROM texts WHERE id NOT IN (SELECT text FROM pieces)")
 
     def vectors(self, dim: int) -> tuple[NDArray[np.int64], Array]:
-        """All texts' ids (n,), ascending, and vectors (n, dim)."""
+        """Ids (n,), ascending, and vectors (n, dim) of all texts that are in a file.
+
+        During an update, and after one that was stopped, the index also holds texts of files that have changed since.
+        """
+        placed = "WHERE id IN (SELECT text FROM pieces)"
         with self._told():
-            (count,) = self._connection.execute("SELECT count(*) FROM texts").fetchone()
+            (count,) = self._connection.execute(f"SELECT count(*) FROM texts {placed}").fetchone()
             ids, matrix = np.empty(count, np.int64), np.empty((count, dim), np.float32)
-            cursor = self._connection.execute("SELECT id, vector FROM texts ORDER BY id")
+            cursor = self._connection.execute(f"SELECT id, vector FROM texts {placed} ORDER BY id")
             start = 0
             while rows := cursor.fetchmany(READ_ROWS):
                 stop = start + len(rows)

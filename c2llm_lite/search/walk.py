@@ -17,7 +17,7 @@ from .read import SkippedError, read_regular
 PASSED = frozenset({"node_modules", "__pycache__"})
 CACHE_TAG = "CACHEDIR.TAG"  # https://bford.info/cachedir/
 GITIGNORE = ".gitignore"
-MAX_GITIGNORE = 1 << 20  # bytes; a larger one is no list of patterns that somebody wrote
+MAX_GITIGNORE = 4 << 20  # bytes of a folder's own .gitignore and of all above it, which are in memory together
 
 Failed = Callable[[str, OSError], None]
 
@@ -44,7 +44,7 @@ def files(folder: Path, on_error: Failed, on_link: Callable[[str], None] = lambd
     ignores: list[_Ignore] = []
     above = ""
     for name in names:
-        ignores = [*ignores, *_ignore(top, above, on_error)]
+        ignores = [*ignores, *_ignore(top, above, ignores, on_error)]
         above += f"{name}/"
         ignored, ignores = _entered(ignores, name)
         if ignored:
@@ -84,7 +84,7 @@ def _below(top: Path, at: str, above: list[_Ignore], on_error: Failed, on_link: 
             continue
         if folder != at and any(entry.name == CACHE_TAG for entry in entries):
             continue
-        ignores = [*ignores, *_ignore(top, folder, on_error)]
+        ignores = [*ignores, *_ignore(top, folder, ignores, on_error)]
         folders = []
         for entry in entries:
             if entry.name.startswith(".") or entry.name in PASSED:
@@ -122,10 +122,13 @@ def _entered(ignores: list[_Ignore], name: str) -> tuple[bool, list[_Ignore]]:
     return False, inside
 
 
-def _ignore(top: Path, folder: str, on_error: Failed) -> list[_Ignore]:
+def _ignore(top: Path, folder: str, above: list[_Ignore], on_error: Failed) -> list[_Ignore]:
     """The folder's own .gitignore. As git does, a link is not followed, and one that cannot be read counts as none."""
     try:
-        patterns = Patterns(read_regular(top / folder / GITIGNORE, MAX_GITIGNORE, follow=False))
+        content = read_regular(top / folder / GITIGNORE, MAX_GITIGNORE, follow=False)
+        if len(content) + sum(patterns.size for patterns, _ in above) > MAX_GITIGNORE:
+            raise SkippedError(f"over {MAX_GITIGNORE >> 20} MiB with those above it")
+        patterns = Patterns(content)
     except (FileNotFoundError, NotADirectoryError):
         return []
     except (OSError, SkippedError) as error:

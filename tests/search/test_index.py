@@ -16,7 +16,7 @@ from c2llm_lite.errors import BundleError, OutputError, TextError
 from c2llm_lite.search import BusyError, Index
 from c2llm_lite.search import update as updating
 from c2llm_lite.search.cache import default_place
-from c2llm_lite.search.store import DATABASE
+from c2llm_lite.search.store import DATABASE, Store
 
 
 @pytest.fixture
@@ -299,6 +299,20 @@ def test_stopping_keeps_what_was_done(model: Any, tree: Path, tmp_path: Path, mo
         assert len(content(index.place)["files"]) == 2
         done = index.update()
         assert (done.files, done.changed) == (4, 2)
+
+
+def test_an_update_stopped_at_its_end_can_be_searched(
+    index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Texts of files that have changed are still held then, and are in no file."""
+    (tree / "files.py").write_text("def other_name():\n    return 1\n")
+    with monkeypatch.context() as patched:
+        patched.setattr(Store, "tidy", lambda store: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            index.update()
+    hits = index.search("read jsonl path", count=20)
+    assert "read_jsonl" not in [hit.symbol for hit in hits]
+    assert "other_name" in [hit.symbol for hit in hits]
 
 
 def test_a_full_disk_is_told_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:

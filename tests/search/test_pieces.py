@@ -140,11 +140,25 @@ def test_a_macro_that_defines_is_named_with_its_arguments() -> None:
         ("package a\nfunc f() {\n" + "if x {\n" * 20_000 + "}\n" * 20_000 + "}\n", "go"),
         ("class A { m() {\n" + "function f() {\n" * 10_000 + "}\n" * 10_000 + "}}\n", "typescript"),
         ("\n".join(" " * i + f"class C{i}:" for i in range(800)) + "\n", "python"),
+        ("const " + ",\n".join(f"f{i} = () => {{\n}}" for i in range(20_000)) + ";", "javascript"),
     ],
-    ids=["comments", "nested blocks", "nested functions", "nested classes"],
+    ids=["comments", "nested blocks", "nested functions", "nested classes", "one declaration"],
 )
 def test_cutting_takes_time_in_proportion(source: str, language: str) -> None:
     """These took from 45 seconds to minutes."""
     begun = time.monotonic()
     cut(source, language)
     assert time.monotonic() - begun < 40
+
+
+def test_definitions_on_one_line_do_not_repeat_it_each() -> None:
+    text = "function f() { return one + two; } " * 3000 + "\n" + "let a = 1;\n" * 100
+    pieces = cut(text, "javascript")
+    assert sum(len(piece.text) for piece in pieces) < 20 * len(text)  # 3,000 times, once
+    assert any(piece.symbol == "f" for piece in pieces)
+
+
+def test_a_header_of_blank_lines_is_read_at_once() -> None:
+    begun = time.monotonic()
+    assert language_of("a.h", "\n" * 200_000 + "int a;\n") == "c"  # took minutes
+    assert time.monotonic() - begun < 10
