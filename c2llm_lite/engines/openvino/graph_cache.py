@@ -19,8 +19,8 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 DIGEST = 32  # bytes
-# From this version on, the CPU plugin asks each paged attention for its k_head_size and num_k_heads when it reads a blob,
-# and no blob carries them (upstream pull request 36363): what it exports, it cannot import.
+# From this version on, the CPU plugin asks each paged attention for its k_head_size when it reads a blob, and no blob
+# carries that (upstream pull request 36363): what it exports, it cannot import.
 UNREADABLE_SINCE = (2026, 3)
 
 

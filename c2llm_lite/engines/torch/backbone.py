@@ -45,7 +45,8 @@ def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
                 setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
     except (AssertionError, KeyError, OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path} does not hold the backbone: {error}; convert or copy the bundle again") from error
-    return model.eval()
+    model.eval()
+    return model
 
 
 def _read_int8(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: torch.device) -> torch.nn.Module:

@@ -1,8 +1,8 @@
 """Qwen2's forward pass over flat texts: the whole model between token embeddings and final hidden states.
 
 The arithmetic, its order and its roundings follow transformers' modeling_qwen2.py, and a test holds the two equal.
-The layers are written here because transformers' change between releases, and no release of it is then required. Names of
-modules and parameters are Hugging Face's, which is how the bundle's file names its tensors.
+The layers are written here because transformers' change between releases; none of its releases is then required or
+refused. Names of modules and parameters are Hugging Face's, as the bundle's file names its tensors.
 """
 
 from __future__ import annotations
