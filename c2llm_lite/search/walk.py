@@ -54,17 +54,22 @@ def files(folder: Path, on_error: Failed, on_link: Callable[[str], None] = lambd
 
 
 def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
-    """Whether a path fits one of these patterns, written as .gitignore has them: `*.py`, `src/`, `src/**/test_*`."""
-    wanted = [_Ignore(given := Patterns("\n".join(patterns).encode()), given.start)]
+    """Whether a path fits one of these patterns, written as .gitignore has them: `*.py`, `src/`, `src/**/test_*`.
+
+    Of those that match the path or a folder of it, the last one decides: `src/` then `!src/gen/` leaves src/gen/ out.
+    """
+    wanted = Patterns("\n".join(patterns).encode())
 
     def fits(path: str) -> bool:
-        *folders, name = path.split("/")
-        ignores = wanted
+        *folders, name = map(os.fsencode, path.split("/"))
+        state, last = wanted.start, -1
         for folder in folders:
-            found, ignores = _entered(ignores, folder)
-            if found:
-                return True
-        return _ignored(ignores, name)
+            state = wanted.after_name(state, folder)
+            last = max(last, -1 if (found := wanted.last_match(state, folder=True)) is None else found)
+            state = wanted.after_slash(state)
+        found = wanted.last_match(wanted.after_name(state, name), folder=False)
+        last = max(last, -1 if found is None else found)
+        return last >= 0 and wanted.ignores(last)
 
     return fits
 

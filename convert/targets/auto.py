@@ -9,7 +9,6 @@ from __future__ import annotations
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -36,10 +35,10 @@ TEXTS, TOKENS = 4, 128
 ROUNDS = 5
 
 
-def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None) -> tuple[str, dict[str, float]]:
+def choose(checkpoint: Checkpoint) -> tuple[str, dict[str, float]]:
     """The fastest target here, and the tokens a second of each that could be tried, through the first two layers.
 
-    progress: called with each target as its turn comes. Raises MissingDependencyError where no engine is installed.
+    Raises MissingDependencyError where no engine is installed.
     """
     first = _FirstLayers(checkpoint)
     texts = np.random.default_rng(0).integers(0, first.backbone.vocab, (TEXTS, TOKENS)).tolist()
@@ -47,8 +46,6 @@ def choose(checkpoint: Checkpoint, progress: Callable[[str], None] | None = None
     engines: dict[str, Engine] = {}
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
         for target in CANDIDATES:
-            if progress is not None:
-                progress(target)
             folder = Path(temporary) / target.replace(":", "-")
             folder.mkdir()
             try:

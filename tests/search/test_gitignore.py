@@ -160,4 +160,5 @@ def test_a_path_fits_a_pattern_or_a_folder_of_it():
     assert fits("src/a.py")
     assert fits("docs/x.md")
     assert not fits("lib/a.py")
+    assert not fits("src/gen/a.py")
     assert not matcher(["[z-a]"])("a")
