@@ -34,7 +34,7 @@ def ids(source: Path) -> list[list[int]]:
 def test_rows_of_a_random_checkpoint(source: Path, ids: list[list[int]]) -> None:
     checkpoint = open_checkpoint(source)
     full = reference.vectors(checkpoint, ids)
-    rows = measured(checkpoint, str(source), "gguf:q4_0", {"document": CODE[10:]}, ids, full)
+    rows = measured(checkpoint, str(source), "gguf:q4_0", given={"document": CODE[10:]}, ids=ids, full=full)
     assert [(row["rounding"], row["head"]) for row in rows] == [
         ("nearest", "own"),
         ("nearest", "recovered"),
