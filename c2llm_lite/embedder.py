@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -25,7 +26,8 @@ from .vectors import Precision
 
 log = logging.getLogger(__name__)
 
-MOST_THREADS = 512  # ggml's own limit, beyond which it aborts
+# ggml aborts beyond 512, and OpenMP where the system has no room for so many: eight a CPU never help.
+MOST_THREADS = min(512, 8 * (os.cpu_count() or 1))
 
 
 class Embedder:

@@ -146,7 +146,8 @@ def test_openvino_missing_names_the_extra(bundles: dict[str, Bundle], monkeypatc
 
 def test_a_graph_that_cannot_be_read_is_a_bundle_error(bundles: dict[str, Bundle], tmp_path: Path) -> None:
     source = bundles["int8"]
-    (tmp_path / OPENVINO_GRAPH).write_text("<net/>")
+    whole = source.path(OPENVINO_GRAPH).read_text()
+    (tmp_path / OPENVINO_GRAPH).write_text(whole.replace('version="opset', 'version="opset9'))
     broken = Bundle(tmp_path, source.manifest, source.sha256)
     with pytest.raises(BundleError, match="OpenVINO cannot read"):
         engines.open_engine(broken, device="auto", threads=1, max_tokens=MAX_TOKENS)

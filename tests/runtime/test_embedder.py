@@ -18,6 +18,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.embedder import MOST_THREADS
 from c2llm_lite.errors import BundleError, DeviceError, OutOfMemoryError, TextError
 from c2llm_lite.text import Tokeniser, prompts
 
@@ -142,7 +143,8 @@ def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error
     ("arguments", "error", "message"),
     [
         ({"threads": 0}, ValueError, "threads is 0"),
-        ({"threads": 1_000_000}, ValueError, "threads is 1000000; give a whole number from 1 to 512"),
+        ({"threads": 1_000_000}, ValueError, f"threads is 1000000; give a whole number from 1 to {MOST_THREADS}$"),
+        ({"threads": MOST_THREADS + 1}, ValueError, f"give a whole number from 1 to {MOST_THREADS}$"),
         ({"threads": 1.5}, ValueError, "threads is 1.5; give a whole number"),
         ({"threads": "2"}, ValueError, "threads is '2'; give a whole number"),
         ({"threads": True}, ValueError, "threads is True; give a whole number"),

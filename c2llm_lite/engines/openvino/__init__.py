@@ -23,6 +23,7 @@ from ...token_embeddings import TokenEmbeddings
 from .. import Description, TokenIds, require_memory
 from ..prefix import Prefix
 from . import graph_cache
+from .check import check_graph
 from .layout import Part, blocks_of, ends, passes
 from .settings import activation_bits, settings, warn_of_saturation
 
@@ -53,6 +54,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         warn_of_saturation(path)
 
     def compile_graph() -> Any:
+        check_graph(path, bundle.manifest.backbone)
         try:
             graph = core.read_model(path)
             transformations.paged_attention_transformation(graph)
