@@ -17,7 +17,7 @@ CONNECTIONS = 4096  # open at once, where the limit on open files allows so many
 BACKLOG = 100  # connections that are accepted at once, before any can be refused
 REFUSED = 64  # connections beyond the limit that are kept open REFUSED_SECONDS, so that their 503 arrives
 REFUSED_SECONDS = 1.0
-SPARE_FILES = 32  # file descriptors for all else
+SPARE_FILES = 80  # file descriptors for all else
 
 TEXTS = 2048  # of one request, as OpenAI has it
 # No text of max_tokens is longer than this many characters a token, and a longer one is refused before it is tokenised:
