@@ -9,7 +9,7 @@ STANDIN := build/standin
 READY := $(VENV)/.ready
 TREE := build/tree
 
-.PHONY: setup demo test lint bench tables clean airgap airgap-try
+.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench tables clean airgap airgap-try
 
 setup: $(READY)
 
@@ -35,6 +35,12 @@ demo: setup $(STANDIN)/config.json
 test: setup lint $(STANDIN)/config.json
 	@# Two workers, each file in one of them: most tests are small, and run on one thread.
 	$(PY) -m pytest -n 2 --dist loadfile
+
+# The same tests beside the newest and the oldest libraries that pyproject.toml admits, beside the oldest torch, and on
+# each Python: environments of their own under build/environments, hours and up to 8 GB each. Not in CI. What was
+# installed and what passed is in benchmarks/results/libraries.md.
+test-newest test-oldest test-torch test-pythons: setup
+	$(PY) -m c2llm_lite.benchmarks.lab.libraries $(@:test-%=%)
 
 lint: setup
 	$(PY) -m ruff check .

@@ -3,28 +3,30 @@
 The names of a bundle's files, the keys of its tensors and the words for their types are all here.
 
 Nothing in a manifest is believed before it is checked: its own hash first, then the format's version, then each field's
-type, then each file's size (and hash, when asked).
+type and range, then each file's size (and hash, when asked).
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
-from types import NoneType
-from typing import Any, get_args, get_origin, get_type_hints
+from typing import Annotated, Any
 
 import numpy as np
 
-from . import pma
+from . import pma, typed_json
 from .errors import BundleError
 from .pma import Variant
+from .typed_json import Matches, Range
 
 FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"  # as `sha256sum` writes it
+MANIFEST_BYTES = 16 << 20  # the most that is read
 TOKENIZER = "tokenizer.json"
 LICENSES = ("LICEN[SC]E*", "NOTICE*")  # the checkpoint's own files, under their own names
 
@@ -55,29 +57,41 @@ MAP_MATRIX, MAP_BIAS = "states_map.matrix", "states_map.bias"
 PROBES = "probes.safetensors"
 REFERENCE_VECTORS, TARGET_VECTORS = "reference", "target"
 
+# The files that a bundle must list: those of every bundle, and those of its engine.
+COMMON_FILES = (TOKENIZER, TOKEN_EMBEDDINGS, HEAD, PROBES)
+ENGINE_FILES = {"llama_cpp": (GGUF,), "openvino": (OPENVINO_GRAPH, OPENVINO_WEIGHTS), "torch": (SAFETENSORS,)}
+
+# Bounds far beyond any real model's, within which no engine's arithmetic overflows.
+Name = Annotated[str, Matches(".{1,255}")]
+Text = Annotated[str, Matches(".{0,65536}")]
+Sha256 = Annotated[str, Matches("[0-9a-f]{64}")]
+Width = Annotated[int, Range(1, 1 << 20)]
+Count = Annotated[int, Range(1, 1 << 30)]
+Bytes = Annotated[int, Range(0, 1 << 50)]
+
 
 @dataclass(frozen=True)
 class Source:
     """The checkpoint a bundle was made from: its name, its revision where it came from a hub, and its hash."""
 
-    name: str
-    revision: str | None
-    sha256: str
+    name: Text
+    revision: Text | None
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
 class Backbone:
     """The shape of a Qwen2 backbone, as its config gives it."""
 
-    hidden: int
-    intermediate: int
-    layers: int
-    heads: int
-    kv_heads: int
-    vocab: int
-    rope_theta: float
-    rms_norm_eps: float
-    max_positions: int
+    hidden: Width
+    intermediate: Width
+    layers: Annotated[int, Range(1, 512)]  # llama.cpp takes no more
+    heads: Width
+    kv_heads: Width
+    vocab: Count
+    rope_theta: Annotated[float, Range(1e-30, 1e30)]
+    rms_norm_eps: Annotated[float, Range(1e-30, 1)]
+    max_positions: Count
     tied: bool
 
     @property
@@ -90,8 +104,8 @@ class Backbone:
 class FileRecord:
     """What the manifest records of a file."""
 
-    size: int  # bytes
-    sha256: str
+    size: Bytes
+    sha256: Sha256
 
 
 @dataclass(frozen=True)
@@ -102,9 +116,9 @@ class Probe:
     vectors were not computed then.
     """
 
-    text: str
-    tokens: int
-    cosine: float | None
+    text: Text
+    tokens: Count
+    cosine: Annotated[float, Range(-1.001, 1.001)] | None  # rounding may exceed 1
 
 
 @dataclass(frozen=True)
@@ -112,20 +126,20 @@ class Manifest:
     """What manifest.json holds."""
 
     source: Source
-    target: str  # such as "gguf:q8_0"
-    engine: str  # the file in engines/ that runs it
+    target: Name  # such as "gguf:q8_0"
+    engine: Name  # the file in engines/ that runs it
     backbone: Backbone
     head: Variant
-    width: int  # of the embeddings
-    max_tokens: int
-    prompts: dict[str, str]
-    tensors: dict[str, str]  # every backbone tensor's type
-    memory: int  # bytes that running it takes, beside what a batch takes
-    versions: dict[str, str]  # of what wrote it
+    width: Width  # of the embeddings
+    max_tokens: Count
+    prompts: dict[Name, Text]
+    tensors: dict[Name, Name]  # every backbone tensor's type
+    memory: Bytes  # that running it takes, beside what a batch takes
+    versions: dict[Name, Name]  # of what wrote it
     probes: tuple[Probe, ...] = ()
     notes: dict[str, Any] = field(default_factory=dict)  # what a target's converter adds: settings, trials
-    files: dict[str, FileRecord] = field(default_factory=dict)
-    format: int = FORMAT
+    files: dict[Name, FileRecord] = field(default_factory=dict)
+    format: Annotated[int, Range(1, FORMAT)] = FORMAT
 
     def matrix_type(self) -> str:
         """The type of the backbone's matrices; where there are several, the one that most of them have."""
@@ -140,20 +154,39 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Raises BundleError where a field is missing, surplus or of another type, or the format is newer than ours."""
+        """Raises BundleError for a field missing, unknown, of another type or out of range, or a newer format."""
         try:
-            data = json.loads(text)
+            data = typed_json.parse(text)
         except ValueError as error:
-            raise BundleError(f"{MANIFEST} is not JSON: {error}") from None
+            raise BundleError(f"{MANIFEST} is not JSON that a bundle can have: {error}") from None
         if not isinstance(data, dict) or not isinstance(data.get("format"), int):
             raise BundleError(f"{MANIFEST} has no format number: this is not a bundle")
         if data["format"] > FORMAT:
             raise BundleError(
-                f"this bundle's format is {data['format']} and this version of c2llm-lite reads up to {FORMAT}: "
+                f"this bundle's format is {data['format']!r:.20} and this version of c2llm-lite reads up to {FORMAT}: "
                 "upgrade c2llm-lite, or convert the checkpoint again with this version"
             )
-        manifest: Manifest = _build(cls, data, MANIFEST)
+        try:
+            manifest: Manifest = typed_json.build(cls, data, MANIFEST)
+            manifest._check()
+        except ValueError as error:
+            raise BundleError(str(error)) from None
         return manifest
+
+    def _check(self) -> None:
+        """Raise ValueError where fields do not fit one another, or a file that is opened is not listed."""
+        shape, head = self.backbone, self.head
+        if shape.hidden % shape.heads or shape.head_dim % 2 or shape.heads % shape.kv_heads:
+            raise ValueError(
+                f"{MANIFEST}: backbone has {shape.heads} heads and {shape.kv_heads} kv_heads for {shape.hidden} hidden"
+            )
+        if not 1 <= head.heads <= self.width or self.width % head.heads:
+            raise ValueError(f"{MANIFEST}: head has {head.heads} heads for a width of {self.width}")
+        if self.max_tokens > shape.max_positions:
+            raise ValueError(f"{MANIFEST}: max_tokens is {self.max_tokens}, and max_positions {shape.max_positions}")
+        for name in (*COMMON_FILES, *ENGINE_FILES.get(self.engine, ())):
+            if name not in self.files:
+                raise ValueError(f"{MANIFEST} does not list {name}; convert or copy the bundle again")
 
 
 @dataclass(frozen=True)
@@ -168,19 +201,34 @@ class Bundle:
         """A file of the bundle."""
         return self.folder / name
 
+    def check(self, name: str) -> None:
+        """Raises BundleError where a file is missing, cut, or does not match its hash."""
+        _check_file(self.folder, name, self.manifest.files[name], True)
+
 
 def open_bundle(folder: str | Path, *, check: bool = False) -> Bundle:
     """Read and check a bundle: manifest and sizes always, every file's hash too where `check`.
 
-    Raises BundleError, naming the file, where something is missing, cut, altered or newer than this version.
+    Raises BundleError, naming the file, where something is missing, cut, altered, newer than this version, or not to be
+    read by this user.
     """
     folder = Path(folder)
+    try:
+        return _opened(folder, check)
+    except PermissionError as error:
+        raise BundleError(
+            f"{error.filename} may not be read by this user: its owner can allow it with chmod -R a+rX {folder}"
+        ) from error
+
+
+def _opened(folder: Path, check: bool) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder: a bundle is the folder that `c2llm-lite convert` wrote")
     for name in (MANIFEST, MANIFEST_HASH):
         if not (folder / name).is_file():
             raise BundleError(f"{folder} has no {name}: not a bundle, or not a whole one; convert the checkpoint again")
-    content = (folder / MANIFEST).read_bytes()
+    with (folder / MANIFEST).open("rb") as file:
+        content = file.read(MANIFEST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if (folder / MANIFEST_HASH).read_bytes() != _hash_line(digest):
         raise BundleError(
@@ -222,7 +270,8 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
         raise BundleError(f"{folder}: {MANIFEST} names {name!r}, which is not a file of the bundle")
     if not path.is_file():
         raise BundleError(f"{folder}: {name} is missing; convert or copy the bundle again")
-    size = path.stat().st_size
+    with path.open("rb") as file:  # the libraries that open it later call what they may not read missing or damaged
+        size = os.fstat(file.fileno()).st_size
     if size != record.size:
         raise BundleError(f"{folder}: {name} has {size} bytes, not {record.size}: it was cut or altered; copy it again")
     if check and file_sha256(path) != record.sha256:
@@ -233,34 +282,3 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
 
 def _hash_line(digest: str) -> bytes:
     return f"{digest}  {MANIFEST}\n".encode()  # what `sha256sum --check` reads
-
-
-def _build(cls: type[Any], data: Any, where: str) -> Any:
-    """A dataclass from JSON, field by field and type by type."""
-    if not isinstance(data, dict):
-        raise BundleError(f"{where} is not an object")
-    hints = get_type_hints(cls)
-    if set(data) != set(hints):
-        odd = ", ".join(sorted(set(data) ^ set(hints)))
-        raise BundleError(f"{where} has missing or unknown fields: {odd}")
-    return cls(**{name: _value(hint, data[name], f"{where}: {name}") for name, hint in hints.items()})
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """`value` as `hint` says, or BundleError."""
-    origin, args = get_origin(hint), get_args(hint)
-    if hint is Any:
-        return value
-    if hasattr(hint, "__dataclass_fields__"):
-        return _build(hint, value, where)
-    if origin is dict and isinstance(value, dict):
-        return {key: _value(args[1], item, f"{where}.{key}") for key, item in value.items()}
-    if origin is tuple and isinstance(value, list):
-        return tuple(_value(args[0], item, f"{where}[{i}]") for i, item in enumerate(value))
-    if NoneType in args:
-        return None if value is None else _value(args[0], value, where)
-    if hint is float and type(value) is int:
-        return float(value)
-    if value in args or type(value) is hint:  # a Literal's words, or a plain type
-        return value
-    raise BundleError(f"{where} is {value!r}, which is not {getattr(hint, '__name__', hint)}")

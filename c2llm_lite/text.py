@@ -9,6 +9,7 @@ from pathlib import Path
 from tokenizers import Tokenizer
 
 from .errors import BundleError, TextError
+from .tokenizer_check import read_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -63,9 +64,13 @@ class Tokeniser:
     def __init__(self, path: Path, max_tokens: int) -> None:
         """Raises BundleError where the tokenizer's file cannot be read."""
         try:
-            self._tokenizer = Tokenizer.from_file(str(path))
+            self._tokenizer = Tokenizer.from_buffer(read_tokenizer(path))
         except Exception as error:  # tokenizers raises bare Exception
-            raise BundleError(f"{path} is not a tokenizer: {error}") from error
+            raise BundleError(f"{path} is not a byte-level BPE tokenizer that this version reads: {error}") from error
+        except BaseException as error:
+            if not _panicked(error):
+                raise
+            raise BundleError(f"{path} is a tokenizer that the tokenizers library cannot read: {error}") from error
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()  # done here, to tell of it
         self.max_tokens = max_tokens
@@ -80,7 +85,12 @@ class Tokeniser:
         valid Unicode; and, where `cut` is False, for a longer text.
         """
         whole = [prompt + _checked(text, first_index + i) for i, text in enumerate(texts)]
-        encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+        try:
+            encoded = self._tokenizer.encode_batch_fast(whole, add_special_tokens=False)
+        except BaseException as error:
+            if not _panicked(error):
+                raise
+            raise BundleError(f"the bundle's tokenizer failed: {error}; convert the checkpoint again") from error
         ids = [encoding.ids for encoding in encoded]
         for i, tokens in enumerate(ids):
             if not tokens:
@@ -114,6 +124,11 @@ def shared_tokens(prompt: Sequence[int], texts: Iterable[Sequence[int]]) -> int:
         count = min(count, len(text) - 1)
         count = next((i for i in range(count) if text[i] != prompt[i]), count)
     return count
+
+
+def _panicked(error: BaseException) -> bool:
+    """Whether it is a panic of the tokenizers library, whose class is not importable."""
+    return type(error).__name__ == "PanicException"
 
 
 def _checked(text: object, index: int) -> str:

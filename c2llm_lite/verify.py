@@ -5,7 +5,6 @@ Neither network nor checkpoint is needed. A broken kernel, a wrong build or a fl
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -147,13 +146,3 @@ def read_reference(path: Path, texts: Sequence[str]) -> Array:
         raise ValueError(f"{path} holds NaN or infinity")
     vectors: Array = reference.astype(np.float32)
     return vectors
-
-
-def main(folder: str) -> None:
-    """The probes' vectors as raw fp32 on standard output: what a converter asks of a child process."""
-    with load(folder, cache=False) as model:
-        sys.stdout.buffer.write(probe_vectors(model).tobytes())
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])

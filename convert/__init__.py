@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import platform
-import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import metadata
@@ -17,6 +17,7 @@ from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.durable import staged
+from c2llm_lite.pma import Array
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
@@ -24,17 +25,30 @@ from .calibrate.layers import Calibration
 from .calibrate.recovery import recover
 from .calibrate.resume import Unfinished
 from .checkpoint import Checkpoint, open_checkpoint
+from .checkpoint.safetensors_file import reading
 from .proof import probes
+from .proof.child import CannotRunHereError
 from .reference import Progress
 from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
 from .targets.auto import choose
-from .targets.backbone import write_backbone
+from .targets.backbone import check_texts, write_backbone
 from .targets.registry import Target
+from .targets.runs_here import check_runs_here
 from .targets.token_embeddings import write_token_embeddings
+
+log = logging.getLogger(__name__)
 
 AUTO = "auto"
 CALIBRATION_TOKENS = 512  # of one text: what stands further right adds time and little variety
+UNCHECKED = (
+    "the bundle was written but not run: %s. It has no record of what this target gives for its probes; run "
+    "`c2llm-lite verify` on it where it can run, and look at its cosines to full precision"
+)
+UNFITTED = (
+    "the bundle was written without fitting its head to the calibration texts, since it could not be run: %s. What is "
+    "rounded is kept; the same command with --force goes on from there"
+)
 WRITERS = (
     "c2llm-lite",
     "numpy",
@@ -70,8 +84,12 @@ def convert(
     stopped goes on when it is asked for again: what it has rounded is beside `output`, in a hidden folder, until the
     bundle is there. progress: called with what a calibration is at.
 
+    A bundle that this machine cannot run (no engine, device or memory for it) is kept all the same, with a warning; a
+    calibration runs it, so then that is an error, before the long work.
+
     Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
-    MissingDependencyError, OutputError (exists, disk full).
+    MissingDependencyError, OutputError (exists, disk full), BundleError (the new bundle crashes, or gives NaN);
+    OutOfMemoryError and DeviceError where a calibration cannot run.
     """
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
@@ -79,12 +97,14 @@ def convert(
         target, rates = choose(checkpoint)
         notes["trial"] = {"tokens_per_second": rates, "layers": TRIAL_LAYERS}
     wanted = targets.parse(target)
+    check_texts(wanted, calibrate is not None)
     if check_with_checkpoint_code:
         from .proof.head_variant import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
-    calibration = None
+    calibration = unfinished = None
     if calibrate is not None:
+        check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
         ids = calibration_ids(checkpoint, calibrate)
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
         same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
@@ -95,27 +115,48 @@ def convert(
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         save_file(head, folder / bundles.HEAD)
-        shutil.copyfile(checkpoint.tokenizer_file, folder / bundles.TOKENIZER)
-        for path in checkpoint.license_files:
-            shutil.copyfile(path, folder / path.name)
+        _copy_files(checkpoint, folder)
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         bundles.seal(folder, manifest)
         if calibration is not None:
-            states_map = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
-            mapped = {bundles.MAP_MATRIX: states_map.matrix, bundles.MAP_BIAS: states_map.bias}
-            save_file(head | mapped, folder / bundles.HEAD)
-            bundles.seal(folder, manifest)
+            try:
+                found = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
+            except CannotRunHereError as error:
+                log.warning(UNFITTED, error)
+                unfinished = None  # what is rounded stays, to go on from
+            else:
+                mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
+                save_file(head | mapped, folder / bundles.HEAD)
+                bundles.seal(folder, manifest)
         if target_probes:
-            ours = probes.target_vectors(folder)
-            probes.write(folder, full, ours)
-            cosines = np.sum(ours * full, axis=1)
-            proved = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(unproved, cosines, strict=True))
-            bundles.seal(folder, replace(manifest, probes=proved))
-    if calibration is not None and calibration.unfinished is not None:
-        calibration.unfinished.remove()
+            _record_probes(folder, manifest, full)
+    if unfinished is not None:
+        unfinished.remove()
     return bundles.open_bundle(output)
+
+
+def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
+    """The tokenizer and the licenses, as they are."""
+    copies = {checkpoint.tokenizer_file: bundles.TOKENIZER} | {path: path.name for path in checkpoint.license_files}
+    for path, name in copies.items():
+        with reading(path):
+            content = path.read_bytes()
+        (folder / name).write_bytes(content)
+
+
+def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> None:
+    """Run the new bundle's probes and seal their vectors and cosines; a warning if this machine cannot run it."""
+    try:
+        ours = probes.target_vectors(folder)
+    except CannotRunHereError as error:
+        log.warning(UNCHECKED, error)
+        return
+    probes.write(folder, full, ours)
+    cosines = np.sum(ours * full, axis=1)
+    found = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
+    bundles.seal(folder, replace(manifest, probes=found))
 
 
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -12,6 +14,27 @@ import c2llm_lite
 from c2llm_lite.convert import convert
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network for anything
+
+# Of what test files import, what an environment may lack, and modules of tests that import it in turn.
+OPTIONAL = {name: name for name in ("torch", "transformers", "bitsandbytes", "gguf", "pyarrow", "ray")}
+OPTIONAL |= {"transcription": "torch"}
+left_out: dict[str, str] = {}
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out a file of tests that imports a library which is not installed; `make setup` installs all of them."""
+    if not collection_path.name.startswith("test_"):
+        return None
+    imported = re.findall(r"^(?:from|import) (\w+)", collection_path.read_text(encoding="utf-8"), re.MULTILINE)
+    missing = [OPTIONAL[name] for name in imported if name in OPTIONAL and find_spec(OPTIONAL[name]) is None]
+    if missing:
+        left_out[collection_path.name] = missing[0]
+        return True
+    return None
+
+
+def pytest_report_collectionfinish() -> list[str]:
+    return [f"left out: {name}, without {library}" for name, library in sorted(left_out.items())]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -35,6 +35,11 @@ class Model:
         self.calls: list[list[str]] = []
         self._seconds = seconds
 
+    def tokenise(self, texts: list[str], *, prompt: str = "") -> list[list[int]]:
+        if "unembeddable" in texts:
+            raise TextError(f"text {texts.index('unembeddable')} is empty: give it words, or a prompt")
+        return [[1] for _ in texts]
+
     def embed(
         self,
         texts: list[str],

@@ -21,10 +21,9 @@ ENGINES = (
     "llama-cpp-python",
     "openvino",
     "torch",
-    "transformers",
     "bitsandbytes",
 )
-LIBRARIES = (*ENGINES, "optimum-intel", "nncf", "starlette", "uvicorn", "ray")
+LIBRARIES = (*ENGINES, "transformers", "optimum-intel", "nncf", "starlette", "uvicorn", "ray")
 # What decides which kernels a library chooses.
 SPEED_FLAGS = (
     "avx2",

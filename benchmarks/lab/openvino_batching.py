@@ -22,7 +22,8 @@ import numpy as np
 
 from c2llm_lite import machine
 from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
-from c2llm_lite.engines.openvino import PASS_TOKENS, open_engine, settings
+from c2llm_lite.engines.openvino import PASS_TOKENS, open_engine
+from c2llm_lite.engines.openvino.settings import settings
 from c2llm_lite.packing import packs
 from c2llm_lite.pma import Array
 

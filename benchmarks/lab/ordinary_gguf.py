@@ -12,9 +12,9 @@ import gguf
 import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
-from c2llm_lite.convert.targets.gguf import TABLE, Quantiser, add_shape, ggml_type
+from c2llm_lite.convert.targets.gguf import Quantiser, add_shape, ggml_type
 from c2llm_lite.durable import durable
-from c2llm_lite.engines.llama_cpp import ARCHITECTURE
+from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 
 

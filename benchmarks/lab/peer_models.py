@@ -17,7 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor
 
 from c2llm_lite.convert.checkpoint import Checkpoint
-from c2llm_lite.engines.torch.backbone import qwen2_config
+from c2llm_lite.convert.targets.openvino.export import qwen2_config
 from c2llm_lite.pma import Array
 
 from . import ordinary_gguf

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-from tokenizers.pre_tokenizers import Whitespace
+from tokenizers.models import BPE
+from tokenizers.pre_tokenizers import ByteLevel
 
 from c2llm_lite import pma
 from c2llm_lite.bundle import Backbone
@@ -59,8 +59,9 @@ def write_checkpoint(folder: Path, shape: Backbone) -> None:
         "pma_num_heads": 32,
     }
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    tokenizer = Tokenizer(WordLevel({"?": 0, "def": 1}, unk_token="?"))
-    tokenizer.pre_tokenizer = Whitespace()
+    letters = {letter: number for number, letter in enumerate(sorted(ByteLevel.alphabet()))}
+    tokenizer = Tokenizer(BPE(letters, []))
+    tokenizer.pre_tokenizer = ByteLevel(add_prefix_space=False)
     tokenizer.save(str(folder / "tokenizer.json"))
     weight_map: dict[str, str] = {}
     for number, shapes in enumerate(_shards(shape), start=1):

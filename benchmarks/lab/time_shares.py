@@ -26,6 +26,7 @@ from c2llm_lite import machine
 from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.engines import openvino as engine
+from c2llm_lite.engines.openvino.settings import settings as settings_of
 from c2llm_lite.pma import pool_parts
 
 from ..bench.hardware import Stolen, stamp
@@ -112,11 +113,11 @@ def _products(bundle: Bundle) -> dict[str, Any]:
     from openvino._offline_transformations import paged_attention_transformation
 
     core, path, threads = openvino.Core(), bundle.path(OPENVINO_GRAPH), machine.cores()
-    settings = engine.settings(bundle.manifest, "CPU", threads)
+    settings = settings_of(bundle.manifest, "CPU", threads)
     graph = core.read_model(path)
     paged_attention_transformation(graph)
     profiled = core.compile_model(graph, "CPU", settings | {"PERF_COUNT": True})
-    backbone = engine.OpenVino(bundle, openvino, profiled, device="CPU", threads=threads, kept=None)
+    backbone = engine.OpenVino(bundle, openvino, profiled, device="CPU", threads=threads)
     ids = np.random.default_rng(0).integers(0, bundle.manifest.backbone.vocab, (engine.PASS_TOKENS // PASS, PASS))
     queries = np.zeros((1, bundle.manifest.backbone.hidden), np.float32)
 

@@ -38,6 +38,9 @@ def embed(
     max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts here.")] = None,
     cache: Annotated[bool, typer.Option(help="Keep compiled graphs (OpenVINO's) in the user's cache folder.")] = True,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was stopped left off.")] = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Leave out lines that cannot be embedded; OUT.left_out.jsonl lists them.")
+    ] = False,
     force: Force = False,
 ) -> None:
     """Embed a file of texts, of any size, and write the vectors.
@@ -66,9 +69,12 @@ def embed(
             precision=_precision(precision),
             resume=resume,
             force=force,
+            skip_bad=skip_bad,
             progress=settings.progress,
         )
     err.print(f"{output}: {written.rows:,} vectors in {written.seconds:,.1f} s")
+    if written.left_out:
+        err.print(f"{written.left_out:,} lines left out, listed in {output}.left_out.jsonl")
 
 
 def _kept(output: Path) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import os
 import signal
 import socket
 from pathlib import Path
@@ -14,18 +15,25 @@ from ..errors import MissingDependencyError
 from .options import BundleArgument, Device, Threads, err
 
 QUEUE_TOKENS = 262_144  # two to three minutes of a 0.5B model's work on a few cores, and under 10 MB of ids
-# How long a stopping server waits for its clients: OpenAI's clients wait no longer for an answer.
-STOP_SECONDS = 600
-# An idle connection is kept longer than clients keep theirs (httpx: 5), so that none is closed as it is used again.
-KEEP_ALIVE_SECONDS = 75
 
 
 def serve(
     bundle: BundleArgument,
     host: Annotated[str, typer.Option(help="Where to listen; 0.0.0.0 is every address of this machine.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=0, max=65535, help="0 takes a free one, and says which.")] = 8000,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="Also accept requests addressed to NAME, such as a proxy's; repeat it for more. A server on loopback "
+            "accepts localhost and its addresses; any other accepts all names unless this is given.",
+        ),
+    ] = None,
     api_key_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Ask for an API key: one of FILE's lines.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="Ask for an API key, one of FILE's lines, everywhere but at /healthz and /readyz."
+        ),
     ] = None,
     name: Annotated[str | None, typer.Option(help="The model's name in the API; default: the bundle's folder.")] = None,
     max_batch_tokens: Annotated[
@@ -46,14 +54,16 @@ def serve(
 ) -> None:
     """Serve a bundle as OpenAI's embeddings API: POST /v1/embeddings, GET /v1/models, /healthz, /readyz, /metrics.
 
+    SIGTERM or Ctrl-C finishes what was accepted; a second Ctrl-C answers it with 503.
+
     Example: c2llm-lite serve c2llm-q8 --port 8000 --api-key-file keys.txt
     """
     try:
-        import uvicorn
-
         from ..serve.app import Service
+        from ..serve.hosts import LOOPBACK
         from ..serve.keys import Keys
         from ..serve.request import Offer
+        from ..serve.server import Server
     except ImportError as error:
         raise MissingDependencyError(error.name or "a library", "serve", "the server") from error
     from ..embedder import load
@@ -61,10 +71,11 @@ def serve(
     keys = Keys([]) if api_key_file is None else Keys.read(api_key_file)
     if not keys and not _is_loopback(host):
         err.print(f"warning: whoever reaches {host} may use this: --api-key-file FILE asks for a key")
+    hosts = [*LOOPBACK, host, *(allow_host or ())] if allow_host or _is_loopback(host) else None
     listener = _listen(host, port)
     with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
         offer = Offer(
-            name=name or model.bundle.folder.resolve().name,
+            name=name or Path(os.path.abspath(bundle)).name,  # noqa: PTH100 - resolve() would name a link's target
             dim=model.dim,
             prompts=model.prompts,
             vocab=model.bundle.manifest.backbone.vocab,
@@ -78,27 +89,15 @@ def serve(
             queue_tokens=queue,
             max_batch_tokens=max_batch_tokens,
             cut_long_texts=cut_long_texts,
+            hosts=hosts,
         )
         address, taken = listener.getsockname()[:2]
         shown = f"[{address}]" if ":" in address else address
         err.print(f"{offer.name} at http://{shown}:{taken}/v1", highlight=False, markup=False, soft_wrap=True)
-        config = uvicorn.Config(
-            service.app(),
-            loop="asyncio",
-            http="h11",
-            ws="none",
-            lifespan="on",
-            log_config=None,  # this process's own
-            access_log=False,  # a request's path may hold a text
-            server_header=False,
-            proxy_headers=False,
-            timeout_keep_alive=KEEP_ALIVE_SECONDS,
-            timeout_graceful_shutdown=STOP_SECONDS,
-        )
         # uvicorn raises the signal that stopped it anew, when all is finished: that must not end the process half way.
         signal.signal(signal.SIGTERM, lambda *_: None)
         signal.signal(signal.SIGINT, lambda *_: None)
-        uvicorn.Server(config).run(sockets=[listener])
+        Server(service).run(sockets=[listener])
 
 
 def _is_loopback(host: str) -> bool:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
+import stat
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -35,10 +37,31 @@ class SkippedError(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises OSError, or SkippedError where the file is too large."""
-    if path.stat().st_size > MAX_BYTES:
-        raise SkippedError("over 1 MiB")
-    return path.read_bytes()
+    """Raises OSError, or SkippedError where the file is too large or not a regular one."""
+    return read_regular(path, MAX_BYTES)
+
+
+def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
+    """A regular file's content, of at most `limit` bytes; a pipe, a terminal or a device is not read.
+
+    follow: whether a link is. Raises OSError, or SkippedError for what is no such file.
+    """
+    flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    if not follow:
+        if path.is_symlink():
+            raise SkippedError("a link")
+        flags |= getattr(os, "O_NOFOLLOW", 0)
+    descriptor = os.open(path, flags)
+    with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise SkippedError("not a regular file")
+        if status.st_size > limit:
+            raise SkippedError(f"over {limit >> 20} MiB")
+        content = file.read(limit + 1)
+    if len(content) > limit:  # it grew, or its size is not told, as in /proc
+        raise SkippedError(f"over {limit >> 20} MiB")
+    return content
 
 
 def digest_of(content: bytes) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,7 +14,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from ..bundle import MANIFEST
 from ..embedder import Embedder
@@ -24,6 +24,7 @@ from ..vectors import normalise
 from . import limits, openapi, reply
 from .body import Bodies
 from .failures import ApiError
+from .hosts import Hosts
 from .keys import Keys
 from .metrics import Counted, Metrics
 from .queue import Queue, QueueClosedError, QueueFullError
@@ -46,11 +47,16 @@ class Service:
         queue_tokens: int,
         max_batch_tokens: int | None = None,
         cut_long_texts: bool = False,
+        hosts: Iterable[str] | None = None,
     ) -> None:
-        """queue_tokens: how many may wait. max_batch_tokens: run at once; None takes what is fastest."""
+        """queue_tokens: how many may wait. max_batch_tokens: run at once; None takes what is fastest.
+
+        hosts: the names that requests may be addressed to; None takes any.
+        """
         self._model = model
         self._offer = offer
         self._keys = keys
+        self._hosts = hosts
         self._cut = cut_long_texts
         self._most = queue_tokens
         self._max_batch_tokens = max_batch_tokens
@@ -75,8 +81,10 @@ class Service:
             Route("/openapi.json", self._openapi),
         ]
         handlers: Mapping[Any, Any] = {ApiError: _api_error, HTTPException: _http_error, Exception: _failure}
-        inner = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
-        return Counted(Patient(inner), self.metrics, PATHS)
+        inner: ASGIApp = Starlette(routes=routes, exception_handlers=handlers, lifespan=self._lifespan)
+        if self._hosts is not None:
+            inner = Hosts(inner, self._hosts)
+        return Counted(inner, self.metrics, PATHS)
 
     @asynccontextmanager
     async def _lifespan(self, _: Starlette) -> AsyncIterator[None]:
@@ -92,6 +100,10 @@ class Service:
             shared, room = self._model.full_batch(prompt)
             room = min(room, self._max_batch_tokens or room)
             waiting = self.queue.submit(texts, prompt, shared=shared, room=room)
+            tokens = sum(map(len, texts))
+            self.metrics.texts.inc(len(texts))
+            self.metrics.tokens.inc(tokens)
+            vectors = await _answer(waiting, request)
         except QueueFullError as error:
             raise ApiError(
                 429, str(error), code="server_busy", headers={"Retry-After": str(error.retry_after)}
@@ -100,10 +112,6 @@ class Service:
             raise ApiError(503, str(error), code="stopping", headers={"Retry-After": "5"}) from error
         except ClientDisconnect:
             return self._gone()
-        tokens = sum(map(len, texts))
-        self.metrics.texts.inc(len(texts))
-        self.metrics.tokens.inc(tokens)
-        vectors = await _answer(waiting, request)
         if vectors is None:
             return self._gone()
         body_pieces = reply.pieces(normalise(vectors[:, : asked.dim]), asked.encoding_format, asked.model, tokens)
@@ -149,26 +157,13 @@ class Service:
         ready = self.queue.ready
         return JSONResponse({"status": "ready" if ready else "busy"}, 200 if ready else 503)
 
-    async def _metrics_text(self, _: Request) -> Response:
+    async def _metrics_text(self, request: Request) -> Response:
+        self._keys.check(request.headers.get("authorization"))
         return Response(self.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
-    async def _openapi(self, _: Request) -> Response:
+    async def _openapi(self, request: Request) -> Response:
+        self._keys.check(request.headers.get("authorization"))
         return JSONResponse(openapi.document(self._offer, keys=bool(self._keys)))
-
-
-class Patient:
-    """ASGI middleware that gives up on a client that does not take its answer."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on; a message that the client does not take in time ends it."""
-
-        async def sent(message: Message) -> None:
-            await asyncio.wait_for(send(message), limits.SEND_SECONDS)
-
-        await self._app(scope, receive, sent)
 
 
 async def _answer(waiting: Future[Array], request: Request) -> Array | None:

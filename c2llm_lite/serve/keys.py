@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import logging
+import os
+import stat
 from pathlib import Path
 
 from .failures import ApiError
+
+log = logging.getLogger(__name__)
+
+FILE_BYTES = 1 << 20
+GUESSED = 16  # characters: a shorter key may be guessed
 
 
 class Keys:
@@ -19,10 +27,11 @@ class Keys:
     def read(cls, path: Path) -> Keys:
         """One key a line; empty lines and those that begin with # are passed over.
 
-        Raises ValueError where there is none, or where one has a character that no header can carry.
+        Logs a warning about a short key, and about a file that everyone may write. Raises ValueError where there is no
+        key, or where one has a character that no header can carry.
         """
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            lines = _content(path).decode().splitlines()
         except UnicodeDecodeError as error:
             raise ValueError(f"{path} is not text: give a file with one key a line") from error
         keys = []
@@ -32,6 +41,15 @@ class Keys:
                 continue
             if not (key.isascii() and key.isprintable()) or " " in key:
                 raise ValueError(f"{path}, line {number}: a key is of visible ASCII characters, without spaces")
+            if len(key) < GUESSED:
+                log.warning(
+                    "%s, line %d: this key has %d characters, and one under %d may be guessed: use a longer one, "
+                    "such as `openssl rand -hex 32` prints",
+                    path,
+                    number,
+                    len(key),
+                    GUESSED,
+                )
             keys.append(key)
         if not keys:
             raise ValueError(f"{path} holds no key: write one a line, such as `openssl rand -hex 32` prints")
@@ -51,6 +69,22 @@ class Keys:
             return
         message = "no such API key" if given else "this server asks for an API key: Authorization: Bearer KEY"
         raise ApiError(401, message, code="invalid_api_key", headers={"WWW-Authenticate": "Bearer"})
+
+
+def _content(path: Path) -> bytes:
+    """A regular file's bytes. Another kind is not waited for: a FIFO may never give any, a device never end."""
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
+    try:
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
+            raise ValueError(f"{path} is not a regular file: write the keys to one, one a line")
+        if status.st_size > FILE_BYTES:
+            raise ValueError(f"{path} is larger than {FILE_BYTES >> 20} MiB: give a file with one key a line")
+        if status.st_mode & stat.S_IWOTH and os.name == "posix":
+            log.warning("%s can be written by every user, who could add a key: run chmod o-w on it", path)
+        return os.read(descriptor, FILE_BYTES)
+    finally:
+        os.close(descriptor)
 
 
 def _digest(key: bytes) -> bytes:

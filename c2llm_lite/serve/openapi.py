@@ -5,14 +5,14 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Any
 
-from . import limits
+from . import json_fields, limits
 from .request import Offer
 
 Json = dict[str, Any]
 
 
 def document(offer: Offer, *, keys: bool) -> Json:
-    """An OpenAPI 3.1 document. keys: whether /v1/ asks for one."""
+    """An OpenAPI 3.1 document. keys: whether all but the probes asks for one."""
     security: Json = {"security": [{"key": []}]} if keys else {}
     denied: Json = {"401": _error("No API key, or an unknown one.", "WWW-Authenticate")} if keys else {}
     schemes: Json = {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}} if keys else {}
@@ -41,8 +41,10 @@ def document(offer: Offer, *, keys: bool) -> Json:
                             "description": "Prometheus' text format.",
                             "content": {"text/plain": {"schema": {"type": "string"}}},
                         }
-                    },
+                    }
+                    | denied,
                 }
+                | security
             },
         },
         "components": {"schemas": _schemas(offer)} | schemes,
@@ -82,7 +84,8 @@ def _schemas(offer: Offer) -> Json:
         "EmbeddingRequest": {
             "type": "object",
             "required": ["input", "model"],
-            "additionalProperties": False,
+            "additionalProperties": {"type": "null"},  # clients send what is not set as null
+            "maxProperties": json_fields.FIELDS,
             "properties": {
                 "input": {"anyOf": forms},
                 "model": {

@@ -76,6 +76,7 @@ class Queue:
         self._clock = 0.0  # tokens that each request has had by now under equal sharing
         self._rate = 0.0  # tokens a second, of late
         self._held = 0
+        self._open: set[Future[Array]] = set()  # what was accepted and has no answer yet
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
@@ -106,6 +107,7 @@ class Queue:
             vectors = np.empty((len(texts), self._width), np.float32)
             job = _Job(self._clock + costs[0], next(self._order), texts, costs, vectors, missing=len(texts))
             heapq.heappush(self._waiting.setdefault((prompt, room), []), job)
+            self._open.add(job.future)
             self._change.notify()
         job.future.add_done_callback(lambda _: self._release(job, (prompt, room), tokens))
         return job.future
@@ -122,16 +124,34 @@ class Queue:
             self._change.notify()
         self._thread.join()
 
+    def abandon(self) -> None:
+        """Accept nothing more, and answer what was accepted with QueueClosedError. A batch that runs is not stopped."""
+        with self._change:
+            self._closed = True
+            self._change.notify()
+            accepted = list(self._open)
+        for future in accepted:
+            _settle(future, QueueClosedError("the server is stopping"))
+
     def _release(self, job: _Job, lane: tuple[str, int], tokens: int) -> None:
         """Called once, when a job has its answer or its client has left."""
         with self._change:
             self._held -= tokens
+            self._open.discard(job.future)
             heap = self._waiting.get(lane, [])
             if job in heap:
                 heap.remove(job)
                 heapq.heapify(heap)
 
     def _work(self) -> None:
+        try:
+            self._run_batches()
+        except BaseException:
+            log.exception("the engine's thread ended; restart the server")
+        finally:
+            self.abandon()  # whatever ended this thread, no client waits for it
+
+    def _run_batches(self) -> None:
         while True:
             with self._change:
                 while not any(self._waiting.values()):
@@ -169,15 +189,28 @@ class Queue:
         return prompt, batch
 
     def _compute(self, prompt: str, batch: list[tuple[_Job, int]]) -> None:
+        """Run a batch. If it fails, run each of its requests alone, so that only the one at fault fails."""
         tokens = sum(job.costs[place] for job, place in batch)
-        self._on_batch(tokens)
         started = time.perf_counter()
         try:
+            self._on_batch(tokens)
             vectors = self._run([job.texts[place] for job, place in batch], prompt)
-        except Exception as error:
-            log.exception("a batch of %d texts failed", len(batch))
-            for job, _ in batch:
-                _settle(job.future, error)
+            if np.shape(vectors) != (len(batch), self._width):
+                raise RuntimeError(f"the engine gave {np.shape(vectors)} for {len(batch)} texts of {self._width}")
+        except BaseException as error:  # a library's panic is no Exception
+            requests: dict[int, list[tuple[_Job, int]]] = {}
+            for job, place in batch:
+                requests.setdefault(job.order, []).append((job, place))
+            if len(requests) > 1:
+                log.warning(
+                    "a batch of %d requests failed (%s): running each alone", len(requests), type(error).__name__
+                )
+                for alone in requests.values():
+                    if not alone[0][0].future.done():
+                        self._compute(prompt, alone)
+                return
+            log.exception("a request's batch of %d texts failed", len(batch))
+            _settle(batch[0][0].future, error if isinstance(error, Exception) else RuntimeError(repr(error)))
             return
         rate = tokens / max(1e-6, time.perf_counter() - started)
         self._rate = RATE_MEMORY * self._rate + (1 - RATE_MEMORY) * rate if self._rate else rate

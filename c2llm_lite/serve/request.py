@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
-from . import limits
+from . import json_fields, limits
 from .failures import ApiError
 
 EncodingFormat = Literal["float", "base64"]
@@ -55,18 +54,11 @@ class EmbeddingRequest:
 def parse(body: bytes | bytearray, offer: Offer) -> EmbeddingRequest:
     """Raises ApiError 400, or 404 for a model that is not here."""
     try:
-        data = json.loads(body.decode())
+        data = json_fields.read(body.decode(), FIELDS, items=max(limits.TEXTS, offer.max_tokens))
     except UnicodeDecodeError as error:
         raise ApiError(400, f"the body is not UTF-8: byte {error.start} is wrong") from None
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not JSON") from None
-    if not isinstance(data, dict):
-        raise ApiError(400, "the body is not a JSON object")
-    unknown = sorted(set(data) - set(FIELDS))
-    if unknown:
-        # A misspelt prompt_name that was passed over would give vectors of another kind, and nobody would see it.
-        name = unknown[0][:64].encode("ascii", "replace").decode()
-        raise ApiError(400, f"unknown field {name!r}; a request has {', '.join(FIELDS)}", param=name)
     model, alias = _model(data, offer)
     texts, ids = _input(data, offer)
     prompt_name = _one_of(data, "prompt_name", tuple(sorted(offer.prompts))) or alias
@@ -150,6 +142,8 @@ def _dimensions(data: Mapping[str, Any], offer: Offer) -> int:
     value = data.get("dimensions")
     if value is None:
         return offer.dim
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)  # to JSON Schema, 6.0 is an integer
     if not _is_id(value) or not 1 <= value <= offer.dim:
         raise ApiError(400, f"dimensions can be 1 to {offer.dim}", param="dimensions")
     return cast(int, value)

@@ -8,13 +8,13 @@ what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): tho
 what they would have given at full precision, as nearly as their inputs allow; those that add to it also mend it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
-five times the hidden width and once the intermediate one, times all tokens, in fp32. What is done is kept layer by
-layer (resume.py).
+five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
+matrices of the width of a matrix's inputs, whatever the number of texts. Finished layers are kept (resume.py).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -141,12 +141,19 @@ def _mended(weights: Array, inputs: list[Array], stream: list[Array], exact: lis
 
 def _regression(inputs: list[Array], outputs: list[Array], moments: Array) -> Array:
     """(rows, width), the ridge regression of outputs (tokens, rows) on inputs (tokens, width), damped as GPTQ is."""
-    cross = np.sum([y.T @ x for x, y in zip(inputs, outputs, strict=True)], axis=0)
+    cross = _sum(y.T @ x for x, y in zip(inputs, outputs, strict=True))
     found: Array = np.linalg.solve(damped(moments), cross.T).T.astype(np.float32)
     return found
 
 
 def _moments(inputs: list[Array]) -> Array:
     """The sum of x·xᵀ over all tokens' inputs: (width, width)."""
-    total: Array = np.sum([x.T @ x for x in inputs], axis=0)
+    return _sum(x.T @ x for x in inputs)
+
+
+def _sum(products: Iterator[Array]) -> Array:
+    """The sum of at least one product of one shape, two of them in memory at a time: at 7B each takes 1.4 GB."""
+    total = next(products)
+    for product in products:
+        total += product
     return total

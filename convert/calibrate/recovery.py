@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from c2llm_lite import machine
 from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
+from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import AffineMap, Array
 
 from .. import reference
@@ -105,7 +106,7 @@ def recover(
 
     progress: called with layers done and layers in all of the reference, where it still has to run.
 
-    Raises BundleError where it cannot run.
+    Raises CannotRunHereError if this machine lacks what that takes; BundleError if the bundle crashes or gives NaN.
     """
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "states.npy"
@@ -113,24 +114,27 @@ def recover(
         ids, what = json.dumps(texts).encode(), "on the calibration texts"
         child.run(__name__, str(folder), str(path), stdin=ids, what=what, remedy="leave out --calibrate")
         ends = np.cumsum([len(text) for text in texts])[:-1]
+        found = np.load(path, mmap_mode="r")
+        if not all(np.isfinite(states).all() for states in np.split(found, ends)):
+            raise BundleError(f"the new bundle gave NaN or infinity {what}, and was not kept: try another target")
         full = calibration.states or reference.states(checkpoint, texts, progress)
-        return fit(np.split(np.load(path, mmap_mode="r"), ends), full)
+        return fit(np.split(found, ends), full)
 
 
 def _write_states(folder: Path, path: Path, texts: Sequence[Sequence[int]]) -> None:
     """The states of all texts, one text at a time, end to end: (tokens, hidden) float32."""
     bundle = open_bundle(folder)
     shape = (sum(map(len, texts)), bundle.manifest.backbone.hidden)
-    out = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
     engine = open_engine(bundle, device="auto", threads=machine.cores(), max_tokens=max(map(len, texts)))
-    start = 0
-    for text in texts:
-        for states in engine.states(text):
-            out[start : start + len(states)] = states
-            start += len(states)
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with path.open("wb") as file:  # not through a memory map: on a full disk that would kill the process
+        np.lib.format.write_array_header_1_0(file, header)
+        for text in texts:
+            for states in engine.states(text):
+                file.write(np.ascontiguousarray(states, "<f4").data)
     engine.close()
-    out.flush()
 
 
 if __name__ == "__main__":
-    _write_states(Path(sys.argv[1]), Path(sys.argv[2]), json.load(sys.stdin))
+    with child.reported():
+        _write_states(Path(sys.argv[1]), Path(sys.argv[2]), json.load(sys.stdin))

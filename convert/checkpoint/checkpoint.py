@@ -18,18 +18,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2llm_lite import pma
-from c2llm_lite.bundle import HEAD_TENSORS, LICENSES, Backbone
+from c2llm_lite.bundle import HEAD_TENSORS, Backbone
 from c2llm_lite.errors import CheckpointError
+from c2llm_lite.tokenizer_check import read_tokenizer
 
 from . import config as fields
 from .hub import download, is_hub_name
-from .safetensors_file import Dtype, Stored, StoredTensor, read_header, widen
+from .licenses import license_files
+from .safetensors_file import Dtype, Stored, StoredTensor, read_header, reading, widen
 
 PMA = "mha_pma."
 _TAIL = re.compile(r"(?:^|\.)((?:embed_tokens|norm|lm_head)\.weight|layers\.\d+\..+|mha_pma\..+)$")
 _IGNORED = "rotary_emb.inv_freq"  # a buffer that older releases of transformers saved; it follows from rope_theta
 _INDEX = "model.safetensors.index.json"
 _SINGLE = "model.safetensors"
+_MAX_JSON = 10_000_000  # bytes of config.json, or of the shards' index
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt")
 
 
@@ -61,7 +64,13 @@ class Checkpoint:
                 f"{name} has no tokenizer.json; copy it from where the weights come from, or write it with "
                 "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
-        self.license_files = sorted(path for kind in LICENSES for path in folder.glob(kind))
+        try:
+            read_tokenizer(self.tokenizer_file)
+        except ValueError as error:
+            raise CheckpointError(
+                f"{name}: tokenizer.json is not a byte-level BPE tokenizer that this version reads: {error}"
+            ) from error
+        self.license_files = license_files(folder)
 
     def names(self) -> list[str]:
         """Canonical names of all tensors."""
@@ -90,13 +99,18 @@ class Checkpoint:
         """Of config.json and the weights: each file's name and size, then its bytes, in that order."""
         digest = hashlib.sha256()
         for path in (self.folder / "config.json", *self._files):
-            digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
-            with path.open("rb") as file:
+            with reading(path), path.open("rb") as file:
+                digest.update(f"{path.name}\0{path.stat().st_size}\0".encode())
                 while block := file.read(1 << 22):
                     digest.update(block)
         return digest.hexdigest()
 
     def _check_tensors(self) -> None:
+        if self.backbone.layers > len(self._tensors):  # before as many names are built
+            raise CheckpointError(
+                f"{self.name}: config.json says num_hidden_layers {self.backbone.layers}, and the weights hold "
+                f"{len(self._tensors)} tensors; copy config.json again"
+            )
         wanted = _backbone_shapes(self.backbone)
         if "lm_head.weight" in self._tensors:  # the 7B stores one; embeddings never use it
             wanted["lm_head.weight"] = (self.backbone.vocab, self.backbone.hidden)
@@ -139,8 +153,14 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise CheckpointError(f"{path.parent} has no {path.name}; copy it from where the weights come from")
+    with reading(path), path.open("rb") as file:
+        data = file.read(_MAX_JSON + 1)
+    if len(data) > _MAX_JSON:
+        raise CheckpointError(
+            f"{path} has over {_MAX_JSON:,} bytes, which none of a C2LLM checkpoint has; copy it again"
+        )
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); copy it again") from error
     if not isinstance(content, dict):

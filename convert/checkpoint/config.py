@@ -6,9 +6,11 @@ D2LLM), any of which may be missing. A value that would change the arithmetic is
 
 from __future__ import annotations
 
-import math
+import reprlib
 from collections.abc import Mapping
 from typing import Any
+
+import numpy as np
 
 from c2llm_lite import pma
 from c2llm_lite.bundle import Backbone
@@ -17,6 +19,10 @@ from c2llm_lite.errors import CheckpointError
 Config = Mapping[str, Any]
 DEFAULT_PMA_HEADS = 32  # arXiv 2512.21332, both sizes
 DEFAULT_MAX_TOKENS = 2048  # what the model was evaluated at
+# What engines hold counts and numbers in: int32 and fp32.
+LARGEST_COUNT = 2**31 - 1
+SMALLEST, LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
+SHOWN = 80  # characters of a wrong value
 
 
 def backbone(config: Config, has_lm_head: bool) -> Backbone:
@@ -98,28 +104,40 @@ def _rope_theta(config: Config) -> float:
 def _refuse_sliding_window(config: Config, layers: int) -> None:
     # Layers from max_window_layers on use the window, if use_sliding_window is set; layer_types says it outright.
     kinds = config.get("layer_types") or []
+    if not isinstance(kinds, list):
+        raise _unsupported("layer_types", kinds, "a list of full_attention")
     windowed = config.get("use_sliding_window") and config.get("sliding_window") is not None
+    full = config.get("max_window_layers")
     if any(kind != "full_attention" for kind in kinds) or (
-        windowed and not kinds and config.get("max_window_layers", 0) < layers
+        windowed and not kinds and (type(full) is not int or full < layers)
     ):
         raise _unsupported("use_sliding_window", True, "full causal attention in every layer")
 
 
 def _count(config: Config, field: str) -> int:
     value = config.get(field)
-    if type(value) is not int or value < 1:
+    if type(value) is not int or not 1 <= value <= LARGEST_COUNT:
         raise CheckpointError(
-            f"config.json: {field} is {value!r}, not a whole number from 1 on; copy config.json again"
+            f"config.json: {field} is {_shown(value)}, not a whole number from 1 to {LARGEST_COUNT}; "
+            "copy config.json again"
         )
     return value
 
 
 def _positive(config: Config, field: str) -> float:
     value = config.get(field)
-    if not isinstance(value, int | float) or isinstance(value, bool) or not 0 < value < math.inf:
-        raise CheckpointError(f"config.json: {field} is {value!r}, not a number above 0; copy config.json again")
+    if not isinstance(value, int | float) or isinstance(value, bool) or not SMALLEST <= value <= LARGEST:
+        raise CheckpointError(
+            f"config.json: {field} is {_shown(value)}, not a number above 0 that fp32 holds; copy config.json again"
+        )
     return float(value)
 
 
 def _unsupported(field: str, value: object, runs: str) -> CheckpointError:
-    return CheckpointError(f"config.json: {field} is {value!r}; this package runs only {runs}")
+    return CheckpointError(f"config.json: {field} is {_shown(value)}; this package runs only {runs}")
+
+
+def _shown(value: object) -> str:
+    """A value of any size, short enough for a message."""
+    text = reprlib.repr(value)
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

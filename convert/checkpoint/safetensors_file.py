@@ -8,11 +8,13 @@ bytes without gaps or overlaps. No length is believed before it is checked.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +27,11 @@ Stored = NDArray[np.uint16] | NDArray[np.float16] | NDArray[np.float32]
 # NumPy has no bfloat16: its bits are kept as uint16, which loses nothing.
 _NUMPY: dict[Dtype, np.dtype[Any]] = {"BF16": np.dtype("<u2"), "F16": np.dtype("<f2"), "F32": np.dtype("<f4")}
 _LENGTH_BYTES = 8
-_MAX_HEADER = 100_000_000  # the format's own limit
+# The format allows 100 MB. C2LLM's headers have 400 tensors in 50 kB; a million tensors take most of a minute to read.
+_MAX_HEADER = 4_000_000
+_MAX_TENSORS = 20_000
+_MAX_AXES = 8
+_MAX_NUMBER = 2**63 - 1
 _CHECKED_AT_ONCE = 1 << 20  # elements: bounds the memory that the search for NaN and infinity takes
 
 
@@ -40,10 +46,17 @@ class StoredTensor:
     start: int
 
     def read(self) -> Stored:
-        """The stored values, mapped read-only. Raises CheckpointError where one of them is NaN or infinite."""
+        """The stored values, mapped read-only.
+
+        Raises CheckpointError where one of them is NaN or infinite, or the file cannot be read any longer.
+        """
         if not math.prod(self.shape):
             return np.empty(self.shape, _NUMPY[self.dtype])
-        mapped = np.memmap(self.path, _NUMPY[self.dtype], "r", self.start, self.shape)
+        try:
+            with reading(self.path):
+                mapped = np.memmap(self.path, _NUMPY[self.dtype], "r", self.start, self.shape)
+        except ValueError as error:  # beyond the file's end
+            raise CheckpointError(f"{self.path} was changed while it was read ({error}); convert it again") from error
         values: Stored = mapped.view(np.ndarray)
         flat = values.reshape(-1)
         for first in range(0, flat.size, _CHECKED_AT_ONCE):
@@ -55,6 +68,17 @@ class StoredTensor:
                     "the file is damaged or its training diverged: fetch it again"
                 )
         return values
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Raise CheckpointError, with the reason, where a file of a checkpoint is not to be read."""
+    try:
+        yield
+    except PermissionError as error:
+        raise CheckpointError(f"{path} may not be read by this user: change its permissions, or copy it") from error
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; copy it again") from error
 
 
 def widen(values: Stored, dtype: Dtype) -> NDArray[np.float32]:
@@ -75,11 +99,13 @@ def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 def read_header(path: Path) -> list[StoredTensor]:
     """Every tensor of the file. Raises CheckpointError where the file breaks the format or holds another type."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
+    with reading(path), path.open("rb") as file:
+        size = path.stat().st_size
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
-        if size < _LENGTH_BYTES or length > min(_MAX_HEADER, size - _LENGTH_BYTES):
+        if size < _LENGTH_BYTES or length > size - _LENGTH_BYTES:
             raise _broken(path, f"its header's length, {length} bytes, does not fit in its {size} bytes")
+        if length > _MAX_HEADER:
+            raise CheckpointError(f"{path.name} has a header of {length:,} bytes; C2LLM's take about 50,000")
         text = file.read(length)
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
@@ -88,6 +114,10 @@ def read_header(path: Path) -> list[StoredTensor]:
     if not isinstance(header, dict):
         raise _broken(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
+    if len(header) > _MAX_TENSORS:
+        raise CheckpointError(
+            f"{path.name} holds {len(header):,} tensors; C2LLM has some hundreds: it is another model"
+        )
 
     data = _LENGTH_BYTES + length
     placed = [_place(path, name, entry, data) for name, entry in header.items()]
@@ -105,14 +135,14 @@ def _place(path: Path, name: str, entry: object, data: int) -> tuple[StoredTenso
     """One entry of the header -> the tensor and the byte at which it ends."""
     if not isinstance(entry, dict) or not {"dtype", "shape", "data_offsets"} <= entry.keys():
         raise _broken(path, f"the entry of tensor {name} lacks its dtype, shape or data_offsets")
-    if entry["dtype"] not in _NUMPY:
+    if not isinstance(entry["dtype"], str) or entry["dtype"] not in _NUMPY:
         raise CheckpointError(
-            f"{path.name}: tensor {name} is stored as {entry['dtype']}; only BF16, F16 and F32 are read: "
+            f"{path.name}: tensor {name} is stored as {str(entry['dtype'])[:40]}; only BF16, F16 and F32 are read: "
             "take the checkpoint that was not quantised"
         )
     if not _natural(entry["shape"]) or not _natural(entry["data_offsets"]) or len(entry["data_offsets"]) != 2:
         raise _broken(path, f"the shape or the offsets of tensor {name} are not natural numbers")
-    dtype, shape = cast(Dtype, entry["dtype"]), tuple(entry["shape"])
+    dtype, shape = entry["dtype"], tuple(entry["shape"])
     start, end = entry["data_offsets"]
     if end - start != math.prod(shape) * _NUMPY[dtype].itemsize:
         raise _broken(path, f"tensor {name} of shape {shape} in {dtype} does not fill its {end - start} bytes")
@@ -120,7 +150,11 @@ def _place(path: Path, name: str, entry: object, data: int) -> tuple[StoredTenso
 
 
 def _natural(numbers: object) -> bool:
-    return isinstance(numbers, list) and all(type(number) is int and number >= 0 for number in numbers)
+    return (
+        isinstance(numbers, list)
+        and len(numbers) <= _MAX_AXES
+        and all(type(number) is int and 0 <= number <= _MAX_NUMBER for number in numbers)
+    )
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -1,24 +1,68 @@
-"""Runs a bundle that was just written in a process of its own.
+"""Runs a module in a process of its own, so that its memory is not ours and a crash of an engine is only an error here.
 
-Its memory is not the converter's, and a crash of its engine is an error of the conversion.
+A child imports what this process could, and nothing from the current folder: that may be a checkpoint's, and a file
+`tokenizers.py` in it would run.
 """
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 
-from c2llm_lite.errors import BundleError
+from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError, OutputError
+
+CANNOT_RUN_HERE = 3  # exit codes of a child; the reason is the last line of its standard error
+CANNOT_WRITE = 4
+# `python -c` and `-m` put the current folder first on the path. -P, which keeps it off, came with Python 3.11; -I would
+# drop PYTHONPATH and the user's packages too.
+_START = (
+    "import sys; sys.path[:] = [place for place in sys.path if place]; import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+
+
+class CannotRunHereError(Exception):
+    """This machine lacks the engine, the device or the memory that a bundle takes; another may have them."""
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """What starts `module` as a program, without the current folder on its path."""
+    return [sys.executable, "-c", _START, module, *arguments]
 
 
 def run(module: str, *arguments: str, stdin: bytes = b"", what: str, remedy: str) -> bytes:
-    """What `python -m module` prints. what: what was being run; remedy: how to do without.
+    """What the module prints. what: what the bundle was to do; remedy: how to do without.
 
-    Raises BundleError, with the last line that the process wrote on standard error, where it failed.
+    Raises CannotRunHereError for what the child reported() as such, or where the system ended it for its memory;
+    OutputError where it could not write; BundleError where it failed in another way.
     """
-    child = subprocess.run([sys.executable, "-m", module, *arguments], input=stdin, capture_output=True)
-    if child.returncode != 0:
-        told = child.stderr.decode(errors="replace").strip().splitlines()
-        reason = told[-1] if told else f"exit {child.returncode}"
-        raise BundleError(f"the bundle was written and could not be run {what}: {reason}; {remedy}")
-    return child.stdout
+    child = subprocess.run(command(module, *arguments), input=stdin, capture_output=True)
+    if child.returncode == 0:
+        return child.stdout
+    lines = child.stderr.decode(errors="replace").strip().splitlines()
+    reason = lines[-1] if lines else f"exit {child.returncode}"
+    if child.returncode == CANNOT_RUN_HERE:
+        raise CannotRunHereError(reason)
+    if child.returncode == -getattr(signal, "SIGKILL", 9):  # Linux ends what takes the last memory this way
+        raise CannotRunHereError("its process was killed, as happens where memory runs out")
+    if child.returncode == CANNOT_WRITE:
+        raise OutputError(f"could not write what the new bundle gave {what}: {reason}")
+    if child.returncode < 0:
+        reason = f"its process crashed with {signal.Signals(-child.returncode).name}"
+    raise BundleError(f"the new bundle could not be run {what}, and was not kept: {reason}; {remedy}")
+
+
+@contextlib.contextmanager
+def reported() -> Iterator[None]:
+    """In the child: give the parent's run() the exit code, and the line, from which it tells why the work failed."""
+    try:
+        yield
+    except (MissingDependencyError, DeviceError, MemoryError) as error:
+        sys.stderr.write(f"\n{str(error) or 'not enough memory'}\n")
+        sys.exit(CANNOT_RUN_HERE)
+    except OSError as error:
+        sys.stderr.write(f"\n{error}\n")
+        sys.exit(CANNOT_WRITE)

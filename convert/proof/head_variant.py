@@ -86,7 +86,8 @@ def _run_code(checkpoint: Checkpoint, texts: Sequence[Sequence[int]]) -> Array:
         import torch
         import transformers
     except ImportError as error:
-        raise MissingDependencyError("torch", "torch", "running the checkpoint's own code") from error
+        library = error.name or "torch"
+        raise MissingDependencyError(library, "checkpoint-code", "running the checkpoint's own code") from error
     # transformers remembers the answer: it must not be a stand-in's.
     transformers.utils.is_peft_available()
     try:

@@ -6,14 +6,17 @@ The latter is computed in a child process: its memory is not the converter's, an
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
 from safetensors.numpy import save_file
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.embedder import load
 from c2llm_lite.pma import Array
 from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, Tokeniser
+from c2llm_lite.verify import probe_vectors
 
 from .. import reference
 from ..checkpoint import Checkpoint
@@ -63,8 +66,21 @@ def write(folder: Path, full: Array, target: Array | None) -> None:
 
 
 def target_vectors(folder: Path) -> Array:
-    """The probes' vectors (n, d) as the bundle in `folder` gives them, one at a time, in a child process."""
+    """The probes' vectors (n, d) as the bundle in `folder` gives them, one at a time, in a child process.
+
+    Raises CannotRunHereError where this machine lacks what that takes, BundleError where the bundle fails.
+    """
     remedy = "--no-target-probes converts without running it"
-    vectors = child.run("c2llm_lite.verify", str(folder), what="here", remedy=remedy)
+    vectors = child.run(__name__, str(folder), what="on its probes", remedy=remedy)
     manifest = bundles.open_bundle(folder).manifest
     return np.frombuffer(vectors, np.float32).reshape(len(manifest.probes), manifest.width)
+
+
+def _main(folder: str) -> None:
+    """Write the bundle's probe vectors to standard output, raw fp32."""
+    with child.reported(), load(folder, cache=False) as model:
+        sys.stdout.buffer.write(probe_vectors(model).tobytes())
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

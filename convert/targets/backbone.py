@@ -23,10 +23,7 @@ def write_backbone(
     Raises ValueError for texts where nothing is quantized, and for none where they are needed; and what the converter
     raises.
     """
-    if calibration is not None and not target.quantized:
-        raise ValueError(f"{target} is not quantised: leave out the calibration texts")
-    if calibration is None and target.needs_texts:
-        raise ValueError(f"{target} fixes the scales of activations by texts: give --calibrate FILE, or default")
+    check_texts(target, calibration is not None)
     weights: Weights = checkpoint
     if target.smoothed == "always" or (target.smoothed == "on texts" and calibration is not None):
         texts = token_ids(checkpoint) if calibration is None else calibration.texts
@@ -35,3 +32,11 @@ def write_backbone(
         return target.converter.write_backbone(weights, folder, target.kind)
     converter = cast(CalibratedConverter, target.converter)
     return converter.write_backbone(weights, folder, target.kind, calibration=calibration)
+
+
+def check_texts(target: Target, given: bool) -> None:
+    """Raise ValueError for calibration texts where nothing is quantized, and for none where they are needed."""
+    if given and not target.quantized:
+        raise ValueError(f"{target} is not quantised: leave out the calibration texts")
+    if not given and target.needs_texts:
+        raise ValueError(f"{target} fixes the scales of activations by texts: give --calibrate FILE, or default")

@@ -20,8 +20,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.bundle import F32, GGUF, Backbone
-from c2llm_lite.engines.llama_cpp import ARCHITECTURE, PACK_TOKENS
+from c2llm_lite.bundle import GGUF, Backbone
+from c2llm_lite.engines.llama_cpp import PACK_TOKENS
+from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, VECTOR_TYPE, VOCAB
+from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT
 from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
@@ -41,11 +43,7 @@ KINDS = tuple(kind for kind in registry.kinds("gguf") if kind not in RECIPES)
 # int5 has these, and the last layer's feed-forward, in q8_0: the embedding feels their rounding most for their size.
 FELT = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 FELT_TYPE = "q8_0"
-VECTOR_TYPE = F32  # of gains and biases, whatever the matrices are in
-VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 FP16_MAX = float(np.finfo(np.float16).max)
-ALIGNMENT = 32  # bytes, the format's default
-TABLE = "token_embd.weight"
 
 
 def write_backbone(

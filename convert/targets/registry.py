@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 from c2llm_lite.bundle import Backbone
-from c2llm_lite.engines.openvino import activation_group
+from c2llm_lite.engines.openvino.settings import activation_group
 from c2llm_lite.errors import CheckpointError
 
 from ..calibrate.grids import GRIDS

@@ -183,20 +183,15 @@ def _damaged(folder, tmp_path, damage):
     ids=["empty", "3 bytes", "100 bytes", "half", "less 64", "magic", "version", "architecture", "tensor"],
 )
 def test_a_damaged_backbone_is_a_clear_error(f32_bundle, tmp_path, damage):
-    with pytest.raises(BundleError, match=r"llama.cpp cannot load .*backbone.gguf: .*convert or copy the bundle again"):
+    with pytest.raises(BundleError, match=r"backbone.gguf is not the backbone that the manifest describes: "):
         open_engine(_damaged(f32_bundle, tmp_path, damage))
-
-
-def test_a_damaged_backbones_error_gives_llama_cpps_reason(f32_bundle, tmp_path):
-    with pytest.raises(BundleError, match=r"not within the file bounds"):
-        open_engine(_damaged(f32_bundle, tmp_path, lambda content: content[:-64]))
 
 
 def test_another_bundles_backbone_is_refused(f32_bundle, tmp_path):
     source = write_checkpoint(tmp_path / "source", layers=3)
     other = convert(source, tmp_path / "other", "gguf:f32", target_probes=False).folder
     content = (other / bundles.GGUF).read_bytes()
-    with pytest.raises(BundleError, match=r"has layers 3, and the manifest 2"):
+    with pytest.raises(BundleError, match=r"block_count is 3, not 2"):
         open_engine(_damaged(f32_bundle, tmp_path, lambda _: content))
 
 

@@ -16,6 +16,7 @@ from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.engines import openvino as engines
+from c2llm_lite.engines.openvino.settings import settings
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError
 
 pytest.importorskip("optimum.exporters.openvino")
@@ -120,8 +121,8 @@ def test_how_activations_are_rounded_follows_from_the_matrices_type(bundles: dic
     groups = {}
     for kind, bundle in bundles.items():
         named = replace(bundle.manifest, target="a name that says nothing")
-        groups[kind] = engines.settings(named, "CPU", 1)["DYNAMIC_QUANTIZATION_GROUP_SIZE"]
-        assert ("INFERENCE_PRECISION_HINT" in engines.settings(named, "GPU", 1)) == (kind == "fp32")
+        groups[kind] = settings(named, "CPU", 1)["DYNAMIC_QUANTIZATION_GROUP_SIZE"]
+        assert ("INFERENCE_PRECISION_HINT" in settings(named, "GPU", 1)) == (kind == "fp32")
     assert groups == {"fp32": 0, "int8": 64, "int8-static": 64, "int4": 32}
 
 

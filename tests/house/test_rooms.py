@@ -23,8 +23,10 @@ RUNTIME = {
     "packing": set(),
     "durable": {"errors"},
     "jsonl": {"errors"},
-    "bundle": {"errors", "pma", "durable"},
-    "text": {"errors"},
+    "typed_json": set(),
+    "bundle": {"errors", "pma", "typed_json", "durable"},
+    "tokenizer_check": set(),
+    "text": {"errors", "tokenizer_check"},
     "token_embeddings": {"errors", "bundle", "pma"},
     "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine"},
 }
@@ -39,15 +41,18 @@ ROOMS: dict[str, set[str]] = RUNTIME | {
     "offline": set(),
     "": {"embedder", "offline"},
     "__main__": {"cli"},
-    "convert.checkpoint": CORE,
-    "convert.reference": CORE | {"convert.checkpoint"},
-    "convert.proof": CORE | {"convert.checkpoint", "convert.reference"},
-    "convert.calibrate": CORE | {"convert.checkpoint", "convert.reference", "convert.proof"},
-    "convert.targets": CORE | {"convert.checkpoint", "convert.reference", "convert.proof", "convert.calibrate"},
-    "convert.standin": CORE | {"convert.checkpoint"},
-    "convert": CORE
-    | {"convert.checkpoint", "convert.reference", "convert.proof", "convert.calibrate", "convert.targets"},
 }
+BELOW = CORE | {"embedder", "verify"}  # what conversion may use of the runtime
+for name, floor in {
+    "convert.checkpoint": (),
+    "convert.reference": ("checkpoint",),
+    "convert.proof": ("checkpoint", "reference"),
+    "convert.calibrate": ("checkpoint", "reference", "proof"),
+    "convert.targets": ("checkpoint", "reference", "proof", "calibrate"),
+    "convert.standin": ("checkpoint",),
+    "convert": ("checkpoint", "reference", "proof", "calibrate", "targets"),
+}.items():
+    ROOMS[name] = BELOW | {f"convert.{room}" for room in floor}
 ROOMS["cli"] = set(ROOMS) - {"__main__"} | {"benchmarks.bench"}
 SHIPPED = set(ROOMS)
 ROOMS |= {

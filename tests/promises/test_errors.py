@@ -42,7 +42,6 @@ NEEDS = {
     "pyarrow": "embed {bundle} {folder}/texts.txt -o {folder}/out.parquet",
     "tree_sitter_language_pack": "search {bundle} {folder}/tree words --index {folder}/{library}",
     "tree_sitter": "search {bundle} {folder}/tree words --index {folder}/{library}",
-    "pathspec": "search {bundle} {folder}/tree words --index {folder}/{library}",
     "starlette": "serve {bundle} --port 0",
     "uvicorn": "serve {bundle} --port 0",
     "prometheus_client": "serve {bundle} --port 0",

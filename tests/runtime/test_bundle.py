@@ -35,9 +35,15 @@ def manifest() -> bundles.Manifest:
 @pytest.fixture
 def folder(tmp_path):
     with staged(tmp_path / "bundle") as staging:
-        (staging / "weights.bin").write_bytes(b"some weights")
+        write_files(staging)
         bundles.seal(staging, manifest())
     return tmp_path / "bundle"
+
+
+def write_files(folder: Path) -> None:
+    """Every file that a bundle must have, and one more."""
+    for name in (*bundles.COMMON_FILES, *bundles.ENGINE_FILES["llama_cpp"], "weights.bin"):
+        (folder / name).write_bytes(b"some weights")
 
 
 def test_a_manifest_comes_back_as_it_went(folder):
@@ -72,6 +78,9 @@ def test_every_byte_of_the_manifest_counts(folder):
     bundles.open_bundle(folder, check=True)
 
 
+RECORD = {"size": 1, "sha256": "0" * 64}
+
+
 def _rewrite(folder: Path, change) -> None:
     """Alter the manifest and hash it anew, as only somebody with intent would."""
     data = json.loads((folder / bundles.MANIFEST).read_text())
@@ -94,14 +103,73 @@ def _rewrite(folder: Path, change) -> None:
         (lambda d: d["head"].update(residual="both"), "residual is 'both'"),
         (lambda d: d["backbone"].update(hidden=None), "hidden is None, which is not int"),
         (lambda d: d["probes"].append("text"), r"probes\[2\] is not an object"),
-        (lambda d: d["files"].update({"../escape": {"size": 1, "sha256": ""}}), "not a file of the bundle"),
-        (lambda d: d["files"].update({"gone.bin": {"size": 1, "sha256": ""}}), r"gone\.bin is missing"),
+        (lambda d: d["files"].update({"../escape": RECORD}), "not a file of the bundle"),
+        (lambda d: d["files"].update({"gone.bin": RECORD}), r"gone\.bin is missing"),
+        (lambda d: d["files"].update({"x" * 300: RECORD}), "files's key is 'x"),
+        (lambda d: d["files"].update({"gone.bin": RECORD | {"sha256": ""}}), "sha256 is '', which is not of the form"),
+        (lambda d: d["files"].update({"gone.bin": RECORD | {"size": -1}}), "size is -1, which is not from 0"),
+        (lambda d: d.update(files={}), r"does not list tokenizer\.json"),
+        *(
+            (lambda d, name=name: d["files"].pop(name), f"does not list {name}")
+            for name in (*bundles.COMMON_FILES, *bundles.ENGINE_FILES["llama_cpp"])
+        ),
+        (lambda d: d.update(format=0), "format is 0, which is not from 1"),
+        (lambda d: d.update(format=10**4000), "format is 1000000"),
+        (lambda d: d.update(width=0), "width is 0, which is not from 1"),
+        (lambda d: d.update(width=2**64), "width is 1844674"),
+        (lambda d: d.update(memory=-1), "memory is -1"),
+        (lambda d: d.update(max_tokens=0), "max_tokens is 0"),
+        (lambda d: d.update(max_tokens=5000), "max_tokens is 5000, and max_positions 4096"),
+        (lambda d: d["head"].update(heads=0), "head has 0 heads"),
+        (lambda d: d["head"].update(heads=3), "head has 3 heads for a width of 64"),
+        (lambda d: d["head"].update(scale=["width"]), r"scale is \['width'\]"),
+        (lambda d: d["backbone"].update(layers=2**31), "layers is 2147483648, which is not from 1 to 512"),
+        (lambda d: d["backbone"].update(heads=0), "heads is 0"),
+        (lambda d: d["backbone"].update(heads=3), "backbone has 3 heads and 2 kv_heads for 64 hidden"),
+        (lambda d: d["backbone"].update(heads=64, kv_heads=2), "backbone has 64 heads"),
+        (lambda d: d["backbone"].update(kv_heads=3), "backbone has 4 heads and 3 kv_heads"),
+        (lambda d: d["backbone"].update(kv_heads=-2), "kv_heads is -2"),
+        (lambda d: d["backbone"].update(rope_theta=1e40), r"rope_theta is 1e\+40"),
+        (lambda d: d["backbone"].update(rope_theta=10**400), "rope_theta is 10000"),
+        (lambda d: d["backbone"].update(rms_norm_eps=1e40), r"rms_norm_eps is 1e\+40"),
+        (lambda d: d["backbone"].update(rms_norm_eps=0), "rms_norm_eps is 0"),
+        (lambda d: d["backbone"].update(rms_norm_eps=float("nan")), "it holds NaN"),
+        (lambda d: d["notes"].update(a=float("inf")), "it holds Infinity"),
+        (lambda d: d["prompts"].update(query="\ud800"), "lone surrogate"),
+        (lambda d: d["notes"].update({"\ud800": 1}), "lone surrogate"),
+        (lambda d: d["prompts"].update(query="x" * 70_000), "prompts.query is 'xxx"),
+        (lambda d: d["prompts"].update({"": "x"}), "prompts's key is ''"),
+        (lambda d: d["probes"][0].update(cosine=2), "cosine is 2, which is not from"),
+        (lambda d: d["probes"][0].update(tokens=0), "tokens is 0"),
+        (lambda d: d["source"].update(sha256="zz"), "sha256 is 'zz'"),
+        (lambda d: d["notes"].update(a=json.loads("[" * 100 + "]" * 100)), "nested more than 32 deep"),
     ],
 )
 def test_what_a_manifest_says_is_checked(folder, change, message):
     _rewrite(folder, change)
     with pytest.raises(BundleError, match=message):
         bundles.open_bundle(folder)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"[" * 100_000,
+        b'{"format":1,"a":' * 100_000,
+        b'{"format": 1, "width": 1e400}',
+        b'{"format": ' + b"1" * 10_000 + b"}",
+        b"\xff",
+        b"",
+        b" " * (bundles.MANIFEST_BYTES + 1),
+    ],
+)
+def test_what_is_no_manifest_is_a_bundle_error(folder, content):
+    (folder / bundles.MANIFEST).write_bytes(content)
+    digest = bundles.file_sha256(folder / bundles.MANIFEST)
+    (folder / bundles.MANIFEST_HASH).write_text(f"{digest}  {bundles.MANIFEST}\n")
+    with pytest.raises(BundleError) as error:
+        bundles.open_bundle(folder)
+    assert len(str(error.value)) < 500
 
 
 def test_a_cut_file_is_told_on_every_load_and_an_altered_one_when_checked(folder):

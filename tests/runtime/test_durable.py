@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -168,3 +171,75 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path):
     (tmp_path / "file").write_text("in the way")
     with pytest.raises(OutputError, match="cannot write beside"), staged(tmp_path / "file" / "made"):
         pass
+
+
+def test_a_rename_that_fails_gives_the_old_folder_back(folder, monkeypatch):
+    real = Path.rename
+
+    def rename(self, target):
+        if ".partial-" in self.name:
+            raise PermissionError(errno.EACCES, "Permission denied", str(self))
+        return real(self, target)
+
+    monkeypatch.setattr(Path, "rename", rename)
+
+    def replace():
+        with staged(folder, replaces=MARKER) as staging:
+            (staging / MARKER).write_text("second")
+
+    with pytest.raises(OutputError, match=r"could not write .*Permission denied; nothing was left behind"):
+        replace()
+    assert (folder / MARKER).read_text() == "first"
+    assert names(folder.parent) == ["made"]
+
+
+def test_a_source_that_cannot_be_read_is_not_an_output_that_cannot_be_written(tmp_path):
+    def copy():
+        with staged(tmp_path / "made"):
+            (tmp_path / "no such source").read_bytes()
+
+    with pytest.raises(FileNotFoundError, match="no such source"):
+        copy()
+    assert names(tmp_path) == []
+
+
+KILLED = """
+import os, signal, sys
+from pathlib import Path
+from c2llm_lite import durable
+if sys.argv[2] == "between the renames":
+    durable.Path.rename = lambda self, to, real=Path.rename: (real(self, to), os.kill(os.getpid(), signal.SIGKILL))
+with durable.staged(Path(sys.argv[1]), replaces="manifest.json") as folder:
+    (folder / "manifest.json").write_text("second")
+    if sys.argv[2] == "while writing":
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+@pytest.mark.parametrize("moment", ["while writing", "between the renames"])
+def test_the_next_run_clears_up_after_one_that_was_killed(folder, moment):
+    child = subprocess.run([sys.executable, "-c", KILLED, folder, moment])
+    assert child.returncode == -signal.SIGKILL
+    assert len(names(folder.parent)) == 2
+    with pytest.raises(OutputError, match="exists"), staged(folder):
+        pass
+    assert names(folder.parent) == ["made"]
+    assert (folder / MARKER).read_text() == "first"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs flock")
+def test_a_run_that_is_alive_keeps_its_folder(tmp_path):
+    def fail(first, other):
+        with staged(tmp_path / "made") as second:
+            (second / MARKER).write_text("second")
+            assert first.is_dir()
+            assert other.is_dir()
+            raise OSError(errno.ENOSPC, "full")
+
+    with staged(tmp_path / "made") as first:
+        (first / MARKER).write_text("first")
+        with staged(tmp_path / "made other") as other, pytest.raises(OutputError, match="could not write"):
+            fail(first, other)
+        assert first.is_dir()
+    assert (tmp_path / "made" / MARKER).read_text() == "first"

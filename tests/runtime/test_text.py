@@ -79,5 +79,5 @@ def test_bad_texts_are_named(tokenizer_file, text, message):
 
 def test_a_broken_tokenizer_is_named(tmp_path):
     (tmp_path / "tokenizer.json").write_text("{}")
-    with pytest.raises(BundleError, match=r"tokenizer\.json is not a tokenizer"):
+    with pytest.raises(BundleError, match=r"tokenizer\.json is not a byte-level BPE tokenizer"):
         Tokeniser(tmp_path / "tokenizer.json", 99)

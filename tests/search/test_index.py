@@ -166,14 +166,14 @@ def test_a_moved_file_is_not_embedded_again(model: Any, index: Index, tree: Path
 def test_an_unreadable_file_is_told_and_stays_as_it_was(
     index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = Path.read_bytes
+    read = updating.read_bytes
 
     def read_bytes(path: Path) -> bytes:
         if path.name == "files.py":  # the superuser may read all: permissions alone would not do
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return read(path)
 
-    monkeypatch.setattr(Path, "read_bytes", read_bytes)
+    monkeypatch.setattr(updating, "read_bytes", read_bytes)
     (tree / "new.py").write_text("def new():\n    return 'new'\n")
     done = index.update()
     assert done.unreadable == {"files.py": "Permission denied"}

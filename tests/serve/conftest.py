@@ -16,12 +16,12 @@ from typing import Any
 import httpx
 import numpy as np
 import pytest
-import uvicorn
 
 from c2llm_lite.errors import TextError
 from c2llm_lite.serve.app import Service
 from c2llm_lite.serve.keys import Keys
 from c2llm_lite.serve.request import Offer
+from c2llm_lite.serve.server import Server
 
 WIDTH = 8
 
@@ -122,14 +122,13 @@ def vector(ids: Sequence[int]) -> Any:
 class Here:
     """The application under uvicorn, in a thread of this process."""
 
-    def __init__(self, model: Model, keys: Sequence[str], token_ids: bool, **settings: Any) -> None:
+    def __init__(
+        self, model: Model, keys: Sequence[str], token_ids: bool, connections: int | None, **settings: Any
+    ) -> None:
         self.model = model
         offer = Offer("model", WIDTH, model.prompts, 1000, model.max_tokens, token_ids)
         self.service = Service(model, offer, keys=Keys(list(keys)), **{"queue_tokens": 1000} | settings)
-        self.config = uvicorn.Config(
-            self.service.app(), port=0, loop="asyncio", http="h11", ws="none", lifespan="on", log_config=None
-        )
-        self.server = uvicorn.Server(self.config)
+        self.server = Server(self.service, connections=connections)
         self._thread = threading.Thread(target=self.server.run)
         self._thread.start()
         until(lambda: self.server.started)
@@ -152,8 +151,10 @@ def here() -> Iterator[Callable[..., Here]]:
     """Starts the application in this process."""
     with contextlib.ExitStack() as opened:
 
-        def start(*, keys: Sequence[str] = (), token_ids: bool = False, **settings: Any) -> Here:
-            started = Here(Model(), keys, token_ids, **settings)
+        def start(
+            *, keys: Sequence[str] = (), token_ids: bool = False, connections: int | None = None, **settings: Any
+        ) -> Here:
+            started = Here(Model(), keys, token_ids, connections, **settings)
             opened.callback(started.stop)
             return started
 

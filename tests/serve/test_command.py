@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import httpx
 import pytest
 
+from c2llm_lite.cli.serve import serve as serve_command
 from c2llm_lite.serve.failures import ApiError
 from c2llm_lite.serve.keys import Keys
+from c2llm_lite.serve.server import Server
 
 SECRET = "zanzibar quicksilver"
 
@@ -58,24 +62,26 @@ def test_it_opens_no_connection_and_writes_no_text(launch):
 
 def test_keys(launch, tmp_path):
     path = tmp_path / "keys"
-    path.write_text("# ours\nfirst-key\n\n second-key \n")
+    path.write_text("# ours\nfirst-key-of-all\n\n second-key-of-all \n")
     server = launch("--api-key-file", path)
     for headers in (
         {},
         {"Authorization": "Bearer wrong"},
-        {"Authorization": "first-key"},
-        {"Authorization": "Basic first-key"},
+        {"Authorization": "first-key-of-all"},
+        {"Authorization": "Basic first-key-of-all"},
         {"Authorization": "Bearer"},
         {"Authorization": b"Bearer \xff"},
     ):
         answer = ask(server.url, **headers)
         assert answer.status_code == 401, headers
         assert answer.json()["error"]["code"] == "invalid_api_key"
-    assert httpx.get(f"{server.url}/v1/models").status_code == 401
-    for key in ("first-key", "second-key"):
+    for key in ("first-key-of-all", "second-key-of-all"):
         assert ask(server.url, Authorization=f"Bearer {key}").status_code == 200
-    assert httpx.get(f"{server.url}/v1/models", headers={"Authorization": "bearer first-key"}).status_code == 200
-    assert httpx.get(f"{server.url}/healthz").status_code == 200
+    for path in ("/v1/models", "/metrics", "/openapi.json"):
+        assert httpx.get(f"{server.url}{path}").status_code == 401
+        assert httpx.get(f"{server.url}{path}", headers={"Authorization": "bearer first-key-of-all"}).status_code == 200
+    for path in ("/healthz", "/readyz"):
+        assert httpx.get(f"{server.url}{path}").status_code == 200
     assert "key" not in server.log
 
 
@@ -95,6 +101,59 @@ def test_a_key_file_that_will_not_do(tmp_path, content, words):
     path.write_bytes(content)
     with pytest.raises(ValueError, match=words):
         Keys.read(path)
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+def test_a_key_file_that_is_no_regular_file_is_refused_at_once(tmp_path, make):
+    make(tmp_path / "keys")
+    with pytest.raises(ValueError, match="not a regular file"):
+        Keys.read(tmp_path / "keys")
+
+
+def test_a_huge_key_file_is_refused(tmp_path):
+    with (tmp_path / "keys").open("wb") as file:
+        file.truncate(10**12)
+    with pytest.raises(ValueError, match="larger than 1 MiB"):
+        Keys.read(tmp_path / "keys")
+
+
+def test_a_weak_key_and_a_file_that_everyone_may_write_are_warned_of(tmp_path, caplog):
+    path = tmp_path / "keys"
+    path.write_text("# ours\nk\n" + "0123456789abcdef\n")
+    path.chmod(0o600)
+    Keys.read(path).check("Bearer k")
+    (weak,) = caplog.messages
+    assert "line 2: this key has 1 characters" in weak
+    caplog.clear()
+    path.write_text("0123456789abcdef\n")
+    path.chmod(0o646)
+    Keys.read(path)
+    (writable,) = caplog.messages
+    assert "chmod o-w" in writable
+
+
+def test_a_linked_bundle_is_named_as_its_link(launch_named, tmp_path, f32_bundle):
+    (tmp_path / "c2llm").symlink_to(f32_bundle)
+    assert launch_named(tmp_path / "c2llm") == "c2llm"
+    assert launch_named(Path("c2llm"), cwd=tmp_path) == "c2llm"
+    assert launch_named(Path(), cwd=f32_bundle) == f32_bundle.name
+    assert launch_named(f32_bundle / ".." / f32_bundle.name) == f32_bundle.name
+
+
+@pytest.fixture
+def launch_named(monkeypatch):
+    """The name under which the command serves a bundle."""
+
+    def named(bundle, cwd=None):
+        if cwd:
+            monkeypatch.chdir(cwd)
+        found = []
+        monkeypatch.setattr(Server, "run", lambda self, sockets: found.append(self._service._offer.name))
+        monkeypatch.setattr("signal.signal", lambda *_: None)
+        serve_command(bundle, port=0, threads=1)
+        return found.pop()
+
+    return named
 
 
 def test_every_key_is_compared_in_constant_time(monkeypatch):

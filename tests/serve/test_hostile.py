@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import socket
+import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -41,7 +43,7 @@ def test_fifty_megabyte_bodies_are_413_and_take_no_memory(server):
 def test_ten_thousand_texts_are_400(server):
     answer = httpx.post(f"{server.url}/v1/embeddings", json={"model": "small", "input": ["x"] * 10_000})
     assert answer.status_code == 400
-    assert "10,000 texts" in answer.json()["error"]["message"]
+    assert "over 2,048 items" in answer.json()["error"]["message"]
     assert works(server.url)
 
 
@@ -60,6 +62,48 @@ def test_a_body_of_the_greatest_size_and_the_most_tokens_is_refused_in_bounded_m
     assert httpx.post(f"{server.url}/v1/embeddings", content=nested, timeout=60).status_code == 400
     assert resident(server.process.pid) - before < 400e6
     assert works(server.url)
+
+
+FLOODS = {
+    "names": b"{" + b",".join(b'"%d":0' % i for i in range(600_000)) + b"}",
+    "null names": b"{" + b",".join(b'"%d":null' % i for i in range(500_000)) + b"}",
+    "the same name": b"{" + b'"input":"x",' * 600_000 + b'"model":"small"}',
+    "lists": b'{"model":"small","input":[' + b"[]," * 2_600_000 + b"[]]}",
+    "lists of lists": b'{"model":"small","input":[' + b"[[]]," * 1_500_000 + b"[]]}",
+    "integers": b'{"model":"small","input":[' + b"1," * 3_900_000 + b"1]}",
+    "floats": b'{"model":"small","input":[' + b"1.5," * 1_900_000 + b"1]}",
+    "objects": b'{"model":"small","input":[' + b'{"a":{}},' * 800_000 + b"{}]}",
+    "depth": b'{"model":"small","input":' + b"[" * 7_000_000,
+    "space": b" " * 7_500_000,
+    "escapes": b'{"model":"small","input":"' + b"\\n" * 3_700_000 + b'"}',
+}
+
+
+@pytest.mark.parametrize("kind", FLOODS)
+def test_a_flood_is_400_at_once_and_takes_no_memory(kind):
+    """In a process of its own, for its memory's maximum."""
+    flood = FLOODS[kind]
+    assert len(flood) < limits.BODY_BYTES
+    code = """
+import resource, sys, time
+from c2llm_lite.serve.failures import ApiError
+from c2llm_lite.serve.request import Offer, parse
+body = sys.stdin.buffer.read()
+offer = Offer("small", 8, {}, vocab=100, max_tokens=2048, token_ids=True)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+began = time.process_time()
+try:
+    parse(body, offer)
+except ApiError as error:
+    assert error.status == 400, error
+else:
+    raise AssertionError("accepted")
+print(time.process_time() - began, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+"""
+    done = subprocess.run([sys.executable, "-c", code], input=flood, capture_output=True, check=True)
+    seconds, kilobytes = map(float, done.stdout.split())
+    assert kilobytes < 8 * limits.BODY_BYTES / 1024
+    assert seconds < 0.5
 
 
 @pytest.mark.parametrize(
@@ -137,7 +181,7 @@ def test_a_client_that_hangs_up_frees_its_place(here, until):
     assert "c2llm_hung_up_total 1.0" in httpx.get(f"{server.url}/metrics").text
 
 
-def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until):
+def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until, caplog):
     monkeypatch.setattr(limits, "SEND_SECONDS", 0.5)
     server = here(queue_tokens=10_000)
     server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # of its connections
@@ -149,7 +193,24 @@ def test_a_client_that_takes_no_answer_is_given_up(here, monkeypatch, until):
         until(lambda: server.service.queue.held == 0 and server.model.batches)
         assert server.server.server_state.tasks
         until(lambda: not server.server.server_state.tasks)
+        until(lambda: not server.server.server_state.connections)
+    assert not caplog.records
     assert server.post().status_code == 200
+
+
+def test_a_client_that_takes_all_but_the_end_is_given_up(here, monkeypatch, until, caplog):
+    monkeypatch.setattr(limits, "SEND_SECONDS", 0.5)
+    server = here()
+    server.server.servers[0].sockets[0].setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)
+    body = json.dumps({"model": "model", "input": ["x"] * 300}).encode()  # its answer is under asyncio's 64 KiB
+    with socket.socket() as deaf:
+        deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        deaf.connect(("127.0.0.1", server.port))
+        deaf.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nConnection: close\r\n")
+        deaf.sendall(b"Content-Length: %d\r\n\r\n" % len(body) + body)
+        until(lambda: server.model.batches)
+        until(lambda: not server.server.server_state.connections, 10)
+    assert not caplog.records
 
 
 def test_an_engine_that_fails_is_500_and_says_nothing_of_the_text(here, caplog):

@@ -30,9 +30,10 @@ def test_the_document_tells_how_the_server_was_started(here):
     assert request["properties"]["dimensions"]["maximum"] == 8
     ids = {"model": "model", "input": [1, 2]}
     assert not Draft202012Validator(request).is_valid(ids)
-    document = httpx.get(f"{here(token_ids=True, keys=['k']).url}/openapi.json").json()
+    with_key = here(token_ids=True, keys=["k"])
+    document = httpx.get(f"{with_key.url}/openapi.json", headers={"Authorization": "Bearer k"}).json()
     assert Draft202012Validator(document["components"]["schemas"]["EmbeddingRequest"]).is_valid(ids)
-    for path, method in (("/v1/embeddings", "post"), ("/v1/models", "get")):
+    for path, method in (("/v1/embeddings", "post"), ("/v1/models", "get"), ("/metrics", "get")):
         operation = document["paths"][path][method]
         assert operation["security"] == [{"key": []}]
         assert "401" in operation["responses"]

@@ -22,7 +22,8 @@ class Engine:
         self.prompts: list[str] = []
         self.turns = threading.Semaphore(0)
         self.began = threading.Semaphore(0)
-        self.failure: Exception | None = None
+        self.failure: BaseException | None = None
+        self.poison: int | None = None  # a first token that fails its batch
 
     def run(self, texts, prompt):
         self.batches.append([list(ids) for ids in texts])
@@ -31,6 +32,8 @@ class Engine:
         assert self.turns.acquire(timeout=20)
         if self.failure:
             raise self.failure
+        if self.poison in (ids[0] for ids in texts):
+            raise MemoryError("no memory")
         return np.array([[len(ids), ids[0]] for ids in texts], np.float32)
 
     def first_tokens(self):
@@ -217,3 +220,81 @@ def test_close_finishes_what_was_accepted_and_takes_nothing_new(engine):
     closing.join(20)
     assert not closing.is_alive()
     assert all(future.result(0)[0, 0] == 80 for future in futures)
+
+
+def test_a_failing_text_fails_its_own_request_and_no_other_of_its_batch(queue, engine):
+    hold(queue, engine)
+    engine.poison = 2
+    first, bad, last = (submit(queue, text(i, 20)) for i in (1, 2, 3))
+    engine.turns.release(10)
+    np.testing.assert_array_equal(first.result(20), [[20, 1]])
+    np.testing.assert_array_equal(last.result(20), [[20, 3]])
+    with pytest.raises(MemoryError):
+        bad.result(20)
+    assert engine.first_tokens() == [[999], [1, 2, 3], [1], [2], [3]]
+    assert queue.held == 0
+
+
+class Panic(BaseException):
+    """As a Rust library raises one."""
+
+
+@pytest.mark.parametrize("failure", [Panic("at src/lib.rs"), SystemExit(3)])
+def test_a_panic_of_the_engine_is_a_failed_request_and_the_thread_goes_on(queue, engine, failure):
+    engine.failure = failure
+    engine.turns.release(10)
+    with pytest.raises(RuntimeError, match=type(failure).__name__):
+        submit(queue, text(1, 5)).result(20)
+    engine.failure = None
+    assert queue.ready
+    np.testing.assert_array_equal(submit(queue, text(2, 5)).result(20), [[5, 2]])
+
+
+@pytest.mark.parametrize("shape", [(1, 2), (2, 1), (2, 3), (4,)])
+def test_vectors_of_a_wrong_shape_fail_the_request(shape):
+    queue = Queue(lambda texts, prompt: np.zeros(shape, np.float32), width=2, most=100)
+    with pytest.raises(RuntimeError, match="the engine gave"):
+        submit(queue, [1], [2]).result(20)
+    assert queue.ready
+    queue.close()
+
+
+def test_a_callback_that_fails_hangs_nobody(engine):
+    def fail(tokens):
+        raise KeyError(tokens)
+
+    engine.turns.release(10)
+    queue = Queue(engine.run, width=2, most=100, on_batch=fail)
+    for _ in range(2):
+        with pytest.raises(KeyError):
+            submit(queue, [1]).result(20)
+    queue.close()
+
+
+def test_a_thread_that_ends_leaves_nobody_waiting(engine, monkeypatch):
+    queue = Queue(engine.run, width=2, most=100)
+    hold(queue, engine)
+    waiting = [submit(queue, [i]) for i in range(3)]
+    monkeypatch.setattr(queue, "_take", None)
+    engine.turns.release(10)
+    for future in waiting:
+        with pytest.raises(QueueClosedError):
+            future.result(20)
+    assert not queue.ready
+    with pytest.raises(QueueClosedError):
+        submit(queue, [1])
+
+
+def test_abandon_answers_what_waits_and_what_is_run(engine):
+    queue = Queue(engine.run, width=2, most=10_000)
+    running = submit(queue, text(1, 5))
+    assert engine.began.acquire(timeout=20)
+    waiting = [submit(queue, text(i, 80)) for i in range(10)]
+    queue.abandon()
+    for future in (running, *waiting):
+        with pytest.raises(QueueClosedError):
+            future.result(0)
+    engine.turns.release(1)
+    queue.close()
+    assert engine.first_tokens() == [[1]]
+    assert queue.held == 0

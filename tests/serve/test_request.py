@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from c2llm_lite.serve import json_fields
 from c2llm_lite.serve.failures import ApiError
 from c2llm_lite.serve.request import Offer, parse
 
@@ -21,8 +24,35 @@ def test_a_string_and_a_list():
     assert parse(body(), OFFER).texts == ["x"]
     asked = parse(body(input=["a", "b"], dimensions=4, encoding_format="base64", user="u"), OFFER)
     assert (asked.texts, asked.dim, asked.encoding_format, asked.prompt_name) == (["a", "b"], 4, "base64", None)
+    assert parse(body(dimensions=4.0), OFFER).dim == 4
     nothing = parse(body(dimensions=None, encoding_format=None, user=None, prompt_name=None), OFFER)
     assert (nothing.dim, nothing.encoding_format) == (16, "float")
+
+
+def test_unknown_fields_that_are_null_are_passed_over():
+    assert parse(body(instruction=None, truncate=None), OFFER).texts == ["x"]
+    assert parse(b'{"a":null,"model":"m","b": null , "input":"x"}', OFFER).texts == ["x"]
+
+
+WHITE = st.sampled_from(["", " ", "\n\t", "\r\n "])
+INPUT = st.one_of(st.text(), st.lists(st.text()), st.lists(st.integers()), st.lists(st.lists(st.integers())))
+KNOWN = {"input": INPUT, "model": st.text(), "dimensions": st.one_of(st.none(), st.integers(), st.floats(-1e9, 1e9))}
+
+
+@given(st.fixed_dictionaries({}, optional=KNOWN), WHITE, WHITE, st.booleans())
+def test_what_is_read_is_what_json_reads(fields, before, after, ascii_only):
+    separators = (f"{before},{after}", f"{after}:{before}")
+    text = before + json.dumps(fields, separators=separators, ensure_ascii=ascii_only) + after
+    assert json_fields.read(text, list(KNOWN), items=1000) == json.loads(text) == fields
+
+
+@given(st.text(alphabet='{}[]",:1-nul e\\', max_size=30))
+def test_what_json_refuses_is_refused(text):
+    try:
+        found = json_fields.read(text, ["", "n", "l"], items=1000)
+    except (ValueError, ApiError):
+        return
+    assert {name: value for name, value in json.loads(text).items() if name in {"", "n", "l"}} == found
 
 
 def test_prompts_by_field_and_by_alias():
@@ -43,14 +73,16 @@ def test_token_ids_where_they_are_accepted():
         ({"input": None}, "input", "missing or empty"),
         ({"input": []}, "input", "missing or empty"),
         ({"input": 5}, "input", "missing or empty"),
-        ({"input": {"a": 1}}, "input", "missing or empty"),
+        ({"input": {"a": 1}}, "input", "input is or holds a JSON object"),
+        ({"input": ["a", {}]}, "input", "input is or holds a JSON object"),
+        ({"input": [[["a"]]]}, "input", "lists of lists of lists"),
         ({"input": ["a", 1]}, "input", "input 1 is not a string"),
         ({"input": ["a", None]}, "input", "input 1"),
         ({"input": [True]}, "input", "input 0"),
         ({"input": [1.5]}, "input", "input 0"),
-        ({"input": float("nan")}, "input", "missing or empty"),
-        ({"input": [float("nan")]}, "input", "input 0"),
-        ({"input": ["a"] * 2049}, "input", "2,049 texts"),
+        ({"input": ["a"] * 2049}, "input", "over 2,048 items"),
+        ({"input": [1] * 2049}, "input", "over 2,048 items"),
+        ({"input": [[1] * 2049]}, "input", "over 2,048 items"),
         ({"input": ["a", "b" * 641]}, "input", "text 1 has 641 characters"),
         ({"input": [1, 2]}, "input", "check_embedding_ctx_length=False"),
         ({"input": [[1], [2]]}, "input", "--accept-token-ids"),
@@ -62,15 +94,18 @@ def test_token_ids_where_they_are_accepted():
         ({"dimensions": 17}, "dimensions", "1 to 16"),
         ({"dimensions": True}, "dimensions", "1 to 16"),
         ({"dimensions": 4.5}, "dimensions", "1 to 16"),
+        ({"dimensions": 1e300}, "dimensions", "1 to 16"),
         ({"dimensions": "4"}, "dimensions", "1 to 16"),
-        ({"dimensions": float("nan")}, "dimensions", "1 to 16"),
         ({"encoding_format": "int8"}, "encoding_format", "float, base64"),
         ({"encoding_format": ["float"]}, "encoding_format", "float, base64"),
         ({"prompt_name": "qurey"}, "prompt_name", "document, query"),
-        ({"prompt_name": {}}, "prompt_name", "document, query"),
+        ({"prompt_name": []}, "prompt_name", "document, query"),
+        ({"prompt_name": {}}, "prompt_name", "prompt_name is or holds a JSON object"),
         ({"user": 1}, "user", "string"),
         ({"promt_name": "query"}, "promt_name", "unknown field"),
         ({"\ud800": 1}, "?", "unknown field"),
+        ({"none": None, "extra_body": {}}, "extra_body", "unknown field"),
+        ({str(i): None for i in range(63)}, None, "over 64 fields"),
     ],
 )
 def test_a_wrong_field_is_named(fields, param, words):
@@ -103,7 +138,23 @@ def test_wrong_token_ids(fields, words):
     [
         (b"", "not JSON"),
         (b"{", "not JSON"),
-        (b"[" * 100_000, "not JSON"),
+        (b"[" * 100_000, "not a JSON object"),
+        (b'{"input": ' + b"[" * 100_000, "lists of lists of lists"),
+        (b'{"input": NaN, "model": "m"}', "not JSON"),
+        (b'{"input": "x", "model": "m", "dimensions": -Infinity}', "not JSON"),
+        (b'{"input": "x", "model": "m"', "not JSON"),
+        (b'{"input": "x" "model": "m"}', "not JSON"),
+        (b'{"input": "x", "model": "m",}', "not JSON"),
+        (b'{"input": "x", "model": "m"} {}', "not JSON"),
+        (b'{"input" "x"}', "not JSON"),
+        (b"{input: 1}", "not JSON"),
+        (b'{"input": ["a",]}', "not JSON"),
+        (b'{"input": [1,]}', "not JSON"),
+        (b'{"input": [-]}', "not JSON"),
+        (b'{"input": [,1]}', "not JSON"),
+        (b'{"input": ["a" "b"]}', "not JSON"),
+        (b'{"other": nul}', "not JSON"),
+        (b'{"input": "a\nb"}', "not JSON"),
         (b'{"input": ' + b"9" * 5000 + b"}", "not JSON"),
         (b"[]", "not a JSON object"),
         (b"null", "not a JSON object"),

@@ -12,6 +12,8 @@ import time
 import httpx
 import pytest
 
+from c2llm_lite.serve import limits
+
 CLIENTS = 32
 
 
@@ -67,7 +69,7 @@ def test_requests_that_wait_are_answered_after_the_signal(launch, way):
     waiting = []
     for _ in range(5):
         raw = socket.create_connection((host, int(port)), timeout=60)
-        raw.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        raw.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
         waiting.append(raw)
     while "c2llm_texts_total 500" not in httpx.get(f"{server.url}/metrics").text:
         time.sleep(0.01)
@@ -77,3 +79,41 @@ def test_requests_that_wait_are_answered_after_the_signal(launch, way):
             assert file.readline().startswith(b"HTTP/1.1 200")
             assert b'"total_tokens"' in file.read()
     assert server.process.wait(30) == 0
+
+
+def test_a_second_sigint_answers_what_waits_with_503_and_ends(launch, until):
+    server = launch()
+    host, port = server.url.removeprefix("http://").split(":")
+    body = json.dumps({"model": "small", "input": [f"text {i} " * 20 for i in range(300)]}).encode()
+    head = b"POST /v1/embeddings HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+    waiting = []
+    for sent in (head + body, head + body, head + body, head + body[:100], head[:30]):
+        raw = socket.create_connection((host, int(port)), timeout=60)
+        raw.sendall(sent)
+        waiting.append(raw)
+    until(lambda: "c2llm_texts_total 900" in httpx.get(f"{server.url}/metrics").text)
+    server.process.send_signal(signal.SIGINT)
+    until(lambda: "answering what was accepted" in server.log)
+    for _ in range(3):  # people press it more than once
+        server.process.send_signal(signal.SIGINT)
+    for raw in waiting[:3]:
+        with raw, raw.makefile("rb") as file:
+            assert file.readline().startswith(b"HTTP/1.1 503")
+            assert b'"stopping"' in file.read()
+    assert server.process.wait(30) == 0
+    assert "Traceback" not in server.log
+    assert "ASGI" not in server.log
+
+
+def test_a_stop_that_takes_too_long_ends_without_a_traceback(here, monkeypatch, until, caplog):
+    monkeypatch.setattr(limits, "STOP_SECONDS", 0.3)
+    server = here()
+    server.model.gate.clear()
+    answers = []
+    asking = threading.Thread(target=lambda: answers.append(server.post().status_code))
+    asking.start()
+    until(lambda: server.model.batches)
+    server.server.should_exit = True
+    asking.join(20)
+    assert answers == [503]
+    assert not caplog.records

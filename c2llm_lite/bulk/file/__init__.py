@@ -4,14 +4,17 @@
     OUT             joined from the parts under a temporary name, then renamed (outputs.py)
     OUT.meta.json   what OUT was made from and how; an earlier one goes before OUT is renamed and this one comes after,
                     so that it never stands beside another's vectors
+    OUT.left_out.jsonl  lines without a vector, and why, where skip_bad left any out
 
 A kill between any two of these steps leaves what `resume` can end the work from.
 """
 
 from __future__ import annotations
 
+import functools
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -23,24 +26,30 @@ from ...errors import ArgumentError, OutputError, TextError
 from ...progress import Advance, bar
 from ...text import choose_prompt
 from ...vectors import Precision
+from ..rows import unfit
 from ..settings import Settings
 from .outputs import Join, join_for
 from .parts import Parts, read_json, resumable, to_json
-from .texts import TextFile, open_texts
+from .texts import LeftOut, TextFile, open_texts
 
 __all__ = ["Written", "check_output", "embed_file"]
 
 # A part is about so much work, which is what a kill loses, and of so many rows, which fill the engine's passes.
 PART_SECONDS = 15.0
 FIRST_ROWS, MOST_ROWS = 32, 8192
+LEFT_OUT = "left_out.jsonl"
 
 
 @dataclass(frozen=True)
 class Written:
-    """What a call of embed_file left in OUT. `seconds` are this call's own, not those of runs it went on from."""
+    """What a call of embed_file left in OUT.
+
+    seconds: this call's own, not those of the runs it continues. left_out: lines in OUT.left_out.jsonl.
+    """
 
     rows: int
     seconds: float
+    left_out: int = 0
 
 
 def embed_file(
@@ -56,6 +65,7 @@ def embed_file(
     precision: Precision = "float32",
     resume: bool = False,
     force: bool = False,
+    skip_bad: bool = False,
     progress: bool = False,
     part_rows: int | None = None,
 ) -> Written:
@@ -69,6 +79,8 @@ def embed_file(
     resume: go on from OUT.partial, or begin where there is none; a finished OUT of the same settings and input stays.
     force: replace OUT, and drop an OUT.partial. part_rows: how many texts are embedded and kept at a time; None takes
     as many as about 15 seconds of work.
+
+    skip_bad: leave out lines that cannot be read or embedded, and list them in OUT.left_out.jsonl.
 
     Raises TextError, naming the line, for one that cannot be read or embedded (finished parts stay: mend the line and
     resume); OutputError for an output that exists, cannot be written or does not fit on the disk, and for a resume with
@@ -98,7 +110,7 @@ def embed_file(
         max_tokens=model.max_tokens,
         field=field,
     )
-    with open_texts(source, field=field, prompted=bool(prefix)) as texts:
+    with open_texts(source, field=field, prompted=bool(prefix), skip_bad=skip_bad) as texts:
         if output.is_dir() or (output.exists() and source.exists() and output.samefile(source)):
             raise OutputError(f"{output} is {'a folder' if output.is_dir() else 'the input'}: choose another output")
         parts = Parts(_beside(output, "partial"))
@@ -116,10 +128,13 @@ def embed_file(
         else:
             parts.remove()
         with bar("embedding", texts.bytes_left(), "bytes", show=progress) as advance:
-            _embed_parts(embed, texts, parts, settings, part_rows=part_rows, advance=advance)
+            bad = functools.partial(unfit, model, prompt=prefix)
+            left_out = _embed_parts(
+                embed, texts, parts, settings, bad=bad, skip_bad=skip_bad, part_rows=part_rows, advance=advance
+            )
         rows = parts.rows
-        _finish(output, parts, settings, texts, join=join, none=none)
-    return Written(rows, time.monotonic() - started)
+        skipped = _finish(output, parts, settings, texts, join=join, none=none, last=left_out)
+    return Written(rows, time.monotonic() - started, skipped)
 
 
 def check_output(output: Path, *, resume: bool, force: bool) -> None:
@@ -161,9 +176,12 @@ def _embed_parts(
     parts: Parts,
     settings: Settings,
     *,
+    bad: Callable[[Sequence[object], range], dict[int, str]],
+    skip_bad: bool,
     part_rows: int | None,
     advance: Advance,
-) -> None:
+) -> list[LeftOut]:
+    """Embed what is left of `texts`, part by part; returns the lines left out after the last part."""
     size = part_rows or FIRST_ROWS
     consumed = shown = texts.consumed
 
@@ -177,17 +195,27 @@ def _embed_parts(
         begun = time.monotonic()
         try:
             vectors = embed([row.text for row in rows], show)
-        except TextError as error:
-            first, last = rows[0].line, rows[-1].line
-            blank = "" if last - first < len(rows) else ", blank lines not counted"
-            raise TextError(f"{texts.name}, counting from line {first} as text 0{blank}: {error}") from None
+        except TextError:
+            reasons = bad([row.text for row in rows], range(len(rows)))
+            if not reasons:
+                raise
+            if not skip_bad:
+                first = min(reasons)
+                raise TextError(f"{texts.name}, line {rows[first].line}: the text {reasons[first]}") from None
+            texts.left_out += [LeftOut(rows[i].line, rows[i].id, reason) for i, reason in reasons.items()]
+            texts.left_out.sort()
+            rows = [row for i, row in enumerate(rows) if i not in reasons]
+            vectors = embed([row.text for row in rows], show)
         if not parts.begun:
             parts.begin(asdict(settings))
-        parts.append(vectors, [row.id for row in rows], texts.consumed, texts.sha256)
+        ids = [row.id for row in rows]
+        parts.append(vectors, ids, consumed=texts.consumed, input_sha256=texts.sha256, left_out=texts.left_out)
+        texts.left_out.clear()
         show(1.0)
         consumed = texts.consumed
         if part_rows is None:
-            size = _next_size(len(rows), time.monotonic() - begun)
+            size = _next_size(max(1, len(rows)), time.monotonic() - begun)
+    return texts.left_out
 
 
 def _next_size(rows: int, seconds: float) -> int:
@@ -196,8 +224,21 @@ def _next_size(rows: int, seconds: float) -> int:
     return max(1, min(round(fitting), 2 * rows, MOST_ROWS))
 
 
-def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, *, join: Join, none: NDArray[Any]) -> None:
-    blank = "" if texts.lines == parts.rows else ", blank lines not counted"
+def _finish(
+    output: Path,
+    parts: Parts,
+    settings: Settings,
+    texts: TextFile,
+    *,
+    join: Join,
+    none: NDArray[Any],
+    last: Sequence[LeftOut],
+) -> int:
+    """Write OUT and what stands beside it; returns how many lines were left out."""
+    left_out = [*parts.left_out(), *last]
+    missing = ["blank lines"] if texts.lines > parts.rows + len(left_out) else []
+    missing += [f"those in {_beside(output, LEFT_OUT).name}"] if left_out else []
+    blank = f", {' and '.join(missing)} not counted" if missing else ""
     meta = asdict(settings) | {
         "rows": parts.rows,
         "order": f"row i is the input's line i + 1{blank}",
@@ -211,9 +252,21 @@ def _finish(output: Path, parts: Parts, settings: Settings, texts: TextFile, *, 
     with resumable(output, through=parts.folder) as file:
         join(file, parts, none)
         meta_path.unlink(missing_ok=True)
+    _write_left_out(_beside(output, LEFT_OUT), left_out, texts.name, parts.folder)
     with resumable(meta_path, through=parts.folder) as file:
         file.write(to_json(meta))
     parts.remove()
+    return len(left_out)
+
+
+def _write_left_out(path: Path, left_out: Sequence[LeftOut], name: str, through: Path) -> None:
+    if not left_out:
+        path.unlink(missing_ok=True)
+        return
+    with resumable(path, through=through) as file:
+        for one in left_out:
+            row = {"input": name} | one._asdict()
+            file.write((json.dumps(row, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
 
 
 def _refuse_another(found: Path, names: list[str]) -> None:

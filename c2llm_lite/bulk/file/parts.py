@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from ...bundle import file_sha256
 from ...durable import durable
 from ...errors import OutputError
-from .texts import Id
+from .texts import Id, LeftOut
 
 log = logging.getLogger(__name__)
 
@@ -86,8 +86,16 @@ class Parts:
             if path.name not in kept:
                 path.unlink()
 
-    def append(self, vectors: NDArray[Any], ids: Sequence[Id], consumed: int, input_sha256: str) -> None:
-        """vectors: (rows, d). The part is on the disk when this returns."""
+    def append(
+        self,
+        vectors: NDArray[Any],
+        ids: Sequence[Id],
+        *,
+        consumed: int,
+        input_sha256: str,
+        left_out: Sequence[LeftOut] = (),
+    ) -> None:
+        """vectors: (rows, d). left_out: lines without one, up to the part's end. The part is on the disk on return."""
         buffer = io.BytesIO()
         np.save(buffer, vectors, allow_pickle=False)
         content = buffer.getbuffer()
@@ -97,7 +105,8 @@ class Parts:
         with resumable(self._path(".npy")) as file:
             file.write(content)
         with resumable(self._path(".json")) as file:
-            file.write(to_json({"record": asdict(record), "ids": list(ids) if has_ids else None}))
+            kept = {"record": asdict(record), "ids": list(ids) if has_ids else None}
+            file.write(to_json(kept | {"left_out": [list(one) for one in left_out]}))
         self.records.append(record)
 
     def vectors(self) -> Iterator[NDArray[Any]]:
@@ -110,6 +119,11 @@ class Parts:
         for i, record in enumerate(self.records):
             found = json.loads(self._path(".json", i).read_bytes())["ids"] if record.has_ids else None
             yield found or [None] * record.rows
+
+    def left_out(self) -> Iterator[LeftOut]:
+        """Every part's lines without a vector, in order."""
+        for i in range(len(self.records)):
+            yield from (LeftOut(*one) for one in json.loads(self._path(".json", i).read_bytes()).get("left_out", ()))
 
     def remove(self) -> None:
         """Remove the folder, run.json first; without it nothing here is taken for a run's."""

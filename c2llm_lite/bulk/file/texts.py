@@ -31,20 +31,33 @@ class Row(NamedTuple):
     line: int
 
 
+class LeftOut(NamedTuple):
+    """A line without a vector, and why."""
+
+    line: int
+    id: Id
+    reason: str
+
+
 class TextFile:
     r"""Rows of a stream: each line is one, ended by \n or \r\n alone (a form feed or U+2028 is text).
 
     Where the lines are JSON, blank ones are passed over. `consumed`, `lines` and `sha256` are of the bytes read so far,
-    from the stream's beginning.
+    from the stream's beginning. left_out: broken lines that were passed over, if skip_bad; whoever records them empties
+    it.
     """
 
-    def __init__(self, stream: BinaryIO, name: str, *, field: str | None, prompted: bool) -> None:
+    def __init__(
+        self, stream: BinaryIO, name: str, *, field: str | None, prompted: bool, skip_bad: bool = False
+    ) -> None:
         self.name = name
         self.consumed = 0
         self.lines = 0
         self._stream = stream
         self._field = field
         self._prompted = prompted
+        self._skip_bad = skip_bad
+        self.left_out: list[LeftOut] = []
         self._hash = hashlib.sha256()
 
     @property
@@ -53,7 +66,10 @@ class TextFile:
         return self._hash.hexdigest()
 
     def read(self, rows: int) -> list[Row]:
-        """The next rows, at most `rows`; none at the end. Raises TextError, naming the line, for a broken one."""
+        """The next rows, at most `rows`; none at the end.
+
+        Raises TextError, naming the line, for a broken one, unless these are left out.
+        """
         found: list[Row] = []
         begun = self.consumed
         while len(found) < rows and (not found or self.consumed - begun < PART_BYTES):
@@ -67,7 +83,9 @@ class TextFile:
             try:
                 found.append(self._row(line))
             except ValueError as error:
-                raise TextError(f"{self.name}, line {self.lines}: {error}") from None
+                if not self._skip_bad:
+                    raise TextError(f"{self.name}, line {self.lines}: {error}") from None
+                self.left_out.append(LeftOut(self.lines, None, str(error)))
         return found
 
     def skip(self, size: int, sha256: str) -> bool:
@@ -114,17 +132,17 @@ class TextFile:
 
 
 @contextlib.contextmanager
-def open_texts(source: str | Path, *, field: str | None, prompted: bool) -> Iterator[TextFile]:
+def open_texts(source: str | Path, *, field: str | None, prompted: bool, skip_bad: bool = False) -> Iterator[TextFile]:
     """`source`'s texts; "-" is standard input. `field`: the text's field where the lines are JSON.
 
-    prompted: whether a prompt goes before each text, so that one may be empty. Raises OSError where the file cannot be
-    opened.
+    prompted: whether a prompt goes before each text, so that one may be empty. skip_bad: pass over broken lines. Raises
+    OSError where the file cannot be opened.
     """
     if str(source) == "-":
-        yield TextFile(sys.stdin.buffer, "standard input", field=field, prompted=prompted)
+        yield TextFile(sys.stdin.buffer, "standard input", field=field, prompted=prompted, skip_bad=skip_bad)
     else:
         with Path(source).open("rb") as stream:
-            yield TextFile(stream, str(source), field=field, prompted=prompted)
+            yield TextFile(stream, str(source), field=field, prompted=prompted, skip_bad=skip_bad)
 
 
 def _text_and_id(line: str, field: str) -> tuple[str, Id]:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -52,11 +53,12 @@ class Row(NamedTuple):
 def files(inputs: Iterable[str | Path]) -> list[Path]:
     """Each input, and in an input's place, where it is a folder, what it holds at any depth, in the names' order.
 
+    Names in a folder that begin with "_" or "." are passed over, as Spark, Arrow and Ray do.
     Raises InputError for what is missing, is none of the formats, is named twice, or for a folder that holds none.
     """
     found: list[Path] = []
     for path in map(Path, inputs):
-        inside = sorted(p for p in path.rglob("*") if p.suffix in SUFFIXES and p.is_file()) if path.is_dir() else [path]
+        inside = sorted(_inside(path)) if path.is_dir() else [path]
         if not inside or not inside[0].is_file():
             raise InputError(f"{path} {'holds no input' if path.is_dir() else 'is not there'}: {_wanted()}")
         if inside[0].suffix not in SUFFIXES:
@@ -66,6 +68,13 @@ def files(inputs: Iterable[str | Path]) -> list[Path]:
     if twice:
         raise InputError(f"{min(twice)} is named twice: its rows would be embedded twice")
     return found
+
+
+def _inside(folder: Path) -> Iterator[Path]:
+    for path in folder.rglob("*"):
+        hidden = any(part.startswith(("_", ".")) for part in path.relative_to(folder).parts)
+        if not hidden and path.suffix in SUFFIXES and path.is_file():
+            yield path
 
 
 def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
@@ -85,19 +94,51 @@ def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
     ]
 
 
-def id_type(spans: Iterable[Span], column: str, id_column: str | None) -> IdType:
-    """What the ids are, by the first row of each input. Raises InputError where they are of both types."""
+def id_type(spans: Iterable[Span], id_column: str) -> IdType:
+    """What the ids are, by a table's schema or the first id of a JSONL that is not null.
+
+    Raises InputError where they are neither integers nor strings, or some inputs have the one and some the other.
+    """
     told: dict[IdType, str] = {}
-    for span in spans if id_column else ():
+    for span in spans:
         if span.first == 0:
-            (row,) = _rows(replace(span, rows=1), column, id_column)
-            if row.id is not None:
-                told.setdefault(_type(row.id), span.path)
+            path = Path(span.path)
+            with _told(path):
+                found = _jsonl_ids(path, id_column) if path.suffix in JSONL else _table_ids(path, id_column)
+            if found is not None:
+                told.setdefault(found, span.path)
     if len(told) > 1:
         raise InputError(
             f"{id_column!r} holds integers in {told['int64']} and strings in {told['string']}: make them all strings"
         )
     return next(iter(told), "string")
+
+
+def _table_ids(path: Path, column: str) -> IdType | None:
+    """None where every id is null."""
+    kind = tables.column_type(path, column)
+    if pa.types.is_null(kind):
+        return None
+    if pa.types.is_integer(kind):
+        return "int64"
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
+        return "string"
+    raise InputError(f"{path}: {column!r} is of type {kind}, and ids are integers or strings: cast the column")
+
+
+def _jsonl_ids(path: Path, column: str) -> IdType | None:
+    """None where every id is null or missing."""
+    with path.open("rb") as file:
+        for line in file:
+            data = _json(line)
+            value = data.get(column) if isinstance(data, dict) else None
+            if isinstance(value, str | int) and not isinstance(value, bool):
+                return _type(value)
+            if value is not None:
+                raise InputError(
+                    f"{path}: an id in {column!r} is {json.dumps(value)[:40]}, and ids are integers or strings: mend it"
+                )
+    return None
 
 
 def read(span: Span, column: str, id_column: str | None, ids: IdType) -> list[Row]:

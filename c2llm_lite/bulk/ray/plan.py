@@ -61,14 +61,12 @@ def plan(
     output = Path(output).resolve()
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file: choose a folder for the parts")
-    around = next(
-        (path for path in map(Path, sources) if path.is_dir() and output.is_relative_to(path.resolve())), None
-    )
-    if around is not None:
-        raise OutputError(
-            f"{output} is inside the input folder {around}, so its parts would be inputs of the next run: choose an output "
-            "outside it"
-        )
+    for folder in map(Path, sources):
+        if folder.is_dir() and output.is_relative_to(folder.resolve()):
+            raise OutputError(
+                f"{output} is inside the input folder {folder}, so its parts would be inputs of the next run: choose "
+                "another output"
+            )
     columns = [column, *([id_column] if id_column else [])]
     spans = [span for path in inputs.files(sources) for span in inputs.spans(path.absolute(), columns, part_rows)]
     made = Settings.of(
@@ -80,7 +78,7 @@ def plan(
         max_tokens=opened.manifest.max_tokens,
         field=column,
     )
-    types = inputs.id_type(spans, column, id_column)
+    types = inputs.id_type(spans, id_column) if id_column else "string"
     settings = asdict(made) | {"id": id_column, "id_type": types, "part_rows": part_rows}
     there = parts.made_already(output, spans, settings)
     return Plan(opened, output, settings, len(there), [span for span in spans if span not in there])

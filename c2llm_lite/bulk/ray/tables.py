@@ -24,6 +24,17 @@ def shape(path: Path) -> tuple[list[str], int]:
         return reader.schema.names, sum(batch.num_rows for batch in _batches(reader))
 
 
+def column_type(path: Path, column: str) -> pa.DataType:
+    """The type of a column's values, behind a dictionary's codes. Raises as shape() does."""
+    if path.suffix in PARQUET:
+        with pq.ParquetFile(path) as file:
+            kind = file.schema_arrow.field(column).type
+    else:
+        with _arrow(path) as reader:
+            kind = reader.schema.field(column).type
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
+
+
 def read(path: Path, first: int, rows: int, columns: list[str]) -> pa.Table:
     """`rows` rows from the one numbered `first` on, fewer where the file ends."""
     if path.suffix in PARQUET:

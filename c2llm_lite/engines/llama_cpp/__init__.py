@@ -23,11 +23,11 @@ from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
 from .buffers import REPACKED_TYPES, avoid_amx
+from .check import check_file
 from .log import log_lines
 from .native import library
 from .tensor_names import tensor_names
 
-ARCHITECTURE = "qwen2"  # llama.cpp's name for it
 # Tokens of one forward pass. Larger ones are slower: attention is over the square of the pack.
 PACK_TOKENS = 512
 CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
@@ -188,6 +188,7 @@ class LlamaCpp:
     def _load(self, bundle: Bundle) -> Any:
         llama = self._llama
         path = bundle.path(GGUF)
+        check_file(path, bundle.manifest)
         llama.llama_backend_init()
         params = llama.llama_model_default_params()
         no_devices = (ctypes.c_void_p * 1)(None)
@@ -207,19 +208,6 @@ class LlamaCpp:
         del overrides
         if not model:
             raise BundleError(f"llama.cpp cannot load {path}: {self._log.errors()}; convert or copy the bundle again")
-        found = {
-            "hidden": llama.llama_model_n_embd(model),
-            "layers": llama.llama_model_n_layer(model),
-            "heads": llama.llama_model_n_head(model),
-            "kv_heads": llama.llama_model_n_head_kv(model),
-        }
-        for name, value in found.items():
-            if value != getattr(self._backbone, name):
-                llama.llama_model_free(model)
-                raise BundleError(
-                    f"{path} has {name} {value}, and the manifest {getattr(self._backbone, name)}: it is another "
-                    "bundle's; convert or copy the bundle again"
-                )
         return model
 
 

@@ -14,27 +14,25 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ...bundle import I4, I8, OPENVINO_GRAPH, TOKEN_EMBEDDINGS, Backbone, Bundle, Manifest
+from ...bundle import OPENVINO_GRAPH, OPENVINO_WEIGHTS, TOKEN_EMBEDDINGS, Bundle
 from ...errors import BundleError, DeviceError, MissingDependencyError
 from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import TokenIds
 from ..prefix import Prefix
-from . import graph_cache as openvino_cache
+from . import graph_cache
 from .layout import Part, blocks_of, ends, passes
+from .settings import settings
 
 PASS_TOKENS = 512  # of one forward pass
-WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantised at all, and slower
-# int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
-# times as fast as 64 and 1.4 times as fast as 32, OpenVINO's default.
-ACTIVATION_GROUPS = (128, 64, 32)
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> OpenVino:
     """Compile the bundle's graph for `device`: "auto" and "cpu" are the CPU, or a device by OpenVINO's name.
 
-    cache: a folder where the compiled graph is kept, and taken from the next time.
+    cache: a folder where the compiled graph is kept, and taken from the next time, if this OpenVINO can read it back.
 
     Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
     graph; BundleError where the file is not a graph of the manifest's shape.
@@ -60,11 +58,17 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         except RuntimeError as error:
             raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
 
-    if cache is None:
-        return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads, kept=None)
-    kept = openvino_cache.place(cache, openvino.__version__, core, name, chosen)
-    compiled = openvino_cache.compiled(kept, core, name, chosen, compile_graph)
-    return OpenVino(bundle, openvino, compiled, device=name, threads=threads, kept=kept)
+    if cache is None or not graph_cache.can_be_read_back(openvino.__version__, name):
+        return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads)
+    kept = graph_cache.place(cache, openvino.__version__, core, name, chosen)
+
+    def compile_checked() -> Any:
+        for file in (OPENVINO_GRAPH, OPENVINO_WEIGHTS):
+            bundle.check(file)
+        return compile_graph()
+
+    compiled, blob = graph_cache.compiled(kept, core, name, chosen, compile_checked)
+    return OpenVino(bundle, openvino, compiled, device=name, threads=threads, kept=kept, blob=blob)
 
 
 class OpenVino:
@@ -74,7 +78,15 @@ class OpenVino:
     batch_texts = PASS_TOKENS
 
     def __init__(
-        self, bundle: Bundle, openvino: Any, compiled: Any, *, device: str, threads: int, kept: Path | None
+        self,
+        bundle: Bundle,
+        openvino: Any,
+        compiled: Any,
+        *,
+        device: str,
+        threads: int,
+        kept: Path | None = None,
+        blob: NDArray[np.uint8] | None = None,
     ) -> None:
         backbone = bundle.manifest.backbone
         self._openvino = openvino
@@ -96,6 +108,7 @@ class OpenVino:
         self._blocks = 0
         self._prefix: Prefix | None = None
         self._request: Any = compiled.create_infer_request()
+        self._blob = blob  # its weights lie there
 
     def pool(self, batch: Sequence[TokenIds], queries: Array, shared: int = 0) -> Array:
         """See Engine. Texts are taken in order, cut wherever a pass is full."""
@@ -128,6 +141,7 @@ class OpenVino:
     def close(self) -> None:
         """See Engine."""
         self._request = None
+        self._blob = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
         """Keys and values of the tokens that the next texts begin with, in the cache's first blocks, and their sum."""
@@ -223,28 +237,3 @@ def _device(core: Any, asked: str) -> str:
         names = ", ".join(repr(device.lower()) for device in there)
         raise DeviceError(f"device is {asked!r}, and OpenVINO finds {names} here: give one of them, or 'auto'")
     return name
-
-
-def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
-    """What OpenVINO is told when it compiles the graph."""
-    chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
-    if device == "CPU":
-        chosen["INFERENCE_NUM_THREADS"] = threads
-        chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
-        chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activations(manifest)
-    # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
-    if device == "CPU" or manifest.matrix_type() not in (I8, I4):
-        chosen["INFERENCE_PRECISION_HINT"] = "f32"
-    return chosen
-
-
-def _activations(manifest: Manifest) -> int:
-    """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
-    groups = {I8: activation_group(manifest.backbone), I4: WEIGHT_GROUP}
-    return groups.get(manifest.matrix_type(), 0)
-
-
-def activation_group(backbone: Backbone) -> int:
-    """Of int8's activations, those that share one scale; 0 where no group divides the rows, and they stay in fp32."""
-    rows = (backbone.hidden, backbone.intermediate)
-    return next((group for group in ACTIVATION_GROUPS if not any(row % group for row in rows)), 0)

@@ -25,11 +25,10 @@ from .. import TokenIds
 
 try:
     import torch
-    import transformers
 
     from .backbone import DTYPES, load_backbone
 except ModuleNotFoundError as error:
-    if error.name not in ("torch", "transformers"):
+    if error.name != "torch":
         raise
     raise MissingDependencyError(error.name, "torch", "this bundle") from error
 
@@ -117,7 +116,6 @@ class TorchEngine:
         return {
             "engine": "torch",
             "torch": torch.__version__,
-            "transformers": transformers.__version__,
             "device": name,
             "threads": self._threads,
             "activations": str(self._dtype).removeprefix("torch."),
@@ -161,16 +159,12 @@ class TorchEngine:
         lengths = [len(ids) for ids in batch]
         rows = torch.from_numpy(self._embeddings.rows(list(itertools.chain.from_iterable(batch))))
         positions = torch.cat([torch.arange(length) for length in lengths])
-        output = self._model(
-            inputs_embeds=rows.to(self._device, self._dtype)[None],  # (1, tokens, hidden)
-            position_ids=positions.to(self._device)[None],
-            # A mask by layer type is taken as it is: none is made, and none is needed.
-            attention_mask={"full_attention": None},
-            use_cache=False,
-            text_lengths=lengths,
+        states: torch.Tensor = self._model(
+            rows.to(self._device, self._dtype),  # (tokens, hidden)
+            positions.to(self._device),
+            lengths,
         )
-        states: torch.Tensor = output.last_hidden_state[0].float()
-        return states
+        return states.float()
 
     def _halve(self, tokens: int) -> None:
         """A batch of `tokens` did not fit: take half from now on."""

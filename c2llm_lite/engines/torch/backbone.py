@@ -1,4 +1,4 @@
-"""The backbone that engines/torch.py runs: transformers' own Qwen2Model, filled from the bundle's safetensors file.
+"""The backbone that this engine runs, filled from the bundle's safetensors file.
 
 No code of a checkpoint is run. The model is built without memory and each tensor goes from the file to the device, so
 that loading takes what the stored weights take: quantised matrices were stored quantised and are never widened here.
@@ -6,31 +6,29 @@ that loading takes what the stored weights take: quantised matrices were stored 
 
 from __future__ import annotations
 
-import itertools
 import logging
 from typing import Any
 
 import torch
-import transformers
 from safetensors import SafetensorError, safe_open
-from transformers.models.qwen2.modeling_qwen2 import Qwen2Model, Qwen2RotaryEmbedding
 
-from ...bundle import BF16, FP32, INT8, NF4, SAFETENSORS, Backbone, Bundle
+from ...bundle import BF16, FP32, INT8, NF4, SAFETENSORS, Bundle
 from ...errors import BundleError, MissingDependencyError
+from .qwen2 import Qwen2
 
-ATTENTION = "c2llm_lite_text_by_text"
 # The type of the states between layers, by that of the matrices.
 DTYPES = {FP32: torch.float32, BF16: torch.bfloat16, INT8: torch.bfloat16, NF4: torch.bfloat16}
 
 
-def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
-    """Qwen2Model without token embeddings, on `device`, ready to take `inputs_embeds` and `text_lengths`.
+def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
+    """The backbone on `device`, without token embeddings.
 
     Raises BundleError where the file does not hold this backbone, MissingDependencyError without bitsandbytes,
     torch.OutOfMemoryError where it does not fit.
     """
     types, states = bundle.manifest.tensors, DTYPES[bundle.manifest.matrix_type()]
-    model = _empty_model(bundle, device)
+    with torch.device("meta"):  # parameters without memory
+        model = Qwen2(bundle.manifest.backbone)
     bitsandbytes = _bitsandbytes(bundle.manifest.target) if QUANTIZED.keys() & types.values() else None
     path = bundle.path(SAFETENSORS)
     try:
@@ -46,69 +44,7 @@ def load_backbone(bundle: Bundle, device: torch.device) -> torch.nn.Module:
                 setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
     except (AssertionError, KeyError, OSError, SafetensorError, ValueError) as error:
         raise BundleError(f"{path} does not hold the backbone: {error}; convert or copy the bundle again") from error
-    ready: torch.nn.Module = model.eval()
-    return ready
-
-
-def attend_text_by_text(
-    module: torch.nn.Module,
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    attention_mask: None,
-    *,
-    scaling: float,
-    text_lengths: list[int],
-    **_: object,
-) -> tuple[torch.Tensor, None]:
-    """Causal attention within each text of a row, as a function of transformers' AttentionInterface.
-
-    query (1, heads, tokens, dim), key and value (1, kv_heads, tokens, dim) -> (1, tokens, heads, dim). Neighbouring
-    texts of one length share a call. No mask is made, so memory grows with a text's length and not with its square.
-    """
-    sharing = query.shape[1] // key.shape[1]
-    # Keys and values are repeated for the query heads that share them: on a GPU, PyTorch's only kernel that would do
-    # without in fp32 makes the whole square of scores.
-    whole = query[0], key[0].repeat_interleave(sharing, dim=0), value[0].repeat_interleave(sharing, dim=0)
-    parts = []
-    start = 0
-    for length, run in itertools.groupby(text_lengths):
-        texts = len(list(run))
-        end = start + texts * length
-        # each (texts, heads, length, dim)
-        q, k, v = (x[:, start:end].reshape(len(x), texts, length, -1).transpose(0, 1) for x in whole)
-        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True, scale=scaling)
-        parts.append(out.transpose(1, 2).flatten(0, 1))  # (texts × length, heads, dim)
-        start = end
-    return torch.cat(parts)[None], None
-
-
-transformers.AttentionInterface.register(ATTENTION, attend_text_by_text)
-
-
-def qwen2_config(shape: Backbone, **settings: Any) -> Any:
-    """transformers' configuration of a backbone of this shape; settings: what else it is to have."""
-    configure: Any = transformers.Qwen2Config  # its fields are made at run time, which type checkers do not see
-    return configure(
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=shape.max_positions,
-        rms_norm_eps=shape.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-        **settings,
-    )
-
-
-def _empty_model(bundle: Bundle, device: torch.device) -> Any:
-    """Parameters without memory; the rotary embedding's frequencies, which no file holds, on the device."""
-    config = qwen2_config(bundle.manifest.backbone, vocab_size=1, attn_implementation=ATTENTION)
-    with torch.device("meta"):
-        model: Any = Qwen2Model(config)
-    model.embed_tokens = torch.nn.Identity()
-    model.rotary_emb = Qwen2RotaryEmbedding(config, device)
+    model.eval()
     return model
 
 

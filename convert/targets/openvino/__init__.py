@@ -14,7 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from c2llm_lite.bundle import OPENVINO_GRAPH, Backbone
-from c2llm_lite.engines.openvino import PASS_TOKENS, WEIGHT_GROUP
+from c2llm_lite.engines.openvino import PASS_TOKENS
+from c2llm_lite.engines.openvino.settings import WEIGHT_GROUP
 from c2llm_lite.errors import CheckpointError
 
 from ...calibrate.layers import Calibration

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from c2llm_lite.engines.openvino import WEIGHT_GROUP
+from c2llm_lite.engines.openvino.settings import WEIGHT_GROUP
 from c2llm_lite.pma import Array
 
 from ...calibrate.gptq import round_matrix

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from c2llm_lite.engines.openvino import WEIGHT_GROUP
+from c2llm_lite.engines.openvino.settings import WEIGHT_GROUP
 
 from ...calibrate.layers import Calibration
 from ...checkpoint import Weights

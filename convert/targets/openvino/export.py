@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import MissingDependencyError
 
 from ...checkpoint import Weights, backbone_names
@@ -94,12 +95,26 @@ def save(graph: Any, path: Path) -> None:
     import_module("openvino").save_model(graph, path, compress_to_fp16=False)
 
 
+def qwen2_config(shape: Backbone, **settings: Any) -> Any:
+    """transformers' configuration of a backbone of this shape; settings: its other fields."""
+    configure: Any = import_module("transformers").Qwen2Config
+    return configure(
+        hidden_size=shape.hidden,
+        intermediate_size=shape.intermediate,
+        num_hidden_layers=shape.layers,
+        num_attention_heads=shape.heads,
+        num_key_value_heads=shape.kv_heads,
+        max_position_embeddings=shape.max_positions,
+        rms_norm_eps=shape.rms_norm_eps,
+        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
+        **settings,
+    )
+
+
 def _model(checkpoint: Weights) -> Any:
     """transformers' Qwen2Model over the checkpoint's tensors: bf16 without a copy, anything else in fp32."""
     import torch
     from transformers import Qwen2Model
-
-    from c2llm_lite.engines.torch.backbone import qwen2_config
 
     backbone = checkpoint.backbone
     names = backbone_names(checkpoint)

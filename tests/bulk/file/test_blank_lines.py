@@ -64,9 +64,9 @@ def test_a_broken_line_is_named_by_its_number_in_the_file(tmp_path: Path, spaced
         run(Model(), spaced, tmp_path / "out.npy", resume=resumed)
 
 
-def test_a_text_that_cannot_be_embedded_is_counted_from_its_part_s_first_line(tmp_path: Path, spaced: Path) -> None:
+def test_a_text_that_cannot_be_embedded_is_named_by_its_line(tmp_path: Path, spaced: Path) -> None:
     spaced.write_bytes(spaced.read_bytes().replace(b'"text 13"', b'"unembeddable"'))
-    with pytest.raises(TextError, match="counting from line 39 as text 0, blank lines not counted: text 1 is empty"):
+    with pytest.raises(TextError, match="line 42: the text is empty"):
         run(Model(), spaced, tmp_path / "out.npy")
 
 

@@ -35,7 +35,7 @@ BROKEN: list[tuple[bytes, str | None, str]] = [
     (b'{"text": "a", "id": "\\udfff"}\n', "text", "line 1: field 'id' is not valid Unicode"),
     (b'{"text": "a", "id": [1]}\n', "text", "line 1: field 'id' is a list: make it a string or an integer"),
     (b'{"text": "a", "id": true}\n', "text", "line 1: field 'id' is a bool: make it a string or an integer"),
-    (b"a\nunembeddable\n", None, "counting from line 1 as text 0: text 1 is empty: give it words, or a prompt"),
+    (b"a\nunembeddable\n", None, "line 2: the text is empty: give it words, or a prompt"),
 ]
 
 

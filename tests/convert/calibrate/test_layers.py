@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -82,3 +83,20 @@ def test_few_texts_move_little(checkpoint: Checkpoint) -> None:
     moved = left_over(checkpoint, given, lambda name, weights: coarse(weights))
     unmoved = left_over(checkpoint, given, lambda name, weights: coarse(checkpoint.tensor(name)))
     assert moved < 1.5 * unmoved
+
+
+def test_memory_does_not_grow_with_the_groups_of_texts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Second moments of a wide matrix are summed as they come: 1 MiB each here, of 100 groups."""
+    width, groups, tokens = 512, 100, 4
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "wide", layers=1, intermediate=width))
+    monkeypatch.setattr(reference, "_GROUP", tokens)
+    given = [text[:tokens] for text in texts(checkpoint, groups, seed=0)]
+    assert len(list(reference.groups([tokens] * groups))) == groups
+    tracemalloc.start()
+    try:
+        round_in_order(checkpoint, Calibration(given), lambda name, w, m: (w, {}), lambda name, parts: None)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    states = groups * tokens * (5 * 64 + width) * 4
+    assert peak < states + 24 * width * width * 4

@@ -88,7 +88,7 @@ def test_gains_and_biases_stay_in_bf16(bundle: bundles.Bundle, checkpoint: Check
 
 
 def test_no_wide_matrix_is_stored_or_loaded(bundle: bundles.Bundle) -> None:
-    with safe_open(bundle.path(bitsandbytes.FILE), framework="pt") as file:
+    with safe_open(bundle.path(bundles.SAFETENSORS), framework="pt") as file:
         wide = [name for name in file.keys() if name.endswith("proj.weight") and file.get_tensor(name).itemsize > 1]  # noqa: SIM118 - no mapping
     assert not wide
     model = load_backbone(bundle, torch.device("cpu"))
@@ -97,7 +97,7 @@ def test_no_wide_matrix_is_stored_or_loaded(bundle: bundles.Bundle) -> None:
 
 def test_size_from_the_shapes_is_the_file_s(bundle: bundles.Bundle) -> None:
     kind = bundle.manifest.target.removeprefix("bnb:")
-    path = bundle.path(bitsandbytes.FILE)
+    path = bundle.path(bundles.SAFETENSORS)
     header = 8 + int.from_bytes(path.read_bytes()[:8], "little")
     assert path.stat().st_size - header == bitsandbytes.stored_bytes(bundle.manifest.backbone, kind)
 

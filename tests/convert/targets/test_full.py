@@ -10,6 +10,7 @@ import pytest
 from checkpoints import bfloat16_bits, write_checkpoint
 from safetensors import safe_open
 
+from c2llm_lite.bundle import SAFETENSORS
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_file import read_header, widen
 from c2llm_lite.convert.checkpoint.safetensors_writer import ALIGNMENT, Tensor, write_safetensors
@@ -29,7 +30,7 @@ def read(path: Path) -> dict[str, np.ndarray]:
 def test_fp32_is_exact(tmp_path: Path, dtype: str) -> None:
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype=dtype))
     types = full.write_backbone(checkpoint, tmp_path, "fp32")
-    written = read(tmp_path / full.FILE)
+    written = read(tmp_path / SAFETENSORS)
     assert types == dict.fromkeys(written, "fp32")
     for name, values in written.items():
         np.testing.assert_array_equal(values, checkpoint.tensor(name))
@@ -37,7 +38,7 @@ def test_fp32_is_exact(tmp_path: Path, dtype: str) -> None:
 
 def test_bf16_of_bf16_is_exact(checkpoint: Checkpoint, tmp_path: Path) -> None:
     full.write_backbone(checkpoint, tmp_path, "bf16")
-    for name, values in read(tmp_path / full.FILE).items():
+    for name, values in read(tmp_path / SAFETENSORS).items():
         np.testing.assert_array_equal(values, checkpoint.tensor(name))
 
 
@@ -45,13 +46,13 @@ def test_bf16_of_bf16_is_exact(checkpoint: Checkpoint, tmp_path: Path) -> None:
 def test_bf16_of_wider_is_rounded_to_nearest(tmp_path: Path, dtype: str) -> None:
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype=dtype))
     full.write_backbone(checkpoint, tmp_path, "bf16")
-    for tensor in read_header(tmp_path / full.FILE):
+    for tensor in read_header(tmp_path / SAFETENSORS):
         np.testing.assert_array_equal(tensor.read(), bfloat16_bits(checkpoint.tensor(tensor.name)))
 
 
 def test_only_the_backbone_is_written(checkpoint: Checkpoint, tmp_path: Path) -> None:
     full.write_backbone(checkpoint, tmp_path, "bf16")
-    names = set(read(tmp_path / full.FILE))
+    names = set(read(tmp_path / SAFETENSORS))
     left_out = {name for name in checkpoint.names() if name not in names}
     assert {name.partition(".")[0] for name in left_out} == {"embed_tokens", "lm_head", "mha_pma"}
 
@@ -59,7 +60,7 @@ def test_only_the_backbone_is_written(checkpoint: Checkpoint, tmp_path: Path) ->
 @pytest.mark.parametrize("kind", ["fp32", "bf16"])
 def test_memory_and_bits_are_the_file_s(checkpoint: Checkpoint, tmp_path: Path, kind: str) -> None:
     full.write_backbone(checkpoint, tmp_path, kind)
-    weights = sum(values.size for values in read(tmp_path / full.FILE).values())
+    weights = sum(values.size for values in read(tmp_path / SAFETENSORS).values())
     assert full.memory(checkpoint, kind) - full.LIBRARIES == weights * full.kinds(checkpoint)[kind] / 8
 
 

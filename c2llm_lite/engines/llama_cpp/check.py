@@ -1,0 +1,126 @@
+"""Compares a headless GGUF file with the manifest: every key, value, tensor name, type, shape and offset.
+
+llama.cpp trusts the file: an unknown key, a norm in another type, or a matrix without a kernel can end the process.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from pathlib import Path
+from typing import Any
+
+from ...bundle import F32, Backbone, Manifest
+from ...errors import BundleError
+from .gguf_header import ALIGNMENT, Header, TensorInfo, Value, read_header
+from .tensor_names import tensor_names
+
+ARCHITECTURE = "qwen2"  # llama.cpp's name for it
+QUANTIZATION_VERSION = 2  # of ggml's blocks
+VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
+TABLE = "token_embd.weight"
+VECTOR_TYPE = F32  # of gains and biases, whatever the matrices are in
+# Each type's number in ggml, the weights of one of its blocks, and the block's bytes.
+TYPES = {
+    "f32": (0, 1, 4),
+    "f16": (1, 1, 2),
+    "bf16": (30, 1, 2),
+    "q8_0": (8, 32, 34),
+    "q6_k": (14, 256, 210),
+    "q5_k": (13, 256, 176),
+    "q5_0": (6, 32, 22),
+    "q4_1": (3, 32, 20),
+    "q4_k": (12, 256, 144),
+    "q4_0": (2, 32, 18),
+    "iq4_nl": (20, 32, 18),
+    "q3_k": (11, 256, 110),
+}
+
+
+def check_file(path: Path, manifest: Manifest) -> None:
+    """Raises BundleError, naming what differs, unless `path` is exactly the manifest's backbone."""
+    try:
+        header = read_header(path)
+        _compare("key", header.values, _values(manifest.backbone))
+        _compare("tensor", _without_offsets(header), _tensors(manifest))
+        _check_places(header)
+    except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError
+        raise BundleError(
+            f"{path} is not the backbone that the manifest describes: {error}; convert or copy the bundle again"
+        ) from error
+
+
+def _values(backbone: Backbone) -> dict[str, Value]:
+    """What the converter writes, by GGUF's keys."""
+    return {
+        "general.architecture": ARCHITECTURE,
+        "general.quantization_version": QUANTIZATION_VERSION,
+        "tokenizer.ggml.model": "none",
+        f"{ARCHITECTURE}.context_length": backbone.max_positions,
+        f"{ARCHITECTURE}.embedding_length": backbone.hidden,
+        f"{ARCHITECTURE}.block_count": backbone.layers,
+        f"{ARCHITECTURE}.feed_forward_length": backbone.intermediate,
+        f"{ARCHITECTURE}.attention.head_count": backbone.heads,
+        f"{ARCHITECTURE}.attention.head_count_kv": backbone.kv_heads,
+        f"{ARCHITECTURE}.attention.layer_norm_rms_epsilon": _as_float32(backbone.rms_norm_eps),
+        f"{ARCHITECTURE}.rope.freq_base": _as_float32(backbone.rope_theta),
+        f"{ARCHITECTURE}.pooling_type": 0,
+        f"{ARCHITECTURE}.vocab_size": VOCAB,
+    }
+
+
+def _tensors(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], int]]:
+    """Each tensor's shape, rows last, and ggml's number of its type."""
+    backbone = manifest.backbone
+    keys = backbone.kv_heads * backbone.head_dim
+    outputs = {"self_attn.k_proj": keys, "self_attn.v_proj": keys}
+    outputs |= {"mlp.gate_proj": backbone.intermediate, "mlp.up_proj": backbone.intermediate}
+    found: dict[str, tuple[tuple[int, ...], int]] = {TABLE: ((backbone.hidden, VOCAB), TYPES[VECTOR_TYPE][0])}
+    for name, gguf_name in tensor_names(backbone.layers):
+        module, _, part = name.removeprefix("layers.").partition(".")[2].rpartition(".")
+        rows = outputs.get(module, backbone.hidden)
+        matrix = module.endswith("_proj") and part == "weight"
+        width = backbone.intermediate if module == "mlp.down_proj" else backbone.hidden
+        kind = manifest.tensors.get(name, "missing")
+        if kind not in TYPES or not (matrix or kind == VECTOR_TYPE):
+            raise ValueError(f"the manifest's type of {name} is {kind!r}")
+        if matrix and width % TYPES[kind][1]:
+            raise ValueError(f"rows of {width} weights cannot hold {kind}, the manifest's type of {name}")
+        found[gguf_name] = ((width, rows) if matrix else (rows,), TYPES[kind][0])
+    return found
+
+
+def _without_offsets(header: Header) -> dict[str, tuple[tuple[int, ...], int]]:
+    return {name: (info.shape, info.kind) for name, info in header.tensors.items()}
+
+
+def _compare(what: str, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+    for name in sorted(found.keys() | wanted.keys()):
+        if name not in found:
+            raise ValueError(f"the {what} {name} is missing")
+        if name not in wanted:
+            raise ValueError(f"the {what} {name!r} is unknown")
+        if found[name] != wanted[name] or type(found[name]) is not type(wanted[name]):
+            raise ValueError(f"the {what} {name} is {found[name]!r}, not {wanted[name]!r}")
+
+
+def _check_places(header: Header) -> None:
+    """Tensors lie one after another, each at the next multiple of the alignment, and fill the file."""
+    end = 0
+    for name, info in header.tensors.items():
+        if info.offset != end:
+            raise ValueError(f"the tensor {name} is at {info.offset}, not at {end}")
+        end += _bytes(info)
+        end += -end % ALIGNMENT
+    if header.data + end != header.size:
+        raise ValueError(f"it has {header.size} bytes, and its tensors end at {header.data + end}")
+
+
+def _bytes(info: TensorInfo) -> int:
+    weights, size = next(sizes for number, *sizes in TYPES.values() if number == info.kind)
+    return math.prod(info.shape) // weights * size
+
+
+def _as_float32(value: float) -> float:
+    found: float = struct.unpack("<f", struct.pack("<f", value))[0]
+    return found

@@ -1,0 +1,121 @@
+"""A request's JSON, read within bounds: what no request has is refused where it begins, before it takes memory or time.
+
+json.loads would build all of a body first, 40 times its size where it is lists of lists, and no other thread would run
+meanwhile. Here each value is one short call of the json module, and there are only as many as a request can have.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from typing import Any, NoReturn
+
+from .failures import ApiError
+
+FIELDS = 64  # of one request: those that are known, and unknown ones that are null
+SPACE = re.compile(r"[ \t\n\r]*")
+INTEGERS = re.compile(r"\[[-0-9, \t\n\r]*\]")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)
+
+
+DECODER = json.JSONDecoder(parse_constant=_no_constant)  # NaN and Infinity are not JSON
+
+
+def read(text: str, known: Sequence[str], *, items: int) -> dict[str, Any]:
+    """The fields of the object that `text` is. Each value is a scalar, a list of scalars, or a list of such lists.
+
+    items: how many a list may have. An unknown field is passed over if it is null, as clients send what is not set.
+    Raises ValueError where it is not JSON, ApiError 400 where it is no object or has what no request has.
+    """
+    reader = _Reader(text, items)
+    found = reader.fields(known)
+    reader.end()
+    return found
+
+
+class _Reader:
+    """The text, and how far it has been read."""
+
+    def __init__(self, text: str, items: int) -> None:
+        self._text = text
+        self._at = 0
+        self._items = items
+
+    def fields(self, known: Sequence[str]) -> dict[str, Any]:
+        if self._next() not in {"{", ""}:
+            raise ApiError(400, "the body is not a JSON object")
+        self._take("{")
+        found: dict[str, Any] = {}
+        if self._next() == "}":
+            self._take("}")
+            return found
+        for _ in range(FIELDS):
+            name = self._name()
+            if name in known:
+                found[name] = self._value(name)
+            elif self._next() != "n" or self._scalar() is not None:
+                # A misspelt prompt_name that was passed over would give vectors of another kind, and nobody would see.
+                name = name[:64].encode("ascii", "replace").decode()
+                raise ApiError(400, f"unknown field {name!r}; a request has {', '.join(known)}", param=name)
+            if self._take(",}") == "}":
+                return found
+        raise ApiError(400, f"the request has over {FIELDS} fields")
+
+    def end(self) -> None:
+        if self._next():
+            raise ValueError("something follows the object")
+
+    def _name(self) -> str:
+        if self._next() != '"':
+            raise ValueError("a name is missing")
+        name: str = self._scalar()
+        self._take(":")
+        return name
+
+    def _value(self, name: str, *, depth: int = 0) -> Any:
+        following = self._next()
+        if following == "{":
+            raise ApiError(400, f"{name} is or holds a JSON object: no field takes one", param=name)
+        if following != "[":
+            return self._scalar()
+        if depth == 2:
+            raise ApiError(400, f"{name} holds lists of lists of lists: no field takes them", param=name)
+        integers = INTEGERS.match(self._text, self._at)
+        if integers:
+            if self._text.count(",", self._at, integers.end()) >= self._items:
+                raise self._too_many(name)
+            return self._scalar()
+        self._take("[")
+        found: list[Any] = []
+        while True:
+            if len(found) == self._items:
+                raise self._too_many(name)
+            found.append(self._value(name, depth=depth + 1))
+            if self._take(",]") == "]":
+                return found
+
+    def _too_many(self, name: str) -> ApiError:
+        return ApiError(400, f"{name} has over {self._items:,} items: send several requests", param=name)
+
+    def _scalar(self) -> Any:
+        """The value that begins here, with no object or list inside it."""
+        value, self._at = DECODER.raw_decode(self._text, self._at)
+        return value
+
+    def _next(self) -> str:
+        """The next character that is no space; empty at the end."""
+        space = SPACE.match(self._text, self._at)
+        self._at = space.end() if space else self._at
+        return self._text[self._at : self._at + 1]
+
+    def _take(self, characters: str) -> str:
+        """The next character, which has to be one of these."""
+        found = self._next()
+        if not found or found not in characters:
+            raise ValueError(f"one of {characters} is missing")
+        self._at += 1
+        return found
