@@ -3,8 +3,8 @@
     make -f benchmarks/lab/Makefile hostile LABEL=after
     python -m c2llm_lite.benchmarks.lab.hostile [AREA...] [--label LABEL]
 
-Linux alone. 20 minutes on two cores. A run of all areas is kept in benchmarks/results/hostile.json under its label, in
-the place of an earlier one of that label.
+Linux only. 20 minutes on two cores. The figures of each area are kept in benchmarks/results/hostile.json under the
+run's label, in the place of earlier ones of that area and label.
 """
 
 from __future__ import annotations
@@ -45,9 +45,7 @@ def main() -> None:
     if unknown := sorted(set(areas) - set(AREAS)):
         parser.error(f"no area is called {', '.join(unknown)}; there are {', '.join(AREAS)}")
     console = Console(stderr=True)
-    started = time.monotonic()
     found: dict[str, list[Outcome]] = {}
-    seconds: dict[str, int] = {}
     with tempfile.TemporaryDirectory(prefix="hostile-") as folder:
         fixtures = Path(folder) / "fixtures"
         fixtures.mkdir()
@@ -57,12 +55,11 @@ def main() -> None:
             begun = time.monotonic()
             lines = _module("area", area, str(fixtures), cache=Path(folder) / "cache").splitlines()
             found[area] = [Outcome(*json.loads(line)) for line in lines]
-            seconds[area] = round(time.monotonic() - begun)
+            seconds = round(time.monotonic() - begun)
+            _keep(arguments.label, area, found[area], seconds)
             told = ", ".join(f"{count} {kind}" for kind, count in _counts(found[area]).items() if count)
-            console.print(f"{area}: {told}; {seconds[area]} s", highlight=False)
+            console.print(f"{area}: {told}; {seconds} s", highlight=False)
     _print(found)
-    if areas == list(AREAS):
-        _keep(arguments.label, found, seconds, round(time.monotonic() - started))
 
 
 def _module(name: str, *arguments: str, cache: Path) -> str:
@@ -101,27 +98,24 @@ def _print(found: dict[str, list[Outcome]]) -> None:
         console.print(f"{kind}: {explained}", highlight=False)
 
 
-def _keep(label: str, found: dict[str, list[Outcome]], seconds: dict[str, int], whole: int) -> None:
-    results: dict[str, Any] = {"kinds": EXPLAINED, "runs": []}
+def _keep(label: str, area: str, outcomes: list[Outcome], seconds: int) -> None:
+    results: dict[str, Any] = {"kinds": EXPLAINED, "runs": {}}
     if RESULTS.exists():
         results = json.loads(RESULTS.read_text(encoding="utf-8"))
-    run = {
-        "label": label,
-        "on": stamp(),
-        "seconds": whole,
-        "counts": {area: _counts(outcomes) for area, outcomes in found.items()},
-        "seconds_by_area": seconds,
-        "failing": {
-            area: {
-                kind: sorted(f"{o.name} ({o.detail})" for o in outcomes if o.kind == kind)
-                for kind in KINDS
-                if kind != OK and any(o.kind == kind for o in outcomes)
-            }
-            for area, outcomes in found.items()
-        },
+    run = results["runs"].setdefault(label, {"areas": {}})
+    failing = {
+        kind: sorted(f"{outcome.name} ({outcome.detail})" for outcome in outcomes if outcome.kind == kind)
+        for kind in KINDS
+        if kind != OK
     }
-    results["runs"] = [other for other in results["runs"] if other["label"] != label] + [run]
-    RESULTS.write_text(json.dumps(results, indent=1, ensure_ascii=True) + "\n", encoding="utf-8")
+    run["areas"][area] = {
+        "counts": _counts(outcomes),
+        "seconds": seconds,
+        "failing": {kind: names for kind, names in failing.items() if names},
+    }
+    run["counts"] = {kind: sum(found["counts"][kind] for found in run["areas"].values()) for kind in KINDS}
+    run["on"] = stamp()
+    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ from typing import Any
 from c2llm_lite.bundle import open_bundle
 from c2llm_lite.convert import convert
 
+from . import forks
 from .crafted import ODD_VALUES, flips, replaced, short
 from .fixtures import GGUF, Fixtures
 from .forks import Case
@@ -22,6 +23,7 @@ from .outcome import DifferentError, SlowError
 PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp", "gguf")
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 FLIPS = 150
+SECONDS = 5.0  # for a file of a million names: it is to be refused by its size, before it is parsed
 SECRET = "a secret beside the checkpoint"
 # Fields that the checkpoint does not have and a config may.
 FIELDS = (
@@ -71,7 +73,8 @@ def cases(fixtures: Fixtures) -> Iterator[Case]:
 
 
 def _case(fixtures: Fixtures, name: str, change: Change) -> Case:
-    return Case(name, partial(_converted, fixtures, change))
+    seconds = SECONDS if "1,000,000" in name else forks.SECONDS
+    return Case(name, partial(_converted, fixtures, change), seconds)
 
 
 def _converted(fixtures: Fixtures, change: Change, scratch: Path) -> None:

@@ -63,7 +63,8 @@ def _hostile_code() -> dict[str, str | bytes]:
 def _long_code() -> dict[str, tuple[str, str]]:
     deep, wide = 4_000, 8_000
     return {
-        "Python: 40,000 lines of comment": ("x.py", "# a comment\n" * 40_000 + GOOD),
+        "Python: 80,000 lines of comment": ("x.py", "# about\n" * 80_000 + GOOD),
+        "Go: 80,000 lines of comment": ("x.go", "package x\n" + "// about\n" * 80_000 + "func f() {\n}\n"),
         "Go: functions nested": ("x.go", "package x\n" + "func f() {\nx := func() {\n" * deep + "}\n" * 2 * deep),
         "Go: 8,000 functions with comments": (
             "x.go",

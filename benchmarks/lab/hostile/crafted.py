@@ -75,6 +75,8 @@ def use(folder: Path, right: Array, noticed: Noticed) -> None:
         return
     with c2llm_lite.load(folder, threads=1, check=True, cache=False) as model:
         found = model.embed(TEXTS)
+        if "query" in model.prompts:
+            model.embed("x", prompt_name="query")
     if noticed == "verify" and found.shape == right.shape and fidelity(found, right).worst >= LEAST_COSINE:
         return
     if found.shape != right.shape or not np.allclose(found, right, atol=TOLERANCE):
@@ -136,6 +138,8 @@ def replaced(data: Any, path: tuple[Any, ...], value: Any) -> Any:
 
 def short(value: object) -> str:
     """A value as a case's name has it."""
+    if value is ...:
+        return "missing"
     if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 10**20:
         return f"10^{len(str(abs(value))) - 1}"
     return ascii(value)[:24]

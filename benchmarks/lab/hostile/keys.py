@@ -13,7 +13,7 @@ from pathlib import Path
 from .fixtures import GGUF, Fixtures
 from .forks import Case
 from .outcome import DifferentError, SlowError, TracebackError
-from .server import check_log, command, serving
+from .server import check_command, check_log, command, serving
 
 PRELOAD: tuple[str, ...] = ()
 KEY = "0123456789abcdef0123456789abcdef"
@@ -43,7 +43,7 @@ def _keys_refused(bundle: Path, make: Callable[[Path], object], scratch: Path) -
             if " at http://" in (scratch / "log").read_text():
                 raise DifferentError("taken without a word") from None
             raise SlowError("the server waits for the key file") from None
-    check_log(scratch / "log")
+    check_command(scratch / "log")
 
 
 def _keys_warned(bundle: Path, make: Callable[[Path], object], scratch: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
@@ -29,6 +30,7 @@ START = (
 )
 HEALTH_SECONDS = 1.0  # that others may wait, whatever one client sends
 HEALTH_EVERY = 0.05
+COMMAND_MEMORY = 1 << 30
 MEMORY = 128 << 20  # bytes that one client may cost: its body of 8 MiB, decoded and parsed, is less
 
 
@@ -62,6 +64,13 @@ class Server:
         check_log(self.log)
         if self.embed({"input": "x"})[0] != 200:
             raise DifferentError("the server no longer embeds")
+
+
+def check_command(log: Path) -> None:
+    """As check_log, of a command that has ended; SlowError where it took what was there of memory."""
+    if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10 > COMMAND_MEMORY:
+        raise SlowError(f"over {COMMAND_MEMORY >> 20} MiB")
+    check_log(log)
 
 
 def check_log(log: Path) -> None:

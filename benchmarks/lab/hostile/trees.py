@@ -20,7 +20,7 @@ from c2llm_lite.search.walk import files
 from .fixtures import GGUF, Fixtures
 from .forks import Case
 from .outcome import DifferentError, SlowError, is_ours
-from .server import check_log
+from .server import check_command
 from .words import model
 
 PRELOAD: tuple[str, ...] = ("tree_sitter_language_pack",)
@@ -232,7 +232,7 @@ def _command(bundle: Path, arguments: tuple[str, ...], scratch: Path) -> None:
         except subprocess.TimeoutExpired:
             process.kill()
             raise SlowError("over 12 s") from None
-    check_log(scratch / "log")
+    check_command(scratch / "log")
 
 
 COMMANDS = {
