@@ -182,12 +182,13 @@ def _busy(count: int) -> Iterator[None]:
 def work(bundle: str, threads: int, pinning: bool | None) -> None:
     """What a worker runs: a rate for each line of standard input."""
     if pinning is not None:
-        ours = openvino_engine.settings
+        names = vars(openvino_engine)
+        ours = names["settings"]
 
         def pinned(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
-            return ours(manifest, device, threads) | {"ENABLE_CPU_PINNING": pinning}
+            return {**ours(manifest, device, threads), "ENABLE_CPU_PINNING": pinning}
 
-        openvino_engine.settings = pinned
+        names["settings"] = pinned
     with c2llm_lite.load(bundle, threads=threads, cache=False) as model:
         vocab = model.bundle.manifest.backbone.vocab
         draw = np.random.default_rng(0)  # speed does not depend on which tokens they are
