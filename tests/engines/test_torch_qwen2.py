@@ -13,6 +13,7 @@ from transformers import Qwen2Config, Qwen2Model
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.convert import convert
 from c2llm_lite.engines.torch.qwen2 import Qwen2
+from c2llm_lite.engines.torch.texts import Texts
 
 SHAPES = {
     "shared kv heads": Backbone(
@@ -69,9 +70,8 @@ def test_states_are_transformers(shape: Backbone, dtype: torch.dtype, tolerance:
     ours = Qwen2(shape)
     ours.load_state_dict({k: v for k, v in theirs.state_dict().items() if k != "embed_tokens.weight"}, assign=True)
     rows = torch.randn(sum(LENGTHS), shape.hidden).to(dtype)
-    positions = torch.cat([torch.arange(length) for length in LENGTHS])
     with torch.inference_mode():
-        found = ours(rows, positions, LENGTHS)
+        found = ours(rows, Texts(LENGTHS, torch.device("cpu")))
         wanted = torch.cat([theirs(inputs_embeds=text[None]).last_hidden_state[0] for text in rows.split(LENGTHS)])
     assert found.dtype == dtype
     difference = (found.float() - wanted.float()).norm(dim=1) / wanted.float().norm(dim=1)
