@@ -1,8 +1,8 @@
 """C2LLM through PyTorch, on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
 
 The texts of a batch lie end to end in one row of tokens, so that nothing is padded: all layers but attention take
-tokens one by one, and attention is called text by text. Token embeddings are looked up on the host, where a memory map
-holds them. The head's reduction runs in fp32 where the states are; only its means leave the device.
+tokens one by one, and attention is told where texts begin. Token embeddings are looked up on the host, where a memory
+map holds them. The head's reduction runs in fp32 where the states are; only its means leave the device.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ from .. import Description, TokenIds, require_memory
 try:
     import torch
 
+    from .attention import pool
     from .backbone import DTYPES, load_backbone
+    from .texts import Texts, put
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
@@ -111,7 +113,7 @@ class TorchEngine:
     def states(self, ids: TokenIds) -> Iterator[Array]:
         """See Engine.states; one chunk."""
         with torch.inference_mode():
-            yield self._forward([ids]).cpu().numpy()
+            yield self._forward([ids], Texts([len(ids)], self._device)).cpu().numpy()
 
     def describe(self) -> Description:
         """See Engine."""
@@ -142,15 +144,8 @@ class TorchEngine:
         """(texts, heads, hidden), or None where the device ran out of memory."""
         try:
             with torch.inference_mode():
-                states = self._forward(batch)
-                lengths = [len(ids) for ids in batch]
-                scores = states @ queries.T  # (tokens, heads)
-                # pma.pool's arithmetic; a text's scores are softmaxed alone
-                means = [
-                    torch.softmax(score, dim=0).T @ part  # (heads, hidden)
-                    for score, part in zip(torch.split(scores, lengths), torch.split(states, lengths), strict=True)
-                ]
-                pooled: Array = torch.stack(means).cpu().numpy()
+                texts = Texts([len(ids) for ids in batch], self._device)
+                pooled: Array = pool(self._forward(batch, texts), queries, texts).cpu().numpy()
                 return pooled
         except RuntimeError as error:
             # CUDA raises torch.OutOfMemoryError; MPS a plain RuntimeError that says so.
@@ -158,18 +153,12 @@ class TorchEngine:
                 raise
             return None
 
-    def _forward(self, batch: Sequence[TokenIds]) -> torch.Tensor:
+    def _forward(self, batch: Sequence[TokenIds], texts: Texts) -> torch.Tensor:
         """Final hidden states (tokens, hidden) in fp32 on the device, text after text."""
         if self._model is None:
             raise ArgumentError("this engine was closed")
-        lengths = [len(ids) for ids in batch]
-        rows = torch.from_numpy(self._embeddings.rows(list(itertools.chain.from_iterable(batch))))
-        positions = torch.cat([torch.arange(length) for length in lengths])
-        states: torch.Tensor = self._model(
-            rows.to(self._device, self._dtype),  # (tokens, hidden)
-            positions.to(self._device),
-            lengths,
-        )
+        rows = self._embeddings.rows(list(itertools.chain.from_iterable(batch)))  # (tokens, hidden)
+        states: torch.Tensor = self._model(put(rows, self._device).to(self._dtype), texts)
         return states.float()
 
     def _halve(self, tokens: int) -> None:

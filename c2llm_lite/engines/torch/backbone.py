@@ -14,6 +14,7 @@ from safetensors import SafetensorError, safe_open
 
 from ...bundle import BF16, FP32, INT8, NF4, SAFETENSORS, Bundle
 from ...errors import ArgumentError, BundleError, MissingDependencyError
+from .attention import attention_for
 from .qwen2 import Qwen2
 
 # The type of the states between layers, by that of the matrices.
@@ -28,7 +29,8 @@ def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
     """
     types, states = bundle.manifest.tensors, DTYPES[bundle.manifest.matrix_type()]
     with torch.device("meta"):  # parameters without memory
-        model = Qwen2(bundle.manifest.backbone)
+        shape = bundle.manifest.backbone
+        model = Qwen2(shape, attention_for(device, states, shape.head_dim))
     bitsandbytes = _bitsandbytes(bundle.manifest.target) if QUANTIZED.keys() & types.values() else None
     path = bundle.path(SAFETENSORS)
     try:

@@ -7,33 +7,35 @@ refused. Names of modules and parameters are Hugging Face's, as the bundle's fil
 
 from __future__ import annotations
 
-import itertools
-
 import torch
 from torch import nn
 from torch.nn import functional as F
 
 from ...bundle import Backbone
+from .attention import Attention, in_blocks
+from .texts import Texts
 
-Rotation = tuple[torch.Tensor, torch.Tensor]  # cosines and sines, (tokens, head_dim)
+Rotation = tuple[torch.Tensor, torch.Tensor]  # cosines and sines, (tokens, 1, head_dim)
 
 
 class Qwen2(nn.Module):
     """All layers and the final norm; token embeddings are looked up elsewhere."""
 
-    def __init__(self, shape: Backbone) -> None:
+    def __init__(self, shape: Backbone, attend: Attention = in_blocks) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(_Layer(shape) for _ in range(shape.layers))
+        self.layers = nn.ModuleList(Layer(shape) for _ in range(shape.layers))
         self.norm = _Norm(shape)
         self._rope_theta = shape.rope_theta
         self._head_dim = shape.head_dim
+        self._attend = attend
 
-    def forward(self, rows: torch.Tensor, positions: torch.Tensor, lengths: list[int]) -> torch.Tensor:
-        """Embedding rows (tokens, hidden) of texts of these lengths, end to end -> states (tokens, hidden)."""
-        rotation = self._rotation(positions, rows.dtype)
+    def forward(self, rows: torch.Tensor, texts: Texts) -> torch.Tensor:
+        """Embedding rows (tokens, hidden) of these texts, end to end -> states (tokens, hidden)."""
+        rotation = self._rotation(texts.positions, rows.dtype)
         x = rows
         for layer in self.layers:
-            x = layer(x, rotation, lengths)
+            query, key, value = layer.before(x, rotation)
+            x = layer.after(x, self._attend(query, key, value, texts))
         states: torch.Tensor = self.norm(x)
         return states
 
@@ -41,25 +43,33 @@ class Qwen2(nn.Module):
         """RoPE's cosines and sines: angles in fp32, the second half the first again."""
         exponents = torch.arange(0, self._head_dim, 2, dtype=torch.float, device=positions.device) / self._head_dim
         angles = positions[:, None].float() * (1.0 / self._rope_theta**exponents)  # (tokens, head_dim / 2)
-        angles = torch.cat((angles, angles), dim=-1)
+        angles = torch.cat((angles, angles), dim=-1)[:, None]
         return angles.cos().to(dtype), angles.sin().to(dtype)
 
 
-class _Layer(nn.Module):
+class Layer(nn.Module):
+    """What a layer does before and after its attention, which alone looks beyond a token."""
+
     def __init__(self, shape: Backbone) -> None:
         super().__init__()
-        self.self_attn = _Attention(shape)
+        self.self_attn = _Projections(shape)
         self.mlp = _FeedForward(shape)
         self.input_layernorm = _Norm(shape)
         self.post_attention_layernorm = _Norm(shape)
 
-    def forward(self, x: torch.Tensor, rotation: Rotation, lengths: list[int]) -> torch.Tensor:
-        x = x + self.self_attn(self.input_layernorm(x), rotation, lengths)
+    def before(self, x: torch.Tensor, rotation: Rotation) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """States (tokens, hidden) -> query (tokens, heads, head_dim), key and value (tokens, kv_heads, head_dim)."""
+        query, key, value = self.self_attn.split(self.input_layernorm(x))
+        return _rotate(query, rotation), _rotate(key, rotation), value
+
+    def after(self, x: torch.Tensor, attended: torch.Tensor) -> torch.Tensor:
+        """States and attended (tokens, heads, head_dim) -> the next layer's states."""
+        x = x + self.self_attn.o_proj(attended.flatten(1))
         out: torch.Tensor = x + self.mlp(self.post_attention_layernorm(x))
         return out
 
 
-class _Attention(nn.Module):
+class _Projections(nn.Module):
     def __init__(self, shape: Backbone) -> None:
         super().__init__()
         wide, narrow = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
@@ -69,15 +79,8 @@ class _Attention(nn.Module):
         self.o_proj = nn.Linear(wide, shape.hidden, bias=False)
         self._head_dim = shape.head_dim
 
-    def forward(self, x: torch.Tensor, rotation: Rotation, lengths: list[int]) -> torch.Tensor:
-        # each (heads or kv_heads, tokens, head_dim)
-        query, key, value = (
-            project(x).view(len(x), -1, self._head_dim).transpose(0, 1)
-            for project in (self.q_proj, self.k_proj, self.v_proj)
-        )
-        attended = attend_text_by_text(_rotate(query, rotation), _rotate(key, rotation), value, lengths)
-        out: torch.Tensor = self.o_proj(attended.flatten(1))
-        return out
+    def split(self, x: torch.Tensor) -> list[torch.Tensor]:
+        return [part(x).unflatten(-1, (-1, self._head_dim)) for part in (self.q_proj, self.k_proj, self.v_proj)]
 
 
 class _FeedForward(nn.Module):
@@ -111,28 +114,3 @@ def _rotate(x: torch.Tensor, rotation: Rotation) -> torch.Tensor:
     cosines, sines = rotation
     first, second = x.chunk(2, dim=-1)
     return x * cosines + torch.cat((-second, first), dim=-1) * sines
-
-
-def attend_text_by_text(
-    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, lengths: list[int]
-) -> torch.Tensor:
-    """Causal attention within each text of a row.
-
-    query (heads, tokens, dim), key and value (kv_heads, tokens, dim) -> (tokens, heads, dim). Neighboring texts of one
-    length share a call. No mask is made, so memory grows with a text's length and not with its square.
-    """
-    sharing = len(query) // len(key)
-    # Keys and values are repeated for the query heads that share them: on a GPU, PyTorch's only kernel that would do
-    # without in fp32 makes the whole square of scores.
-    whole = query, key.repeat_interleave(sharing, dim=0), value.repeat_interleave(sharing, dim=0)
-    parts = []
-    start = 0
-    for length, run in itertools.groupby(lengths):
-        texts = len(list(run))
-        end = start + texts * length
-        # each (texts, heads, length, dim)
-        q, k, v = (x[:, start:end].reshape(len(x), texts, length, -1).transpose(0, 1) for x in whole)
-        out = F.scaled_dot_product_attention(q, k, v, is_causal=True)  # scaled by 1 / sqrt(dim)
-        parts.append(out.transpose(1, 2).flatten(0, 1))  # (texts × length, heads, dim)
-        start = end
-    return torch.cat(parts)
