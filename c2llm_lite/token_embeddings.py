@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .bundle import BF16, EMBED_TOKENS, TOKEN_EMBEDDINGS, TOKEN_EMBEDDINGS_DTYPES, Bundle
 from .errors import ArgumentError, BundleError
@@ -18,7 +19,7 @@ MAGIC = b"\x93NUMPY\x01\x00"  # with the version of the format, 1.0
 class TokenEmbeddings:
     """Rows of the token embedding matrix as fp32.
 
-    The file is a .npy of (vocab, hidden), in one of bundle.TOKEN_EMBEDDINGS_DTYPES.
+    The file is a .npy of (vocab, hidden), in one of bundle.TOKEN_EMBEDDINGS_DTYPES; `stored` is its array, mapped.
     """
 
     def __init__(self, bundle: Bundle) -> None:
@@ -30,24 +31,28 @@ class TokenEmbeddings:
                 raise ArgumentError(f"the manifest's type of it is {kind!r}")
             dtype = TOKEN_EMBEDDINGS_DTYPES[kind]
             offset = _check_header(path, dtype, shape)
-            self._rows = np.memmap(path, dtype, "r", offset, shape)
+            self.stored = np.memmap(path, dtype, "r", offset, shape)
         except (OSError, ValueError) as error:
             raise BundleError(
                 f"{path} is not a token embedding of {shape}: {error}; convert or copy the bundle again"
             ) from error
 
     def rows(self, ids: Sequence[int]) -> Array:
-        """(tokens, hidden) float32. Raises BundleError for an id outside the vocabulary: the tokenizer is another's."""
-        index = np.asarray(ids, np.int64)
-        if index.size and not 0 <= index.min() <= index.max() < len(self._rows):
-            raise BundleError(
-                f"the tokenizer gave id {index.max()}, and the backbone has {len(self._rows)} token embeddings"
-            )
-        rows = self._rows[index]
+        """(tokens, hidden) float32. Raises BundleError as index() does."""
+        rows = self.stored[self.index(ids)]
         if rows.dtype == TOKEN_EMBEDDINGS_DTYPES[BF16]:
             return bf16_to_fp32(rows)
         exact: Array = rows.astype(np.float32)
         return exact
+
+    def index(self, ids: Sequence[int]) -> NDArray[np.int64]:
+        """`ids` as an array. Raises BundleError for one outside the vocabulary: the tokenizer is another's."""
+        index = np.asarray(ids, np.int64)
+        if index.size and not 0 <= index.min() <= index.max() < len(self.stored):
+            raise BundleError(
+                f"the tokenizer gave id {index.max()}, and the backbone has {len(self.stored)} token embeddings"
+            )
+        return index
 
 
 def _check_header(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> int:

@@ -239,6 +239,7 @@ def test_the_host_s_memory_is_asked_for_where_the_weights_lie_in_it(
     monkeypatch.setattr(machine, "free_memory", lambda: 1000)
     monkeypatch.setattr(torch_engine, "_device", torch.device)
     monkeypatch.setattr(torch_engine, "load_backbone", lambda *_: None)
+    monkeypatch.setattr(torch_engine, "lookup", lambda *_: None)
     with pytest.raises(OutOfMemoryError, match="0 MiB are free") if refused else contextlib.nullcontext():
         torch_engine.open_engine(bundle, device=device, threads=1, max_tokens=10)
 

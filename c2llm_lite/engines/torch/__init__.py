@@ -1,8 +1,8 @@
 """C2LLM through PyTorch, on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
 
 The texts of a batch lie end to end in one row of tokens, so that nothing is padded: all layers but attention take
-tokens one by one, and attention is told where texts begin. Token embeddings are looked up on the host, where a memory
-map holds them. The head's reduction runs in fp32 where the states are; only its means leave the device.
+tokens one by one, and attention is told where texts begin. The head's reduction runs in fp32 where the states are;
+only its means leave the device.
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ try:
 
     from .attention import pool
     from .backbone import DTYPES, load_backbone
-    from .texts import Texts, put
+    from .embeddings import Lookup, lookup
+    from .qwen2 import Qwen2
+    from .texts import Texts
 except ModuleNotFoundError as error:
     if error.name != "torch":
         raise
@@ -61,25 +63,27 @@ def open_engine(
         require_memory(bundle)
         _warn_of_slow_bf16(DTYPES[bundle.manifest.matrix_type()], place)
     torch.set_num_threads(threads)
+    states = DTYPES[bundle.manifest.matrix_type()]
     try:
         model = load_backbone(bundle, place)
+        rows = lookup(TokenEmbeddings(bundle), place, states)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
             f"{bundle.folder} does not fit in the free memory of {place}: close what else uses it, load it with "
             "device='cpu', or convert the checkpoint to a smaller target"
         ) from error
-    return TorchEngine(bundle, model, place, threads)
+    return TorchEngine(model, rows, place, states, threads)
 
 
 class TorchEngine:
     """A loaded backbone; see Engine."""
 
-    def __init__(self, bundle: Bundle, model: torch.nn.Module, device: torch.device, threads: int) -> None:
+    def __init__(self, model: Qwen2, rows: Lookup, device: torch.device, states: torch.dtype, threads: int) -> None:
         self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
         self.batch_texts = BATCH_TEXTS
-        self._dtype = DTYPES[bundle.manifest.matrix_type()]
-        self._embeddings = TokenEmbeddings(bundle)
-        self._model: torch.nn.Module | None = model
+        self._dtype = states
+        self._rows: Lookup | None = rows
+        self._model: Qwen2 | None = model
         self._device = device
         self._threads = threads
         self._warned = False
@@ -132,7 +136,7 @@ class TorchEngine:
 
     def close(self) -> None:
         """See Engine."""
-        self._model = None
+        self._model = self._rows = None
         _empty_cache(self._device)
 
     def _cut(self, batch: Sequence[TokenIds], indices: Sequence[int]) -> list[list[int]]:
@@ -155,10 +159,10 @@ class TorchEngine:
 
     def _forward(self, batch: Sequence[TokenIds], texts: Texts) -> torch.Tensor:
         """Final hidden states (tokens, hidden) in fp32 on the device, text after text."""
-        if self._model is None:
+        if self._model is None or self._rows is None:
             raise ArgumentError("this engine was closed")
-        rows = self._embeddings.rows(list(itertools.chain.from_iterable(batch)))  # (tokens, hidden)
-        states: torch.Tensor = self._model(put(rows, self._device).to(self._dtype), texts)
+        rows = self._rows(list(itertools.chain.from_iterable(batch)))  # (tokens, hidden)
+        states: torch.Tensor = self._model(rows, texts)
         return states.float()
 
     def _halve(self, tokens: int) -> None:

@@ -31,7 +31,9 @@ def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
     with torch.device("meta"):  # parameters without memory
         shape = bundle.manifest.backbone
         model = Qwen2(shape, attention_for(device, states, shape.head_dim))
-    bitsandbytes = _bitsandbytes(bundle.manifest.target) if QUANTIZED.keys() & types.values() else None
+    bitsandbytes = (
+        import_bitsandbytes(f"a bundle of {bundle.manifest.target}") if QUANTIZED.keys() & types.values() else None
+    )
     path = bundle.path(SAFETENSORS)
     try:
         with safe_open(path, framework="pt", device=str(device)) as file:
@@ -86,7 +88,8 @@ def _read_nf4(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: t
 QUANTIZED = {INT8: _read_int8, NF4: _read_nf4}
 
 
-def _bitsandbytes(target: str) -> Any:
+def import_bitsandbytes(what: str) -> Any:
+    """The library, its notices silenced. Raises MissingDependencyError, which says that `what` needs it."""
     # bitsandbytes warns while it is imported that an optional CPU kernel is missing, and with every call of an int8
     # layer that states are cast to fp16: neither is for the user to act on.
     for name in ("bitsandbytes.backends.cpu.ops", "bitsandbytes.autograd._functions"):
@@ -96,7 +99,7 @@ def _bitsandbytes(target: str) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "bitsandbytes":
             raise
-        raise MissingDependencyError("bitsandbytes", "bitsandbytes", f"a bundle of {target}") from error
+        raise MissingDependencyError("bitsandbytes", "bitsandbytes", what) from error
     return bitsandbytes
 
 

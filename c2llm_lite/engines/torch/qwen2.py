@@ -27,7 +27,7 @@ class Qwen2(nn.Module):
         self.norm = _Norm(shape)
         self._rope_theta = shape.rope_theta
         self._head_dim = shape.head_dim
-        self._attend = attend
+        self.attend = attend
 
     def forward(self, rows: torch.Tensor, texts: Texts) -> torch.Tensor:
         """Embedding rows (tokens, hidden) of these texts, end to end -> states (tokens, hidden)."""
@@ -35,7 +35,7 @@ class Qwen2(nn.Module):
         x = rows
         for layer in self.layers:
             query, key, value = layer.before(x, rotation)
-            x = layer.after(x, self._attend(query, key, value, texts))
+            x = layer.after(x, self.attend(query, key, value, texts))
         states: torch.Tensor = self.norm(x)
         return states
 

@@ -9,7 +9,7 @@ import pytest
 def cluster(cache):
     """A Ray cluster's address: three nodes of one CPU each. This process is connected to it.
 
-    Not for longer than one file of tests: where a process that is connected forks, as other tests do, disconnecting may hang.
+    For one file of tests: where a process that is connected forks, as other tests do, disconnecting may hang.
     """
     from c2llm_lite.benchmarks.lab.ray_cluster import cluster
 

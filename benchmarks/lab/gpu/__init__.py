@@ -1,0 +1,1 @@
+"""What a GPU is asked, stage by stage: gpu.sh runs them."""
