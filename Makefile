@@ -9,7 +9,7 @@ STANDIN := build/standin
 READY := $(VENV)/.ready
 TREE := build/tree
 
-.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench tables clean airgap airgap-try
+.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench tables clean airgap airgap-try gpu-kit
 
 setup: $(READY)
 
@@ -69,6 +69,10 @@ EXTRAS ?= llama-cpp,search,serve
 airgap: setup
 	@test -e $(BUNDLE)/manifest.json || { echo "$(BUNDLE) is no bundle: make demo makes one, or give BUNDLE="; exit 1; }
 	PYTHON=$(abspath $(PY)) airgap/collect.sh $(KIT) $(BUNDLE) $(EXTRAS)
+
+# What benchmarks/lab/gpu/gpu.sh takes beside a checkout, in pieces of at most 48 MB.
+gpu-kit: setup
+	PYTHON=$(abspath $(PY)) benchmarks/lab/gpu/kit.sh $(KIT)
 
 airgap-try:
 	airgap/try.sh $(KIT)

@@ -1,14 +1,22 @@
 #!/usr/bin/env bash
 # Collects into one folder all that a machine without a network needs: wheels, a bundle, an installer, checksums.
 #
-#   airgap/collect.sh KIT BUNDLE EXTRAS        EXTRAS: of c2llm-lite, comma-separated, the bundle's engine among them
+#   airgap/collect.sh KIT BUNDLE EXTRAS [REQUIREMENT …]
 #
-# The kit serves machines with this machine's Python version and system (Linux, x86-64), and with its C library or newer.
+# EXTRAS: of c2llm-lite, comma-separated, the bundle's engine among them. REQUIREMENT: what else is to be there.
+#
+#   PYTHON_VERSION=3.12                        for another Python than this machine's
+#   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are
+#   SPLIT=48M                                  the kit as KIT.tar.00, KIT.tar.01 … of at most this size
+#
+# The kit serves machines of this machine's system (Linux, x86-64) with its C library or newer.
 # llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Excavator of 2015): the
 # package of pip's own building would use every instruction of this machine's CPU, and die on an older one.
 set -euo pipefail
 kit=$1 bundle=$2 extras=$3
+shift 3
 python=${PYTHON:-python3}
+version=${PYTHON_VERSION:-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
 here=$(cd "$(dirname "$0")" && pwd)
 built=build/airgap
 floor='["avx", "avx2", "fma", "f16c", "bmi2"]'
@@ -33,16 +41,38 @@ fi
 own=$(echo "$kit.partial"/wheels/c2llm_lite-*.whl)
 echo "fetching the libraries of c2llm-lite[$extras]"
 # A wheel found here goes before a source of the same version.
-"$python" -m pip download --quiet --prefer-binary --find-links "$built" --dest "$kit.partial/wheels" "$own[$extras]"
+options=(--quiet --prefer-binary --find-links "$built" --dest "$kit.partial/wheels")
+if [ -n "${PYTHON_VERSION:-}" ]; then
+    options+=(--only-binary :all: --implementation cp --python-version "$version")
+    libc=$(getconf GNU_LIBC_VERSION)
+    for minor in $(seq 17 "${libc##*.}"); do options+=(--platform "manylinux_2_${minor}_x86_64"); done
+    options+=(--platform manylinux2014_x86_64 --platform manylinux1_x86_64 --platform linux_x86_64)
+fi
+if [ -n "${HAVE:-}" ]; then
+    there=$(mktemp -d)
+    "$python" "$here/there.py" "$HAVE" "$there"
+    options+=(--constraint "$there/constraints.txt")
+fi
+"$python" -m pip download "${options[@]}" "$own[$extras]" "$@"
+if [ -n "${HAVE:-}" ]; then
+    for stub in "$there"/*.whl; do rm -f "$kit.partial/wheels/${stub##*/}"; done
+    rm -r "$there"
+fi
 if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
     echo "these have no wheel, and the machine without a network may have no compiler:" "$kit.partial"/wheels/*.tar.gz >&2
     exit 1
 fi
 echo "c2llm-lite[$extras]" > "$kit.partial/requirements.txt"
-"$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])' > "$kit.partial/python-version"
+echo "$version" > "$kit.partial/python-version"
 cp -r "$bundle" "$kit.partial/bundle"
 cp "$here/install.sh" LICENSE "$kit.partial/"
 (cd "$kit.partial" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum > SHA256SUMS)
 rm -rf "$kit"
 mv "$kit.partial" "$kit"
 du -sh "$kit"
+if [ -n "${SPLIT:-}" ]; then
+    rm -f "$kit".tar.*
+    tar --directory "$kit" --create . | split --numeric-suffixes --bytes "$SPLIT" - "$kit.tar."
+    echo "there: mkdir kit && cat $(basename "$kit").tar.* | tar --directory kit --extract"
+    ls -l "$kit".tar.*
+fi

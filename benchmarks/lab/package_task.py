@@ -9,6 +9,7 @@ own package tells what a bundle costs there.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -18,18 +19,24 @@ from c2llm_lite.convert.calibrate.documented_code import Pair, unique
 from c2llm_lite.errors import OutputError
 
 from ..bench.beir import CORPUS, QRELS, QUERIES, SPLIT
+from ..bench.data import STDLIB, task
 from ..bench.pairs import package_pairs
 
 PAIRS = 300
 
 
 def main(
-    package: str,
+    package: Annotated[str, typer.Argument(help="An installed one; or stdlib, for the pairs held out.")],
     folder: Path,
     pairs: Annotated[int, typer.Option(help="At most, in an arbitrary order that is always the same.")] = PAIRS,
 ) -> None:
-    """Write FOLDER from the installed PACKAGE."""
-    write(chosen(package, pairs), folder)
+    """Write FOLDER from PACKAGE."""
+    if package == STDLIB:  # listed by hash: another Python's library has other texts
+        held_out = task(STDLIB)
+        write(held_out.queries, held_out.documents, folder)
+        return
+    named = {f"{pair.module}.{pair.name}": pair for pair in chosen(package, pairs)}
+    write({n: pair.query for n, pair in named.items()}, {n: pair.code for n, pair in named.items()}, folder)
 
 
 def chosen(package: str, count: int) -> list[Pair]:
@@ -39,16 +46,15 @@ def chosen(package: str, count: int) -> list[Pair]:
     return sorted(named.values(), key=lambda pair: pair.sha256)[:count]
 
 
-def write(pairs: list[Pair], folder: Path) -> None:
-    """Each pair's query and document under one id. Raises OutputError where `folder` exists."""
+def write(queries: Mapping[str, str], documents: Mapping[str, str], folder: Path) -> None:
+    """Each query's document has its id. Raises OutputError where `folder` exists."""
     if folder.exists():
         raise OutputError(f"{folder} exists: name another folder")
     (folder / QRELS).mkdir(parents=True)
-    names = [f"{pair.module}.{pair.name}" for pair in pairs]
-    for file, texts in ((CORPUS, [pair.code for pair in pairs]), (QUERIES, [pair.query for pair in pairs])):
-        rows = (json.dumps({"_id": name, "text": text}) + "\n" for name, text in zip(names, texts, strict=True))
+    for file, texts in ((CORPUS, documents), (QUERIES, queries)):
+        rows = (json.dumps({"_id": name, "text": text}) + "\n" for name, text in texts.items())
         (folder / file).write_text("".join(rows), encoding="utf-8")
-    grades = "".join(f"{name}\t{name}\t1\n" for name in names)
+    grades = "".join(f"{name}\t{name}\t1\n" for name in queries)
     (folder / QRELS / f"{SPLIT}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{grades}", encoding="utf-8")
 
 

@@ -71,3 +71,22 @@ def test_what_fails_on_the_way_leaves_nothing(kit, tmp_path):
     done = _install(kit, tmp_path / "here")  # there are no wheels
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "No matching distribution found" in done.stderr
+
+
+def test_what_a_machine_has_is_taken_as_there(tmp_path):
+    """pip takes the empty wheel in the library's place; a requirement it does not fit is still refused."""
+    (tmp_path / "freeze.txt").write_text("# there\ntorch==2.11.0\nsome.name\n-e /src/x\n")
+    there = INSTALLER.with_name("there.py")
+    subprocess.run([sys.executable, there, tmp_path / "freeze.txt", tmp_path], check=True)
+    assert {path.name for path in tmp_path.glob("*.whl")} == {
+        "torch-2.11.0-py3-none-any.whl",
+        "some_name-9999-py3-none-any.whl",
+    }
+    pip = [sys.executable, "-m", "pip", "download", "--no-index", "--constraint", tmp_path / "constraints.txt"]
+    (tmp_path / "got").mkdir()
+    subprocess.run([*pip, "--dest", tmp_path / "got", "torch>=2.8", "some-name"], capture_output=True, check=True)
+    assert len(list((tmp_path / "got").iterdir())) == 2
+    refused = subprocess.run(
+        [*pip, "--dest", tmp_path / "got", "torch>=3"], capture_output=True, text=True, check=False
+    )
+    assert refused.returncode != 0

