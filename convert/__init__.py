@@ -215,6 +215,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def list_targets(source: str | Path) -> list[tuple[Target, float]]:
-    """Every target that the checkpoint's shapes can hold, with its true bits per backbone weight."""
+def list_targets(source: str | Path) -> list[targets.Available]:
+    """Every target that the checkpoint's shapes can hold, with its bits per backbone weight and the bundle's size."""
     return targets.available(open_checkpoint(source))

@@ -23,11 +23,14 @@ def convert(
         Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write.")
     ] = None,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--to", metavar="TARGET", help="What to convert to: see --list-targets; auto tries what is installed."
+            "--to",
+            metavar="TARGET",
+            help="What to convert to: see --list-targets; auto tries what is installed. Default: openvino:int8 on x86 "
+            "if OpenVINO and its converter are installed, else gguf:q8_0.",
         ),
-    ] = "gguf:q8_0",
+    ] = None,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="List what SOURCE can be converted to.")] = False,
     target_probes: Annotated[
         bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
@@ -52,18 +55,18 @@ def convert(
     Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
     """
     from ..convert import convert as run
-    from ..convert import list_targets as available
     from ..convert.calibrate import texts as calibration_texts
+    from ..convert.targets.families import default_target
     from ..convert.targets.registry import parse
 
     if list_targets:
-        table = Table("target", "bits per backbone weight")
-        for target, bits in available(source):
-            table.add_row(str(target), f"{bits:.2f}")
-        print_table(table)
+        _list_targets(source)
         return
     if output is None:
         raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
+    if to is None:
+        to, reason = default_target()
+        err.print(f"converting to {to}: {reason}; choose another with --to, see --list-targets")
     if check_with_checkpoint_code:
         from ..convert.proof.head_variant import NOTICE
 
@@ -92,6 +95,22 @@ def convert(
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
     if calibrate is None and parse(made.manifest.target).should_have_texts:
         err.print(PLAIN_FOUR_BIT)
+
+
+def _list_targets(source: str) -> None:
+    """Print the families, the targets that `source` can be converted to, and the default."""
+    from ..convert import list_targets
+    from ..convert.targets.families import FAMILIES, default_target
+
+    families = Table("family", "engine", "installed", "choose it for")
+    for name, family in FAMILIES.items():
+        families.add_row(name, family.engine, Text(family.here), family.suits)
+    targets = Table("target", "bits per backbone weight", "size of the bundle, about")
+    for target, bits, size in list_targets(source):
+        targets.add_row(str(target), f"{bits:.2f}", f"{size / 1e6:,.0f} MB")
+    print_table(families)
+    print_table(targets)
+    out.print("without --to: {} ({})".format(*default_target()))
 
 
 def demo(

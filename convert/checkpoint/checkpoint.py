@@ -80,6 +80,10 @@ class Checkpoint:
         """A tensor's shape."""
         return self._tensors[name].shape
 
+    def stored_bytes(self, name: str) -> int:
+        """The size of a tensor in its file."""
+        return self._tensors[name].bytes
+
     def stored(self, name: str) -> tuple[Stored, Dtype]:
         """The exact stored values, mapped read-only, and their type; BF16 comes as its bits in uint16.
 

@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol, cast
 
-from c2llm_lite.bundle import Backbone
+from c2llm_lite.bundle import EMBED_TOKENS, HEAD_TENSORS, Backbone
 from c2llm_lite.engines.openvino.settings import activation_group
 from c2llm_lite.errors import ArgumentError, CheckpointError
 
 from ..calibrate.grids import GRIDS
+from ..checkpoint import PMA, Checkpoint, Weights, backbone_names
 
 if TYPE_CHECKING:
     from ..calibrate.layers import Calibration
-    from ..checkpoint import Weights
 
 
 class Converter(Protocol):
@@ -88,6 +89,14 @@ class Target:
         return cast(Converter, import_module(f"{__package__}.{self.module}"))
 
 
+class Available(NamedTuple):
+    """A target that a checkpoint can be converted to."""
+
+    target: Target
+    bits: float  # true bits per backbone weight, scales included
+    size: int  # approximate bytes of the bundle
+
+
 _gguf = partial(Target, "gguf", module="gguf", engine="llama_cpp")
 _openvino = partial(Target, "openvino", module="openvino", engine="openvino")
 _torch = partial(Target, "torch", module="full", engine="torch")
@@ -134,7 +143,7 @@ def parse(text: str) -> Target:
     family, _, kind = text.partition(":")
     if not kind or not kinds(family):
         raise ArgumentError(
-            f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert --list-targets`"
+            f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert SOURCE --list-targets`"
         )
     return find(family, kind)
 
@@ -154,11 +163,18 @@ def kinds(family: str) -> list[str]:
     return [target.kind for target in TARGETS if target.family == family]
 
 
-def available(checkpoint: Weights) -> list[tuple[Target, float]]:
-    """Every target that this checkpoint can be converted to, with its true bits per backbone weight."""
+def available(checkpoint: Checkpoint) -> list[Available]:
+    """Every target that this checkpoint can be converted to. No weight is read, and no engine is needed."""
+
+    def elements(names: Iterable[str]) -> int:
+        return sum(math.prod(checkpoint.shape(name)) for name in names)
+
+    weights = elements(backbone_names(checkpoint))
+    rest = checkpoint.stored_bytes(EMBED_TOKENS) + 4 * elements(PMA + name for name in HEAD_TENSORS)
+    rest += checkpoint.tokenizer_file.stat().st_size
     converters = {target.family: target.converter for target in TARGETS}
     return [
-        (find(family, kind), bits)
+        Available(find(family, kind), bits, rest + round(weights * bits / 8))
         for family, converter in converters.items()
         for kind, bits in converter.kinds(checkpoint).items()
     ]

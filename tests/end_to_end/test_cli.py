@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.convert.proof.against import default_texts
+from c2llm_lite.convert.targets.families import default_target
 
 
 def run(*arguments, **options):
@@ -35,6 +36,15 @@ def test_list_targets(checkpoint_folder):
     assert done.returncode == 0
     assert "gguf:q8_0" in done.stdout
     assert "gguf:q6_k" not in done.stdout
+
+
+def test_without_to_the_default_is_taken_and_named(checkpoint_folder, tmp_path):
+    target, reason = default_target()
+    done = run("convert", checkpoint_folder, "-o", tmp_path / "bundle", "--no-target-probes")
+    assert done.returncode == 0, done.stderr
+    assert f"converting to {target}: {reason}" in done.stderr
+    assert bundles.open_bundle(tmp_path / "bundle").manifest.target == target
+    assert "trial" not in done.stdout
 
 
 def test_plain_4_bits_say_what_they_cost(checkpoint_folder, tmp_path):

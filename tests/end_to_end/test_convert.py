@@ -55,7 +55,7 @@ def test_a_target_that_cannot_be_is_refused_and_leaves_nothing(checkpoint_folder
 
 
 def test_targets_come_with_their_bits(checkpoint_folder):
-    bits = {str(target): bits for target, bits in list_targets(checkpoint_folder)}
+    bits = {str(target): bits for target, bits, _ in list_targets(checkpoint_folder)}
     assert bits["gguf:f16"] == pytest.approx(16, abs=0.3)
     assert bits["gguf:q8_0"] == pytest.approx(8.5, abs=0.3)
     assert "gguf:q6_k" not in bits  # rows of 64 cannot hold blocks of 256

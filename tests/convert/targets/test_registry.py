@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from c2llm_lite.bundle import open_bundle
 from c2llm_lite.convert.calibrate.grids import GRIDS
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.targets import registry
@@ -73,6 +74,13 @@ def test_no_engine_or_exporter_is_imported_to_read_a_name():
 
 
 def test_available_gives_every_target_that_fits(checkpoint_folder):
-    found = dict(registry.available(open_checkpoint(checkpoint_folder)))
-    assert {str(target) for target in found} == {str(t) for t in registry.TARGETS if not t.kind.endswith("_k")}
-    assert all(abs(bits - target.bits) < 3 for target, bits in found.items())
+    found = registry.available(open_checkpoint(checkpoint_folder))
+    assert {str(one.target) for one in found} == {str(t) for t in registry.TARGETS if not t.kind.endswith("_k")}
+    assert all(abs(one.bits - one.target.bits) < 3 for one in found)
+
+
+def test_a_bundle_s_size_is_known_before_it_is_made(checkpoint_folder, f32_bundle):
+    sizes = {str(one.target): one.size for one in registry.available(open_checkpoint(checkpoint_folder))}
+    made = sum(record.size for record in open_bundle(f32_bundle).manifest.files.values())
+    assert sizes["gguf:f32"] == pytest.approx(made, rel=0.1)
+    assert sizes["gguf:q4_0"] < sizes["gguf:q8_0"] < sizes["gguf:f16"]
