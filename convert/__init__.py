@@ -109,7 +109,7 @@ def convert(
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
         ids = calibration_ids(checkpoint, calibrate)
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
-        same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
+        same = json.dumps([checkpoint.sha256(), target, notes["calibration"], versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
     with staged(Path(output), replaces=replaces) as folder:
@@ -199,13 +199,14 @@ def _manifest(
         prompts=prompts(),
         tensors=tensors,
         memory=target.converter.memory(checkpoint, target.kind),
-        versions=_versions(),
+        versions=versions(),
         probes=unproved,
         notes=notes,
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what writes a bundle, as the manifest records them."""
     found = {"python": platform.python_version()}
     for name in WRITERS:
         try:
