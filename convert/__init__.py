@@ -87,7 +87,7 @@ def convert(
     A bundle that this machine cannot run (no engine, device or memory for it) is kept all the same, with a warning; a
     calibration runs it, so then that is an error, before the long work.
 
-    Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
+    Raises CheckpointError, ValueError (no such target, texts for one that quantises nothing, or too few of them),
     MissingDependencyError, OutputError (exists, disk full), BundleError (the new bundle crashes, or gives NaN);
     OutOfMemoryError and DeviceError where a calibration cannot run.
     """
@@ -95,19 +95,22 @@ def convert(
     make_way(Path(output), replaces=replaces)  # before the long work
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
+    if target != AUTO:
+        check_texts(targets.parse(target), calibrate is not None)
+    ids = None if calibrate is None else calibration_ids(checkpoint, calibrate)
+    if ids is not None:
+        calibration_texts.check_enough(ids)
     if target == AUTO:
-        target, rates = choose(checkpoint)
+        target, rates = choose(checkpoint, calibrated=ids is not None)
         notes["trial"] = {"tokens_per_second": rates, "layers": TRIAL_LAYERS}
     wanted = targets.parse(target)
-    check_texts(wanted, calibrate is not None)
     if check_with_checkpoint_code:
         from .proof.head_variant import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
     calibration = unfinished = None
-    if calibrate is not None:
+    if ids is not None:
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
-        ids = calibration_ids(checkpoint, calibrate)
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
         same = json.dumps([checkpoint.sha256(), target, notes["calibration"], versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())

@@ -11,10 +11,12 @@ from rich.text import Text
 
 from .options import Force, err, out, print_table
 
-PLAIN_FOUR_BIT = (
-    "rounded to 4 bits without texts: on the stand-in checkpoint this cost 9 to 11 points of NDCG@10 (README). "
-    "--calibrate default, or texts of your own, wins most of it back"
+PLAIN = (
+    "rounded to {} bits without texts, which costs accuracy: 4 bits lost 9 to 11 points of NDCG@10 on the stand-in "
+    "checkpoint (docs/results.md). {}"
 )
+CALIBRATE = "--calibrate default, or texts of your own, wins most of it back"
+ANOTHER = "gguf:int4 and gguf:int5 with --calibrate default win most of it back"  # for types not rounded on texts
 
 
 def convert(
@@ -86,15 +88,16 @@ def convert(
             calibrate=texts,
             progress=lambda doing: status.update(Text(f"converting {source} to {to}: {doing}")),
         )
-    for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
-        out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")
+    for tried, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
+        out.print(f"trial: {tried} ran {rate:,.0f} tokens a second through the first layers")
     size = sum(record.size for record in made.manifest.files.values())
     out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
     if cosines:
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
-    if calibrate is None and parse(made.manifest.target).should_have_texts:
-        err.print(PLAIN_FOUR_BIT)
+    target = parse(made.manifest.target)
+    if calibrate is None and target.should_have_texts:
+        err.print(PLAIN.format(target.bits, CALIBRATE if target.rounded_on_texts else ANOTHER))
 
 
 def _list_targets(source: str) -> None:

@@ -14,7 +14,8 @@ from c2llm_lite.convert.targets import registry
 from c2llm_lite.errors import CheckpointError
 
 FULL_PRECISION = {"gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:fp32", "torch:bf16"}
-FOUR_BIT = {"gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4"}
+ROUNDED_ON_TEXTS = {"gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4"}
+PLAIN = {"gguf:q4_1", "gguf:q4_k", "gguf:q3_k", "gguf:q5_0", "gguf:q5_k"}
 
 
 def test_a_target_comes_back_from_its_name():
@@ -50,8 +51,9 @@ def test_traits():
     every = having(lambda target: True)
     eight = {"gguf:q8_0", "openvino:int8", "openvino:int8-static"}
     assert having(lambda target: target.quantized) == every - FULL_PRECISION
-    assert having(lambda target: target.should_have_texts) == FOUR_BIT
-    assert having(lambda target: target.rounded_on_texts) == FOUR_BIT | eight
+    assert having(lambda target: target.should_have_texts) == ROUNDED_ON_TEXTS | PLAIN
+    assert registry.parse("gguf:int5").bits == 5
+    assert having(lambda target: target.rounded_on_texts) == ROUNDED_ON_TEXTS | eight
     assert having(lambda target: target.smoothed == "always") == {"openvino:int8", "bnb:int8"}
     assert having(lambda target: target.smoothed == "on texts") == {"gguf:q8_0"}
     assert having(lambda target: target.needs_texts) == {"openvino:int8-static"}
