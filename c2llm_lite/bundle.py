@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -252,16 +253,24 @@ def _opened(folder: Path, check: bool) -> Bundle:
     return Bundle(folder, manifest, digest)
 
 
-def seal(folder: Path, manifest: Manifest) -> Bundle:
-    """Record every file in `folder` in the manifest and write it; called again, it seals what has changed."""
+def seal(folder: Path, manifest: Manifest, *, changed: Collection[str] | None = None) -> Bundle:
+    """Record every file in `folder` in the manifest and write it.
+
+    changed: the only files that differ from the manifest's records, which saves reading the others again.
+    """
     names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, MANIFEST_HASH))
-    files = {name: FileRecord((folder / name).stat().st_size, file_sha256(folder / name)) for name in names}
-    sealed = Manifest(**{f.name: getattr(manifest, f.name) for f in fields(manifest)} | {"files": files})
+    kept = {} if changed is None else {n: record for n, record in manifest.files.items() if n not in changed}
+    files = {name: kept.get(name) or _record(folder / name) for name in names}
+    sealed = replace(manifest, files=files)
     content = sealed.to_json().encode()
     digest = hashlib.sha256(content).hexdigest()
     (folder / MANIFEST).write_bytes(content)
     (folder / MANIFEST_HASH).write_bytes(_hash_line(digest))
     return Bundle(folder, sealed, digest)
+
+
+def _record(path: Path) -> FileRecord:
+    return FileRecord(path.stat().st_size, file_sha256(path))
 
 
 def file_sha256(path: Path) -> str:

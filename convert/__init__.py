@@ -112,7 +112,7 @@ def convert(
     if ids is not None:
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
-        same = json.dumps([checkpoint.sha256(), target, notes["calibration"], versions()])
+        same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, _layers("rounding", progress), unfinished)
     with staged(Path(output), replaces=replaces) as folder:
@@ -124,7 +124,7 @@ def convert(
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
-        bundles.seal(folder, manifest)
+        manifest = bundles.seal(folder, manifest).manifest
         if calibration is not None:
             try:
                 found = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
@@ -134,7 +134,7 @@ def convert(
             else:
                 mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
                 _write_head(folder, head | mapped)
-                bundles.seal(folder, manifest)
+                manifest = bundles.seal(folder, manifest, changed=[bundles.HEAD]).manifest
         if target_probes:
             _record_probes(folder, manifest, full)
     if unfinished is not None:
@@ -161,7 +161,7 @@ def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> Non
     probes.write(folder, full, ours)
     cosines = np.sum(ours * full, axis=1)
     found = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
-    bundles.seal(folder, replace(manifest, probes=found))
+    bundles.seal(folder, replace(manifest, probes=found), changed=[bundles.PROBES])
 
 
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:
@@ -192,7 +192,7 @@ def _manifest(
     notes: dict[str, Any],
 ) -> bundles.Manifest:
     return bundles.Manifest(
-        source=bundles.Source(checkpoint.name, checkpoint.revision, checkpoint.sha256()),
+        source=bundles.Source(checkpoint.name, checkpoint.revision, checkpoint.sha256),
         target=str(target),
         engine=target.engine,
         backbone=checkpoint.backbone,

@@ -84,7 +84,7 @@ def bench(
     that is not there, what open_checkpoint and data.task() raise, and whatever the reference itself fails by.
     """
     checkpoint = open_checkpoint(source)
-    sha256 = checkpoint.sha256()  # reads all the weights
+    sha256 = checkpoint.sha256  # reads all the weights
     tasks = [task(name, limit) for name in data]
     subjects = _subjects(targets, own_bundles, reference, checkpoint.name, sha256)
     work = output / WORK

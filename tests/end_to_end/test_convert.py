@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 from needed import skip_without
@@ -37,6 +38,21 @@ def test_the_same_checkpoint_gives_the_same_bundle(checkpoint_folder, tmp_path):
 def test_without_target_probes_nothing_is_run(checkpoint_folder, tmp_path):
     made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:f16", target_probes=False).manifest
     assert [probe.cosine for probe in made.probes] == [None] * len(made.probes)
+
+
+def test_a_file_is_hashed_once(checkpoint_folder, tmp_path, monkeypatch):
+    hashed = Counter()
+
+    def counted(path, sha256=bundles.file_sha256):
+        hashed[path.name] += 1
+        return sha256(path)
+
+    monkeypatch.setattr(bundles, "file_sha256", counted)
+    texts = {"document": [f"def f{i}(x): return x * {i}" for i in range(10)]}
+    made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:q4_0", calibrate=texts)
+    rewritten = {bundles.HEAD: 2, bundles.PROBES: 2}
+    assert hashed == dict.fromkeys(made.manifest.files, 1) | rewritten
+    bundles.open_bundle(made.folder, check=True)
 
 
 @pytest.mark.parametrize(
