@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +29,6 @@ from .checkpoint.safetensors_file import reading
 from .checkpoint.safetensors_writer import Tensor, write_safetensors
 from .proof import probes
 from .proof.child import CannotRunHereError
-from .reference import Progress
 from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
 from .targets.auto import choose
@@ -71,7 +71,7 @@ def convert(
     target_probes: bool = True,
     check_with_checkpoint_code: bool = False,
     calibrate: calibration_texts.Texts | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: bool = False,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
@@ -82,7 +82,7 @@ def convert(
     name of their prompt and without it, by which 4-bit targets choose their rounding and the head of any quantised
     target makes up for it (calibration_texts.py has some); the notes keep their count and hash. A calibration that was
     stopped goes on when it is asked for again: what it has rounded is beside `output`, in a hidden folder, until the
-    bundle is there. progress: called with what a calibration is at.
+    bundle is there. progress: show on standard error how far smoothing and calibration are.
 
     A bundle that this machine cannot run (no engine, device or memory for it) is kept all the same, with a warning; a
     calibration runs it, so then that is an error, before the long work.
@@ -114,9 +114,10 @@ def convert(
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
         same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
-        calibration = Calibration(ids, _layers("rounding", progress), unfinished)
-    with staged(Path(output), replaces=replaces) as folder:
-        tensors = write_backbone(wanted, checkpoint, folder, calibration)
+        calibration = Calibration(ids, progress, unfinished)
+    kept = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
+    with kept, staged(Path(output), replaces=replaces) as folder:
+        tensors = write_backbone(wanted, checkpoint, folder, calibration, progress=progress)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         _write_head(folder, head)
@@ -127,7 +128,7 @@ def convert(
         manifest = bundles.seal(folder, manifest).manifest
         if calibration is not None:
             try:
-                found = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
+                found = recover(checkpoint, folder, calibration)
             except CannotRunHereError as error:
                 log.warning(UNFITTED, error)
                 unfinished = None  # what is rounded stays, to go on from
@@ -178,10 +179,6 @@ def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
     write_safetensors(
         folder / bundles.HEAD, (Tensor(name, "F32", values) for name, values in tensors.items()), len(tensors)
     )
-
-
-def _layers(doing: str, progress: Callable[[str], None] | None) -> Progress | None:
-    return None if progress is None else lambda done, of: progress(f"{doing}, layer {done} of {of}")
 
 
 def _manifest(

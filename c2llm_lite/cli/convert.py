@@ -9,7 +9,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .options import Force, err, out, print_table
+from .options import Force, err, out, print_table, settings
 
 PLAIN = (
     "rounded to {} bits without texts, which costs accuracy: 4 bits lost 9 to 11 points of NDCG@10 on the stand-in "
@@ -68,7 +68,9 @@ def convert(
         raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
     if to is None:
         to, reason = default_target()
-        err.print(f"converting to {to}: {reason}; choose another with --to, see --list-targets")
+        err.print(f"converting {source} to {to}: {reason}; choose another with --to, see --list-targets")
+    elif settings.progress:
+        err.print(f"converting {source} to {to}")
     if check_with_checkpoint_code:
         from ..convert.proof.head_variant import NOTICE
 
@@ -77,17 +79,16 @@ def convert(
     if calibrate is not None:
         default = calibrate == calibration_texts.DEFAULT
         texts = calibration_texts.default() if default else calibration_texts.read(Path(calibrate))
-    with err.status(Text(f"converting {source} to {to}")) as status:
-        made = run(
-            source,
-            output,
-            to,
-            force=force,
-            target_probes=target_probes,
-            check_with_checkpoint_code=check_with_checkpoint_code,
-            calibrate=texts,
-            progress=lambda doing: status.update(Text(f"converting {source} to {to}: {doing}")),
-        )
+    made = run(
+        source,
+        output,
+        to,
+        force=force,
+        target_probes=target_probes,
+        check_with_checkpoint_code=check_with_checkpoint_code,
+        calibrate=texts,
+        progress=settings.progress,
+    )
     for tried, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
         out.print(f"trial: {tried} ran {rate:,.0f} tokens a second through the first layers")
     size = sum(record.size for record in made.manifest.files.values())

@@ -42,7 +42,7 @@ def test_without_to_the_default_is_taken_and_named(checkpoint_folder, tmp_path):
     target, reason = default_target()
     done = run("convert", checkpoint_folder, "-o", tmp_path / "bundle", "--no-target-probes")
     assert done.returncode == 0, done.stderr
-    assert f"converting to {target}: {reason}" in done.stderr
+    assert f"to {target}: {reason}" in done.stderr
     assert bundles.open_bundle(tmp_path / "bundle").manifest.target == target
     assert "trial" not in done.stdout
 
