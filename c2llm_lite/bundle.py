@@ -260,17 +260,13 @@ def seal(folder: Path, manifest: Manifest, *, changed: Collection[str] | None = 
     """
     names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, MANIFEST_HASH))
     kept = {} if changed is None else {n: record for n, record in manifest.files.items() if n not in changed}
-    files = {name: kept.get(name) or _record(folder / name) for name in names}
+    files = {n: kept.get(n) or FileRecord((folder / n).stat().st_size, file_sha256(folder / n)) for n in names}
     sealed = replace(manifest, files=files)
     content = sealed.to_json().encode()
     digest = hashlib.sha256(content).hexdigest()
     (folder / MANIFEST).write_bytes(content)
     (folder / MANIFEST_HASH).write_bytes(_hash_line(digest))
     return Bundle(folder, sealed, digest)
-
-
-def _record(path: Path) -> FileRecord:
-    return FileRecord(path.stat().st_size, file_sha256(path))
 
 
 def file_sha256(path: Path) -> str:
