@@ -1,6 +1,7 @@
-"""Ctrl-C and SIGTERM while torch traces: it wraps whatever the traced Python code raises in a RuntimeError of its own.
+"""Ctrl-C and SIGTERM while OpenVINO's front end converts.
 
-OpenVINO's front end then reports a model that it cannot convert, or tries again.
+It takes whatever the Python code that it calls raises, a signal's handler included, for an operation that it cannot
+convert, and raises an OpConversionFailure instead.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM end a conversion to OpenVINO as they end anything else, whatever torch's tracer makes of them."""
+"""Ctrl-C and SIGTERM end a conversion to OpenVINO as they end anything else, whatever its front end makes of them."""
 
 from __future__ import annotations
 
@@ -29,11 +29,11 @@ def _handler(monkeypatch):
 
 
 def wrapped(number: int) -> None:
-    """What a tracer does: another error in place of the stop's."""
+    """What the front end does: another error in place of the stop's."""
     try:
         os.kill(os.getpid(), number)
     except BaseException as error:
-        raise RuntimeError("couldn't get TorchScript module") from error
+        raise RuntimeError("not converted") from error
 
 
 @pytest.mark.usefixtures("_handler")
@@ -47,19 +47,17 @@ def test_a_stop_that_a_library_wraps_or_drops_is_raised(number, stop):
     assert signal.getsignal(number) is before
 
 
-def test_a_stop_in_the_middle_of_the_tracing(checkpoint_folder, tmp_path, monkeypatch):
+def test_a_stop_while_the_front_end_calls_python(checkpoint_folder, tmp_path, monkeypatch):
     pytest.importorskip("optimum.exporters.openvino")
-    import torch
-    from transformers.models.qwen2.modeling_qwen2 import Qwen2MLP
+    from openvino.frontend.pytorch.ts_decoder import TorchScriptPythonDecoder
 
-    forward = Qwen2MLP.forward
+    decode = TorchScriptPythonDecoder.try_decode_get_attr
 
     def stopped(*given):
-        if torch.jit.is_tracing():
-            os.kill(os.getpid(), signal.SIGINT)
-        return forward(*given)
+        os.kill(os.getpid(), signal.SIGINT)
+        return decode(*given)
 
-    monkeypatch.setattr(Qwen2MLP, "forward", stopped)
+    monkeypatch.setattr(TorchScriptPythonDecoder, "try_decode_get_attr", stopped)
     with pytest.raises(KeyboardInterrupt):
         convert(checkpoint_folder, tmp_path / "bundle", "openvino:fp32")
     assert list(tmp_path.iterdir()) == []
