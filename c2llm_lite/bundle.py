@@ -12,7 +12,8 @@ import hashlib
 import json
 import os
 from collections import Counter
-from dataclasses import asdict, dataclass, field, fields
+from collections.abc import Collection
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -252,11 +253,15 @@ def _opened(folder: Path, check: bool) -> Bundle:
     return Bundle(folder, manifest, digest)
 
 
-def seal(folder: Path, manifest: Manifest) -> Bundle:
-    """Record every file in `folder` in the manifest and write it; called again, it seals what has changed."""
+def seal(folder: Path, manifest: Manifest, *, changed: Collection[str] | None = None) -> Bundle:
+    """Record every file in `folder` in the manifest and write it.
+
+    changed: the only files that differ from the manifest's records, which saves reading the others again.
+    """
     names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, MANIFEST_HASH))
-    files = {name: FileRecord((folder / name).stat().st_size, file_sha256(folder / name)) for name in names}
-    sealed = Manifest(**{f.name: getattr(manifest, f.name) for f in fields(manifest)} | {"files": files})
+    kept = {} if changed is None else {n: record for n, record in manifest.files.items() if n not in changed}
+    files = {n: kept.get(n) or FileRecord((folder / n).stat().st_size, file_sha256(folder / n)) for n in names}
+    sealed = replace(manifest, files=files)
     content = sealed.to_json().encode()
     digest = hashlib.sha256(content).hexdigest()
     (folder / MANIFEST).write_bytes(content)

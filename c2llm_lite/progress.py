@@ -90,7 +90,9 @@ def _amount(count: float, unit: str) -> str:
 
 
 def _rate(rate: float, unit: str) -> str:
-    return f"{_bytes(rate)}/s" if unit == "bytes" else f"{rate:,.1f} {unit}/s"
+    if unit == "bytes":
+        return f"{_bytes(rate)}/s"
+    return f"{rate:,.1f} {unit}/s" if rate >= 0.1 else f"{60 * rate:,.1f} {unit}/min"
 
 
 def _bytes(count: float) -> str:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import logging
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -28,7 +29,6 @@ from .checkpoint.safetensors_file import reading
 from .checkpoint.safetensors_writer import Tensor, write_safetensors
 from .proof import probes
 from .proof.child import CannotRunHereError
-from .reference import Progress
 from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
 from .targets.auto import choose
@@ -71,7 +71,7 @@ def convert(
     target_probes: bool = True,
     check_with_checkpoint_code: bool = False,
     calibrate: calibration_texts.Texts | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: bool = False,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
 
@@ -82,12 +82,12 @@ def convert(
     name of their prompt and without it, by which 4-bit targets choose their rounding and the head of any quantised
     target makes up for it (calibration_texts.py has some); the notes keep their count and hash. A calibration that was
     stopped goes on when it is asked for again: what it has rounded is beside `output`, in a hidden folder, until the
-    bundle is there. progress: called with what a calibration is at.
+    bundle is there. progress: show on standard error how far smoothing and calibration are.
 
     A bundle that this machine cannot run (no engine, device or memory for it) is kept all the same, with a warning; a
     calibration runs it, so then that is an error, before the long work.
 
-    Raises CheckpointError, ValueError (no such target, or texts for one that quantises nothing),
+    Raises CheckpointError, ValueError (no such target, texts for one that quantises nothing, or too few of them),
     MissingDependencyError, OutputError (exists, disk full), BundleError (the new bundle crashes, or gives NaN);
     OutOfMemoryError and DeviceError where a calibration cannot run.
     """
@@ -95,25 +95,29 @@ def convert(
     make_way(Path(output), replaces=replaces)  # before the long work
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
+    if target != AUTO:
+        check_texts(targets.parse(target), calibrate is not None)
+    ids = None if calibrate is None else calibration_ids(checkpoint, calibrate)
+    if ids is not None:
+        calibration_texts.check_enough(ids)
     if target == AUTO:
-        target, rates = choose(checkpoint)
+        target, rates = choose(checkpoint, calibrated=ids is not None)
         notes["trial"] = {"tokens_per_second": rates, "layers": TRIAL_LAYERS}
     wanted = targets.parse(target)
-    check_texts(wanted, calibrate is not None)
     if check_with_checkpoint_code:
         from .proof.head_variant import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
     calibration = unfinished = None
-    if calibrate is not None:
+    if ids is not None:
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
-        ids = calibration_ids(checkpoint, calibrate)
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
-        same = json.dumps([checkpoint.sha256(), target, notes["calibration"], _versions()])
+        same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
         unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
-        calibration = Calibration(ids, _layers("rounding", progress), unfinished)
-    with staged(Path(output), replaces=replaces) as folder:
-        tensors = write_backbone(wanted, checkpoint, folder, calibration)
+        calibration = Calibration(ids, progress, unfinished)
+    kept = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
+    with kept, staged(Path(output), replaces=replaces) as folder:
+        tensors = write_backbone(wanted, checkpoint, folder, calibration, progress=progress)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()
         _write_head(folder, head)
@@ -121,17 +125,17 @@ def convert(
         unproved, full = probes.reference_probes(checkpoint)
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
-        bundles.seal(folder, manifest)
+        manifest = bundles.seal(folder, manifest).manifest
         if calibration is not None:
             try:
-                found = recover(checkpoint, folder, calibration, _layers("full precision for the head", progress))
+                found = recover(checkpoint, folder, calibration)
             except CannotRunHereError as error:
                 log.warning(UNFITTED, error)
                 unfinished = None  # what is rounded stays, to go on from
             else:
                 mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
                 _write_head(folder, head | mapped)
-                bundles.seal(folder, manifest)
+                manifest = bundles.seal(folder, manifest, changed=[bundles.HEAD]).manifest
         if target_probes:
             _record_probes(folder, manifest, full)
     if unfinished is not None:
@@ -158,7 +162,7 @@ def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> Non
     probes.write(folder, full, ours)
     cosines = np.sum(ours * full, axis=1)
     found = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
-    bundles.seal(folder, replace(manifest, probes=found))
+    bundles.seal(folder, replace(manifest, probes=found), changed=[bundles.PROBES])
 
 
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:
@@ -177,10 +181,6 @@ def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
     )
 
 
-def _layers(doing: str, progress: Callable[[str], None] | None) -> Progress | None:
-    return None if progress is None else lambda done, of: progress(f"{doing}, layer {done} of {of}")
-
-
 def _manifest(
     checkpoint: Checkpoint,
     target: Target,
@@ -189,7 +189,7 @@ def _manifest(
     notes: dict[str, Any],
 ) -> bundles.Manifest:
     return bundles.Manifest(
-        source=bundles.Source(checkpoint.name, checkpoint.revision, checkpoint.sha256()),
+        source=bundles.Source(checkpoint.name, checkpoint.revision, checkpoint.sha256),
         target=str(target),
         engine=target.engine,
         backbone=checkpoint.backbone,
@@ -199,13 +199,14 @@ def _manifest(
         prompts=prompts(),
         tensors=tensors,
         memory=target.converter.memory(checkpoint, target.kind),
-        versions=_versions(),
+        versions=versions(),
         probes=unproved,
         notes=notes,
     )
 
 
-def _versions() -> dict[str, str]:
+def versions() -> dict[str, str]:
+    """Of what writes a bundle, as the manifest records them."""
     found = {"python": platform.python_version()}
     for name in WRITERS:
         try:
@@ -215,6 +216,6 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def list_targets(source: str | Path) -> list[tuple[Target, float]]:
-    """Every target that the checkpoint's shapes can hold, with its true bits per backbone weight."""
+def list_targets(source: str | Path) -> list[targets.Available]:
+    """Every target that the checkpoint's shapes can hold, with its bits per backbone weight and the bundle's size."""
     return targets.available(open_checkpoint(source))

@@ -73,7 +73,7 @@ def main(source: str) -> None:
                 rows[name] = {"mean": found.mean, "percentile_1": found.percentile_1, "worst": found.worst}
                 advance(1)
     result = {
-        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256()},
+        "checkpoint": {"name": checkpoint.name, "sha256": checkpoint.sha256},
         "pairs": {"list": DEVELOPMENT.name, "sha256": list_sha256(DEVELOPMENT), "used": len(chosen)},
         "cosine_to_fp32": rows,
         "on": stamp(),

@@ -9,12 +9,14 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .options import Force, err, out, print_table
+from .options import Force, err, out, print_table, settings
 
-PLAIN_FOUR_BIT = (
-    "rounded to 4 bits without texts: on the stand-in checkpoint this cost 9 to 11 points of NDCG@10 (README). "
-    "--calibrate default, or texts of your own, wins most of it back"
+PLAIN = (
+    "rounded to {} bits without texts, which costs accuracy: 4 bits lost 9 to 11 points of NDCG@10 on the stand-in "
+    "checkpoint (docs/results.md). {}"
 )
+CALIBRATE = "--calibrate default, or texts of your own, wins most of it back"
+ANOTHER = "gguf:int4 and gguf:int5 with --calibrate default win most of it back"  # for types not rounded on texts
 
 
 def convert(
@@ -23,11 +25,14 @@ def convert(
         Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write.")
     ] = None,
     to: Annotated[
-        str,
+        str | None,
         typer.Option(
-            "--to", metavar="TARGET", help="What to convert to: see --list-targets; auto tries what is installed."
+            "--to",
+            metavar="TARGET",
+            help="What to convert to: see --list-targets; auto tries what is installed. Default: openvino:int8 on x86 "
+            "if OpenVINO and its converter are installed, else gguf:q8_0.",
         ),
-    ] = "gguf:q8_0",
+    ] = None,
     list_targets: Annotated[bool, typer.Option("--list-targets", help="List what SOURCE can be converted to.")] = False,
     target_probes: Annotated[
         bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
@@ -52,18 +57,20 @@ def convert(
     Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
     """
     from ..convert import convert as run
-    from ..convert import list_targets as available
     from ..convert.calibrate import texts as calibration_texts
+    from ..convert.targets.families import default_target
     from ..convert.targets.registry import parse
 
     if list_targets:
-        table = Table("target", "bits per backbone weight")
-        for target, bits in available(source):
-            table.add_row(str(target), f"{bits:.2f}")
-        print_table(table)
+        _list_targets(source)
         return
     if output is None:
         raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
+    if to is None:
+        to, reason = default_target()
+        err.print(f"converting {source} to {to}: {reason}; choose another with --to, see --list-targets")
+    elif settings.progress:
+        err.print(f"converting {source} to {to}")
     if check_with_checkpoint_code:
         from ..convert.proof.head_variant import NOTICE
 
@@ -72,26 +79,42 @@ def convert(
     if calibrate is not None:
         default = calibrate == calibration_texts.DEFAULT
         texts = calibration_texts.default() if default else calibration_texts.read(Path(calibrate))
-    with err.status(Text(f"converting {source} to {to}")) as status:
-        made = run(
-            source,
-            output,
-            to,
-            force=force,
-            target_probes=target_probes,
-            check_with_checkpoint_code=check_with_checkpoint_code,
-            calibrate=texts,
-            progress=lambda doing: status.update(Text(f"converting {source} to {to}: {doing}")),
-        )
-    for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
-        out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")
+    made = run(
+        source,
+        output,
+        to,
+        force=force,
+        target_probes=target_probes,
+        check_with_checkpoint_code=check_with_checkpoint_code,
+        calibrate=texts,
+        progress=settings.progress,
+    )
+    for tried, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
+        out.print(f"trial: {tried} ran {rate:,.0f} tokens a second through the first layers")
     size = sum(record.size for record in made.manifest.files.values())
     out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
     if cosines:
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
-    if calibrate is None and parse(made.manifest.target).should_have_texts:
-        err.print(PLAIN_FOUR_BIT)
+    target = parse(made.manifest.target)
+    if calibrate is None and target.should_have_texts:
+        err.print(PLAIN.format(target.bits, CALIBRATE if target.rounded_on_texts else ANOTHER))
+
+
+def _list_targets(source: str) -> None:
+    """Print the families, the targets that `source` can be converted to, and the default."""
+    from ..convert import list_targets
+    from ..convert.targets.families import FAMILIES, default_target
+
+    families = Table("family", "engine", "installed", "choose it for")
+    for name, family in FAMILIES.items():
+        families.add_row(name, family.engine, Text(family.here), family.suits)
+    targets = Table("target", "bits per backbone weight", "size of the bundle, about")
+    for target, bits, size in list_targets(source):
+        targets.add_row(str(target), f"{bits:.2f}", f"{size / 1e6:,.0f} MB")
+    print_table(families)
+    print_table(targets)
+    out.print("without --to: {} ({})".format(*default_target()))
 
 
 def demo(

@@ -20,10 +20,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from c2llm_lite.pma import Array
+from c2llm_lite.progress import bar
 
 from ..checkpoint import Weights
 from ..checkpoint.safetensors_file import widen
-from ..reference import Layer, Progress, final_states, groups, mix, rms_norm, silu
+from ..reference import Layer, final_states, groups, mix, rms_norm, silu
 from .gptq import damped
 from .resume import Parts, Unfinished
 
@@ -32,18 +33,19 @@ from .resume import Parts, Unfinished
 Rounding = Callable[[str, Array, Array], tuple[Array, Parts]]
 # Puts what the bundle holds of the matrix of this name into it.
 Placing = Callable[[str, Parts], None]
+MATRICES = 7  # of a layer: q, k, v, o, gate, up, down
 
 
 @dataclass
 class Calibration:
     """Texts to calibrate on, as token ids, and what one step has found and another can use.
 
-    progress: called with layers done and layers in all. unfinished: where the rounding is kept, to go on from. states:
-    each text's final states at full precision, (tokens, hidden) float32, once a forward has made them.
+    progress: show a bar. unfinished: where the rounding is kept, to go on from. states: each text's final states at
+    full precision, (tokens, hidden) float32, once a forward has made them.
     """
 
     texts: Sequence[Sequence[int]]
-    progress: Progress | None = None
+    progress: bool = False
     unfinished: Unfinished | None = None
     states: list[Array] | None = None
 
@@ -55,8 +57,7 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
 
     Raises OutputError where what is kept cannot be read or written.
     """
-    shape, texts, progress = checkpoint.backbone, calibration.texts, calibration.progress
-    unfinished = calibration.unfinished
+    shape, texts, unfinished = checkpoint.backbone, calibration.texts, calibration.unfinished
     cuts = list(groups([len(text) for text in texts]))
     lengths = [[len(texts[i]) for i in cut] for cut in cuts]
     done = unfinished.layers() if unfinished else 0
@@ -69,47 +70,51 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
         table, dtype = checkpoint.stored("embed_tokens.weight")
         hidden = [widen(table[np.concatenate([texts[i] for i in cut])], dtype) for cut in cuts]  # (tokens, hidden)
         exact = [x.copy() for x in hidden]  # the same at full precision
-    for number in range(done, shape.layers):
-        layer = Layer(checkpoint, number)
-        matrices: dict[str, Parts] = {}
+    with bar("rounding", (shape.layers - done) * MATRICES, "matrices", show=calibration.progress) as advance:
+        for number in range(done, shape.layers):
+            layer = Layer(checkpoint, number)
+            matrices: dict[str, Parts] = {}
 
-        def rounded(
-            matrix: str, weights: Array, moments: Array, layer: Layer = layer, matrices: dict[str, Parts] = matrices
-        ) -> Array:
-            name = f"{layer.name}.{matrix}.weight"
-            found, matrices[name] = rounding(name, weights, moments)
-            placing(name, matrices[name])
-            return found
+            def rounded(
+                matrix: str,
+                weights: Array,
+                moments: Array,
+                layer: Layer = layer,
+                matrices: dict[str, Parts] = matrices,
+            ) -> Array:
+                name = f"{layer.name}.{matrix}.weight"
+                found, matrices[name] = rounding(name, weights, moments)
+                placing(name, matrices[name])
+                advance(1)
+                return found
 
-        def mixed(inputs: list[Array], *qkv: tuple[Array, Array]) -> list[Array]:
-            return [mix(x, cut, qkv, shape) for x, cut in zip(inputs, lengths, strict=True)]
+            def mixed(inputs: list[Array], *qkv: tuple[Array, Array]) -> list[Array]:
+                return [mix(x, cut, qkv, shape) for x, cut in zip(inputs, lengths, strict=True)]
 
-        normed, wanted = ([rms_norm(x, layer.norm1, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
-        moments = _moments(normed)
-        seen = _making_up(normed, wanted, moments)
-        whole = layer.q, layer.k, layer.v
-        qkv = [
-            (rounded(f"self_attn.{name}_proj", weights + weights @ seen, moments), bias)
-            for name, (weights, bias) in zip("qkv", whole, strict=True)
-        ]
-        _add(exact, mixed(wanted, *whole), layer.out)
-        inputs = mixed(normed, *qkv)
-        _add(hidden, inputs, rounded("self_attn.o_proj", *_mended(layer.out, inputs, hidden, exact)))
+            normed, wanted = ([rms_norm(x, layer.norm1, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
+            moments = _moments(normed)
+            seen = _making_up(normed, wanted, moments)
+            whole = layer.q, layer.k, layer.v
+            qkv = [
+                (rounded(f"self_attn.{name}_proj", weights + weights @ seen, moments), bias)
+                for name, (weights, bias) in zip("qkv", whole, strict=True)
+            ]
+            _add(exact, mixed(wanted, *whole), layer.out)
+            inputs = mixed(normed, *qkv)
+            _add(hidden, inputs, rounded("self_attn.o_proj", *_mended(layer.out, inputs, hidden, exact)))
 
-        normed, wanted = ([rms_norm(x, layer.norm2, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
-        moments = _moments(normed)
-        seen = _making_up(normed, wanted, moments)
-        gate_up = [
-            rounded(f"mlp.{name}_proj", weights + weights @ seen, moments)
-            for name, weights in (("gate", layer.gate), ("up", layer.up))
-        ]
-        _add(exact, _gated(wanted, layer.gate, layer.up), layer.down)
-        inputs = _gated(normed, *gate_up)
-        _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
-        if unfinished:
-            unfinished.keep(number, matrices, (hidden, exact))
-        if progress:
-            progress(number + 1, shape.layers)
+            normed, wanted = ([rms_norm(x, layer.norm2, shape.rms_norm_eps) for x in xs] for xs in (hidden, exact))
+            moments = _moments(normed)
+            seen = _making_up(normed, wanted, moments)
+            gate_up = [
+                rounded(f"mlp.{name}_proj", weights + weights @ seen, moments)
+                for name, weights in (("gate", layer.gate), ("up", layer.up))
+            ]
+            _add(exact, _gated(wanted, layer.gate, layer.up), layer.down)
+            inputs = _gated(normed, *gate_up)
+            _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
+            if unfinished:
+                unfinished.keep(number, matrices, (hidden, exact))
     calibration.states = final_states(checkpoint, exact, lengths)
 
 

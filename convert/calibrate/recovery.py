@@ -23,6 +23,7 @@ from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import open_engine
 from c2llm_lite.errors import BundleError
 from c2llm_lite.pma import AffineMap, Array
+from c2llm_lite.progress import bar
 
 from .. import reference
 from ..checkpoint import Weights
@@ -100,11 +101,8 @@ def recover(
     checkpoint: Weights,
     folder: Path,
     calibration: Calibration,
-    progress: reference.Progress | None = None,
 ) -> AffineMap:
     """The map for the bundle in `folder`, as its engine computes the texts on this machine.
-
-    progress: called with layers done and layers in all of the reference, where it still has to run.
 
     Raises CannotRunHereError if this machine lacks what that takes; BundleError if the bundle crashes or gives NaN.
     """
@@ -112,17 +110,23 @@ def recover(
         path = Path(temporary) / "states.npy"
         texts = calibration.texts
         ids, what = json.dumps(texts).encode(), "on the calibration texts"
-        child.run(__name__, str(folder), str(path), stdin=ids, what=what, remedy="leave out --calibrate")
+        with bar("fitting the head", len(texts), "texts", show=calibration.progress) as advance:
+            arguments = str(folder), str(path)
+            child.run(__name__, *arguments, stdin=ids, what=what, remedy="leave out --calibrate", advance=advance)
         ends = np.cumsum([len(text) for text in texts])[:-1]
         found = np.load(path, mmap_mode="r")
         if not all(np.isfinite(states).all() for states in np.split(found, ends)):
             raise BundleError(f"the new bundle gave NaN or infinity {what}, and was not kept: try another target")
-        full = calibration.states or reference.states(checkpoint, texts, progress)
-        return fit(np.split(found, ends), full)
+        return fit(np.split(found, ends), calibration.states or _full_precision(checkpoint, calibration))
+
+
+def _full_precision(checkpoint: Weights, calibration: Calibration) -> list[Array]:
+    with bar("full precision", checkpoint.backbone.layers, "layers", show=calibration.progress) as advance:
+        return reference.states(checkpoint, calibration.texts, lambda done, of: advance(1))
 
 
 def _write_states(folder: Path, path: Path, texts: Sequence[Sequence[int]]) -> None:
-    """The states of all texts, one text at a time, end to end: (tokens, hidden) float32."""
+    """The states of all texts, one text at a time, end to end: (tokens, hidden) float32. Prints a 1 for each text."""
     bundle = open_bundle(folder)
     shape = (sum(map(len, texts)), bundle.manifest.backbone.hidden)
     engine = open_engine(bundle, device="auto", threads=machine.cores(), max_tokens=max(map(len, texts)))
@@ -132,6 +136,7 @@ def _write_states(folder: Path, path: Path, texts: Sequence[Sequence[int]]) -> N
         for text in texts:
             for states in engine.states(text):
                 file.write(np.ascontiguousarray(states, "<f4").data)
+            print(1, flush=True)
     engine.close()
 
 

@@ -6,9 +6,10 @@ through the backbone. So the folder grows to the size of the bundle's backbone a
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +66,17 @@ class Unfinished:
         except OSError as error:
             reason = f"cannot keep what is rounded so far in {self.folder}: {error.strerror or error}"
             raise OutputError(error.errno, reason) from error
+
+    @contextlib.contextmanager
+    def named_if_stopped(self) -> Iterator[None]:
+        """Give a KeyboardInterrupt in the block the message that names what is kept and how to go on."""
+        try:
+            yield
+        except KeyboardInterrupt as stop:
+            if not (layers := self.layers()):
+                raise
+            kept = f"{layers} rounded layers are kept in {self.folder}; the same command continues"
+            raise type(stop)(kept) from None
 
     def remove(self) -> None:
         """Delete the folder."""

@@ -21,6 +21,7 @@ import numpy as np
 
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.pma import Array
+from c2llm_lite.progress import bar
 
 from .. import reference
 from ..checkpoint import Weights
@@ -43,14 +44,16 @@ SHARED_INPUTS = {
 class Smoothed:
     """Weights with the backbone's tensors rescaled: the states are the same. See Weights."""
 
-    def __init__(self, given: Weights, texts: Sequence[Sequence[int]], group: int | None) -> None:
+    def __init__(
+        self, given: Weights, texts: Sequence[Sequence[int]], group: int | None, *, progress: bool = False
+    ) -> None:
         """As Smoothing's; the texts run when the first value is asked for."""
         self.backbone = given.backbone
-        self._given, self._texts, self._group = given, texts, group
+        self._given, self._texts, self._group, self._progress = given, texts, group, progress
 
     @cached_property
     def _smoothing(self) -> Smoothing:
-        return Smoothing(self._given, self._texts, self._group)
+        return Smoothing(self._given, self._texts, self._group, progress=self._progress)
 
     def names(self) -> list[str]:
         """See Weights."""
@@ -76,16 +79,19 @@ class Smoothed:
 class Smoothing:
     """Factors for every tensor they touch: call it with a tensor's name and its values."""
 
-    def __init__(self, checkpoint: Weights, texts: Sequence[Sequence[int]], group: int | None) -> None:
+    def __init__(
+        self, checkpoint: Weights, texts: Sequence[Sequence[int]], group: int | None, *, progress: bool = False
+    ) -> None:
         """Choose the factors.
 
         texts: token ids, whose activations in the fp32 reference decide. group: how many of a token's activations share
-        a scale; None if all do.
+        a scale; None if all do. progress: show a bar.
         """
         self._checkpoint, self._group = checkpoint, group
         self._columns: dict[str, Array] = {}  # what a matrix's columns are multiplied by
         self._rows: dict[str, Array] = {}  # what a matrix's rows, a gain or a bias is divided by
-        reference.states(checkpoint, _sample(texts), observe=self._choose)
+        with bar("smoothing", checkpoint.backbone.layers, "layers", show=progress) as advance:
+            reference.states(checkpoint, _sample(texts), lambda done, of: advance(1), self._choose)
 
     def __call__(self, name: str, values: Array) -> Array:
         """The tensor as it is to be stored: a matrix (rows, width), or a vector (rows,)."""

@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -80,6 +81,10 @@ class Checkpoint:
         """A tensor's shape."""
         return self._tensors[name].shape
 
+    def stored_bytes(self, name: str) -> int:
+        """The size of a tensor in its file."""
+        return self._tensors[name].bytes
+
     def stored(self, name: str) -> tuple[Stored, Dtype]:
         """The exact stored values, mapped read-only, and their type; BF16 comes as its bits in uint16.
 
@@ -95,6 +100,7 @@ class Checkpoint:
         """The head's tensors as a bundle has them: by the names of HEAD_TENSORS, float32."""
         return {name: self.tensor(PMA + name) for name in HEAD_TENSORS}
 
+    @cached_property
     def sha256(self) -> str:
         """Of config.json and the weights: each file's name and size, then its bytes, in that order."""
         digest = hashlib.sha256()

@@ -45,6 +45,11 @@ class StoredTensor:
     shape: tuple[int, ...]
     start: int
 
+    @property
+    def bytes(self) -> int:
+        """Its size in the file."""
+        return math.prod(self.shape) * _NUMPY[self.dtype].itemsize
+
     def read(self) -> Stored:
         """The stored values, mapped read-only.
 

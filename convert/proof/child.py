@@ -10,9 +10,12 @@ import contextlib
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
+from typing import IO
 
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError, OutputError
+from c2llm_lite.progress import Advance
 
 CANNOT_RUN_HERE = 3  # exit codes of a child; the reason is the last line of its standard error
 CANNOT_WRITE = 4
@@ -33,16 +36,22 @@ def command(module: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", _START, module, *arguments]
 
 
-def run(module: str, *arguments: str, stdin: bytes = b"", what: str, remedy: str) -> bytes:
+def run(
+    module: str, *arguments: str, stdin: bytes = b"", what: str, remedy: str, advance: Advance | None = None
+) -> bytes:
     """What the module prints. what: what the bundle was to do; remedy: how to do without.
+
+    advance: called with each number that the module prints on a line of its own; then nothing is returned.
 
     Raises CannotRunHereError for what the child reported() as such, or where the system ended it for its memory;
     OutputError where it could not write; BundleError where it failed in another way.
     """
-    child = subprocess.run(command(module, *arguments), input=stdin, capture_output=True)
+    with tempfile.TemporaryFile() as errors:
+        child, printed = _finished(command(module, *arguments), stdin, errors, advance)
+        errors.seek(0)
+        lines = errors.read().decode(errors="replace").strip().splitlines()
     if child.returncode == 0:
-        return child.stdout
-    lines = child.stderr.decode(errors="replace").strip().splitlines()
+        return printed
     reason = lines[-1] if lines else f"exit {child.returncode}"
     if child.returncode == CANNOT_RUN_HERE:
         raise CannotRunHereError(reason)
@@ -53,6 +62,32 @@ def run(module: str, *arguments: str, stdin: bytes = b"", what: str, remedy: str
     if child.returncode < 0:
         reason = f"its process crashed with {signal.Signals(-child.returncode).name}"
     raise BundleError(f"the new bundle could not be run {what}, and was not kept: {reason}; {remedy}")
+
+
+def _finished(
+    command: list[str], stdin: bytes, errors: IO[bytes], advance: Advance | None
+) -> tuple[subprocess.Popen[bytes], bytes]:
+    """The process when it has ended, and what it printed. It must read its input before it prints."""
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+    assert child.stdin is not None
+    assert child.stdout is not None
+    printed = b""
+    try:
+        with child.stdout:
+            with contextlib.suppress(BrokenPipeError), child.stdin:  # it may end without reading
+                child.stdin.write(stdin)
+            if advance is None:
+                printed = child.stdout.read()
+            else:
+                for line in child.stdout:
+                    if line.strip().isdigit():
+                        advance(int(line))
+        child.wait()
+    except BaseException:
+        child.kill()
+        child.wait()
+        raise
+    return child, printed
 
 
 @contextlib.contextmanager

@@ -26,6 +26,7 @@ from c2llm_lite.pma import Variant
 from ..checkpoint import Checkpoint, Weights
 from ..checkpoint.safetensors_file import Dtype, Stored, widen
 from . import registry as targets
+from .families import FAMILIES
 from .token_embeddings import write_token_embeddings
 
 CANDIDATES = ("openvino:int8", "gguf:q8_0", "torch:bf16")  # those that lose next to nothing
@@ -35,17 +36,19 @@ TEXTS, TOKENS = 4, 128
 ROUNDS = 5
 
 
-def choose(checkpoint: Checkpoint) -> tuple[str, dict[str, float]]:
+def choose(checkpoint: Checkpoint, *, calibrated: bool = False) -> tuple[str, dict[str, float]]:
     """The fastest target here, and the tokens a second of each that could be tried, through the first two layers.
 
-    Raises MissingDependencyError where no engine is installed.
+    calibrated: try only targets that take calibration texts. Raises MissingDependencyError where no engine is
+    installed.
     """
+    candidates = [target for target in CANDIDATES if targets.parse(target).quantized or not calibrated]
     first = _FirstLayers(checkpoint)
     texts = np.random.default_rng(0).integers(0, first.backbone.vocab, (TEXTS, TOKENS)).tolist()
     queries = np.zeros((checkpoint.variant.heads, checkpoint.backbone.hidden), np.float32)
     engines: dict[str, Engine] = {}
     with tempfile.TemporaryDirectory() as temporary, ExitStack() as opened:
-        for target in CANDIDATES:
+        for target in candidates:
             folder = Path(temporary) / target.replace(":", "-")
             folder.mkdir()
             try:
@@ -59,7 +62,8 @@ def choose(checkpoint: Checkpoint) -> tuple[str, dict[str, float]]:
             opened.callback(engine.close)
             engines[target] = engine
         if not engines:
-            raise MissingDependencyError("openvino, llama-cpp-python or torch", "all", "converting to auto")
+            engine_names = " or ".join(dict.fromkeys(FAMILIES[name.partition(":")[0]].engine for name in candidates))
+            raise MissingDependencyError(engine_names, "all", "converting to auto")
         seconds: dict[str, list[float]] = {target: [] for target in engines}
         for repeat in range(ROUNDS + 1):  # the first warms up
             for target, engine in engines.items():

@@ -15,12 +15,12 @@ from .registry import CalibratedConverter, Target
 
 
 def write_backbone(
-    target: Target, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None
+    target: Target, checkpoint: Checkpoint, folder: Path, calibration: Calibration | None, *, progress: bool = False
 ) -> dict[str, str]:
     """Write the backbone's files into `folder`; returns each tensor's type, by canonical name.
 
     calibration: texts that decide the smoothing, in place of the probes, and the rounding, for the targets that take
-    them.
+    them. progress: show a bar while the smoothing is chosen.
 
     Raises ValueError for texts where nothing is quantized, and for none where they are needed; and what the converter
     raises.
@@ -29,7 +29,7 @@ def write_backbone(
     weights: Weights = checkpoint
     if target.smoothed == "always" or (target.smoothed == "on texts" and calibration is not None):
         texts = token_ids(checkpoint) if calibration is None else calibration.texts
-        weights = Smoothed(checkpoint, texts, target.activation_group(checkpoint.backbone))
+        weights = Smoothed(checkpoint, texts, target.activation_group(checkpoint.backbone), progress=progress)
     if calibration is None or not target.rounded_on_texts:
         return target.converter.write_backbone(weights, folder, target.kind)
     converter = cast(CalibratedConverter, target.converter)

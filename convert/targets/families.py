@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -17,6 +18,16 @@ class Family:
     converts_with: tuple[str, ...]
     convert_extra: str
     suits: str
+
+    @property
+    def here(self) -> str:
+        """What this machine can do with the family, and what to install for the rest."""
+        run, convert = self.missing_to_run(), self.missing_to_convert()
+        if not run and not convert:
+            return "yes"
+        able = "runs only" if not run else "converts only" if not convert else "no"
+        extra = self.convert_extra if convert else self.run_extra
+        return f"{able}: pip install 'c2llm-lite[{extra}]'"
 
     def missing_to_run(self) -> list[str]:
         """The modules that running lacks here."""
@@ -44,16 +55,32 @@ FAMILIES = {
         "convert-openvino",
         "x86 CPUs; the fastest there",
     ),
-    "torch": Family("PyTorch", ("torch", "transformers"), "torch", (), "torch", "GPUs; full precision"),
+    "torch": Family("PyTorch", ("torch",), "torch", (), "torch", "GPUs; full precision"),
     "bnb": Family(
         "bitsandbytes",
-        ("torch", "transformers", "bitsandbytes"),
+        ("torch", "bitsandbytes"),
         "bitsandbytes",
         ("torch", "bitsandbytes"),
         "bitsandbytes",
         "GPUs with little memory",
     ),
 }
+
+X86 = ("x86_64", "amd64")
+
+
+def default_target() -> tuple[str, str]:
+    """The target of a conversion that names none, and why: openvino:int8 on x86 if it converts and runs here.
+
+    Otherwise gguf:q8_0. This is a rule, not a trial: of the two, openvino:int8 was the faster on every x86 CPU that was
+    measured (docs/results.md).
+    """
+    openvino = FAMILIES["openvino"]
+    if platform.machine().lower() not in X86:
+        return "gguf:q8_0", "this CPU is not x86"
+    if openvino.missing_to_run() or openvino.missing_to_convert():
+        return "gguf:q8_0", f"openvino:int8 is faster, but needs c2llm-lite[{openvino.convert_extra}]"
+    return "openvino:int8", "the fastest on x86"
 
 
 def _missing(modules: Iterable[str]) -> list[str]:

@@ -13,7 +13,7 @@ import numpy as np
 from c2llm_lite.bundle import FP32, SAFETENSORS
 
 from ..checkpoint import Weights, backbone_names
-from ..checkpoint.safetensors_file import bf16_bits
+from ..checkpoint.safetensors_file import bf16_bits, widen
 from ..checkpoint.safetensors_writer import Tensor, write_safetensors
 from . import registry
 
@@ -46,7 +46,7 @@ def memory(checkpoint: Weights, kind: str) -> int:
 def bf16_tensor(checkpoint: Weights, name: str) -> Tensor:
     """A tensor of the checkpoint in bf16, as it is stored or rounded."""
     values, dtype = checkpoint.stored(name)
-    return Tensor(name, "BF16", values if dtype == "BF16" else bf16_bits(checkpoint.tensor(name)))
+    return Tensor(name, "BF16", values if dtype == "BF16" else bf16_bits(widen(values, dtype)))
 
 
 def _tensors(checkpoint: Weights, names: list[str], kind: str) -> Iterator[Tensor]:

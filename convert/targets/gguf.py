@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from c2llm_lite.bundle import GGUF, Backbone
 from c2llm_lite.engines.llama_cpp import PACK_TOKENS
-from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, VECTOR_TYPE, VOCAB
+from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, TYPES, VECTOR_TYPE, VOCAB
 from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT
 from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
@@ -251,8 +251,7 @@ def _bytes(shape: tuple[int, ...], tensor_type: str) -> int:
 
 def _block(kind: str) -> tuple[int, int]:
     """Weights and bytes of one of the type's blocks."""
-    gguf = _gguf()
-    weights, size = gguf.GGML_QUANT_SIZES[ggml_type(gguf, RECIPES.get(kind, kind))]
+    _, weights, size = TYPES[RECIPES.get(kind, kind)]
     return weights, size
 
 

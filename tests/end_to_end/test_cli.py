@@ -13,6 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.convert.proof.against import default_texts
+from c2llm_lite.convert.targets.families import default_target
 
 
 def run(*arguments, **options):
@@ -37,10 +38,26 @@ def test_list_targets(checkpoint_folder):
     assert "gguf:q6_k" not in done.stdout
 
 
+def test_without_to_the_default_is_taken_and_named(checkpoint_folder, tmp_path):
+    target, reason = default_target()
+    done = run("convert", checkpoint_folder, "-o", tmp_path / "bundle", "--no-target-probes")
+    assert done.returncode == 0, done.stderr
+    assert f"to {target}: {reason}" in done.stderr
+    assert bundles.open_bundle(tmp_path / "bundle").manifest.target == target
+    assert "trial" not in done.stdout
+
+
 def test_plain_4_bits_say_what_they_cost(checkpoint_folder, tmp_path):
-    (tmp_path / "mine.jsonl").write_text('{"text": "def f(x): return x"}\n' * 3)
-    done = run("convert", checkpoint_folder, "-o", tmp_path / "plain", "--to", "gguf:int4")
-    assert "rounded to 4 bits without texts" in " ".join(done.stderr.split())
+    (tmp_path / "mine.jsonl").write_text("".join(f'{{"text": "def f(x): return x + {i}"}}\n' for i in range(8)))
+    for target, bits, remedy in (
+        ("gguf:int4", 4, "--calibrate default"),
+        ("gguf:int5", 5, "--calibrate default"),
+        ("gguf:q4_1", 4, "gguf:int4 and gguf:int5 with --calibrate"),
+    ):
+        done = run("convert", checkpoint_folder, "-o", tmp_path / "plain", "--to", target, "--force")
+        told = " ".join(done.stderr.split())
+        assert f"rounded to {bits} bits without texts" in told
+        assert remedy in told
     done = run(
         "convert",
         checkpoint_folder,
@@ -53,6 +70,7 @@ def test_plain_4_bits_say_what_they_cost(checkpoint_folder, tmp_path):
     )
     assert done.returncode == 0
     assert "rounded to 4 bits" not in done.stderr
+    assert "8 different calibration texts with" in done.stderr
 
 
 def test_embed_writes_rows_in_order_and_what_they_are(bundle, tmp_path):

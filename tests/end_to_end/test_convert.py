@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 
 import pytest
 from needed import skip_without
@@ -39,6 +40,21 @@ def test_without_target_probes_nothing_is_run(checkpoint_folder, tmp_path):
     assert [probe.cosine for probe in made.probes] == [None] * len(made.probes)
 
 
+def test_a_file_is_hashed_once(checkpoint_folder, tmp_path, monkeypatch):
+    hashed = Counter()
+
+    def counted(path, sha256=bundles.file_sha256):
+        hashed[path.name] += 1
+        return sha256(path)
+
+    monkeypatch.setattr(bundles, "file_sha256", counted)
+    texts = {"document": [f"def f{i}(x): return x * {i}" for i in range(10)]}
+    made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:q4_0", calibrate=texts)
+    rewritten = {bundles.HEAD: 2, bundles.PROBES: 2}
+    assert hashed == dict.fromkeys(made.manifest.files, 1) | rewritten
+    bundles.open_bundle(made.folder, check=True)
+
+
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
@@ -55,7 +71,7 @@ def test_a_target_that_cannot_be_is_refused_and_leaves_nothing(checkpoint_folder
 
 
 def test_targets_come_with_their_bits(checkpoint_folder):
-    bits = {str(target): bits for target, bits in list_targets(checkpoint_folder)}
+    bits = {str(target): bits for target, bits, _ in list_targets(checkpoint_folder)}
     assert bits["gguf:f16"] == pytest.approx(16, abs=0.3)
     assert bits["gguf:q8_0"] == pytest.approx(8.5, abs=0.3)
     assert "gguf:q6_k" not in bits  # rows of 64 cannot hold blocks of 256

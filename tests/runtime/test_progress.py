@@ -33,6 +33,13 @@ def test_bytes_of_an_unknown_total(clock, capfd):
     assert capfd.readouterr().err == "embedding: 80.0 kB, 2.0 kB/s\n"
 
 
+def test_slow_work_has_a_rate_a_minute(clock, capfd):
+    with progress.bar("rounding", 10, "matrices") as advance:
+        clock[0] += 40
+        advance(1)
+    assert capfd.readouterr().err == "rounding: 10% of 10 matrices, 1.5 matrices/min, 6:00 left\n"
+
+
 def test_silent_when_not_wanted(clock, capfd):
     with progress.bar("embedding", 10, "texts", show=False) as advance:
         clock[0] += 100

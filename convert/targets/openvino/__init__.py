@@ -24,6 +24,7 @@ from .. import registry
 from .codes import tensor_types
 from .compress import compress
 from .export import check_libraries, export, quiet, save
+from .stops import stops_come_through
 
 SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
 VECTOR_BITS = 32
@@ -61,7 +62,7 @@ def write_backbone(
     check_libraries()
     import openvino
 
-    with quiet(), tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
+    with quiet(), stops_come_through(), tempfile.TemporaryDirectory(dir=folder, prefix=".export-") as temporary:
         exported = Path(temporary) / OPENVINO_GRAPH
         export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)

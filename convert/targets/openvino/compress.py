@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite.engines.openvino.settings import WEIGHT_GROUP
+from c2llm_lite.progress import Advance, bar
 
 from ...calibrate.layers import Calibration
 from ...checkpoint import Weights
@@ -17,6 +18,7 @@ from .codes import products, write_codes
 
 # At most, taken evenly from those given, which stand in an order: each goes through the graph more than once, alone.
 CALIBRATION_TEXTS = 300
+PASSES = 2  # of nncf over the texts: to smooth, and to fix the ranges
 # A few inputs of these are far beyond the others, to which one fixed scale would leave little.
 DYNAMIC = "mlp.down_proj"
 
@@ -29,19 +31,21 @@ def compress(checkpoint: Weights, graph: Any, kind: str, calibration: Calibratio
         chosen = calibration.texts[:: -(-len(calibration.texts) // CALIBRATION_TEXTS)]
         # The default, the mean of the texts' ranges, cuts off what a text has beyond it.
         whole_range = import_module("nncf.quantization.range_estimator").RangeEstimatorParametersSet.MINMAX
-        graph = nncf.quantize(
-            graph,
-            _dataset(checkpoint, chosen),
-            subset_size=len(chosen),
-            preset=nncf.QuantizationPreset.PERFORMANCE,
-            model_type=nncf.ModelType.TRANSFORMER,
-            ignored_scope=nncf.IgnoredScope(
-                names=[product.get_friendly_name() for module, product in products(graph) if module.endswith(DYNAMIC)],
-                # The paged-attention transformation does not find an attention whose inputs are quantised.
-                types=["ScaledDotProductAttention"],
-            ),
-            advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=whole_range),
-        )
+        dynamic = [product.get_friendly_name() for module, product in products(graph) if module.endswith(DYNAMIC)]
+        with bar("fixing scales", PASSES * len(chosen), "texts", show=calibration.progress) as advance:
+            graph = nncf.quantize(
+                graph,
+                _dataset(checkpoint, chosen, advance),
+                subset_size=len(chosen),
+                preset=nncf.QuantizationPreset.PERFORMANCE,
+                model_type=nncf.ModelType.TRANSFORMER,
+                ignored_scope=nncf.IgnoredScope(
+                    names=dynamic,
+                    # The paged-attention transformation does not find an attention whose inputs are quantised.
+                    types=["ScaledDotProductAttention"],
+                ),
+                advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=whole_range),
+            )
     modes = nncf.CompressWeightsMode
     if kind.startswith("int8"):
         graph = nncf.compress_weights(graph, mode=modes.INT8_SYM)
@@ -52,11 +56,12 @@ def compress(checkpoint: Weights, graph: Any, kind: str, calibration: Calibratio
     return graph
 
 
-def _dataset(checkpoint: Weights, texts: Sequence[Sequence[int]]) -> Any:
+def _dataset(checkpoint: Weights, texts: Sequence[Sequence[int]], advance: Advance) -> Any:
     """The texts as the exported graph takes them, one at a time."""
     table, dtype = checkpoint.stored("embed_tokens.weight")
 
     def inputs(ids: Sequence[int]) -> dict[str, Any]:
+        advance(1)
         return {
             "inputs_embeds": widen(table[np.asarray(ids)], dtype)[None],  # (1, tokens, hidden)
             "attention_mask": np.ones((1, len(ids)), np.int64),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import logging
 import re
 import warnings
@@ -52,7 +54,7 @@ def quiet() -> Iterator[None]:
     """Keep the libraries' accounts of their own work off the terminal: none says anything about the result.
 
     transformers names a loss that is not used and an argument that optimum-intel still gives; OpenVINO's front end
-    calls an attempt that it makes again another way an error; nncf prints a table.
+    calls an attempt that it makes again another way an error; nncf prints a table, and bars on standard output.
     """
     loggers = {
         logging.getLogger("transformers"): logging.ERROR,
@@ -63,7 +65,8 @@ def quiet() -> Iterator[None]:
     for logger, level in loggers.items():
         logger.setLevel(level)
     try:
-        yield
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
     finally:
         for logger, level in before.items():
             logger.setLevel(level)

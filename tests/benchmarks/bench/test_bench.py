@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,10 @@ from gguf import GGUFReader
 from typer.testing import CliRunner
 
 from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
-from c2llm_lite.benchmarks.bench.run import bench
+from c2llm_lite.benchmarks.bench.run import Subject, _convert, bench
+from c2llm_lite.bundle import Source, seal
 from c2llm_lite.cli import app
+from c2llm_lite.convert import convert
 from c2llm_lite.errors import BundleError, DeviceError, OutputError
 
 PAIRS = 12
@@ -103,6 +106,27 @@ def test_a_second_run_measures_nothing_anew_and_tells_the_same(report, checkpoin
     for result in results:
         del result["on"]["free_memory"]
     assert results[0] == results[1]
+
+
+@pytest.mark.parametrize(
+    ("change", "same"),
+    [
+        ({}, True),
+        ({"source": Source("small", None, "0" * 64)}, False),
+        ({"versions": {"c2llm-lite": "0.0.1"}}, False),
+        ({"notes": {"calibration": {"texts": 500, "sha256": "0" * 64}}}, False),
+        ({"target": "gguf:bf16"}, False),
+    ],
+)
+def test_a_bundle_is_kept_only_while_it_would_be_made_the_same(change, same, checkpoint_folder, tmp_path):
+    folder = tmp_path / "bundles" / "gguf-f16"
+    folder.parent.mkdir()
+    made = convert(checkpoint_folder, folder, "gguf:f16", target_probes=False)
+    kept = seal(folder, replace(made.manifest, **change))
+    subject = Subject("gguf:f16", "auto")
+    _convert(str(checkpoint_folder), made.manifest.source.sha256, subject, tmp_path)
+    assert subject.ready.sha256 == made.sha256
+    assert (subject.ready.sha256 == kept.sha256) is same
 
 
 def test_other_data_or_another_checkpoint_needs_another_folder(report, checkpoint_folder, task, tmp_path):

@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from checkpoints import write_checkpoint
 from needed import skip_without
 
 from c2llm_lite.convert import convert
+from c2llm_lite.convert.calibrate.resume import Unfinished
 from c2llm_lite.errors import OutputError
 
 LAYERS = 3
 TEXTS = {"document": [f"def f{i}(x): return x * {i}" for i in range(12)], "query": ["multiply"]}
 
 
-class Stop(Exception):
+class Stop(KeyboardInterrupt):
     """As Ctrl-C would end it."""
 
 
-def stopped(source: Path, output: Path, target: str, texts: dict[str, list[str]], layer: int) -> None:
-    def progress(doing: str) -> None:
-        if doing == f"rounding, layer {layer} of {LAYERS}":
+@contextlib.contextmanager
+def kept_layers(stop_after: int | None = None) -> Iterator[list[int]]:
+    """The layers, counted from 1, that are kept in the block; a stop after one of them."""
+    kept: list[int] = []
+    keep = Unfinished.keep
+
+    def keeping(unfinished: Unfinished, layer: int, *rounded: Any) -> None:
+        keep(unfinished, layer, *rounded)
+        kept.append(layer + 1)
+        if layer + 1 == stop_after:
             raise Stop
 
-    with pytest.raises(Stop):
-        convert(source, output, target, target_probes=False, calibrate=texts, progress=progress)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Unfinished, "keep", keeping)
+        yield kept
+
+
+def stopped(source: Path, output: Path, target: str, texts: dict[str, list[str]], layer: int) -> None:
+    with kept_layers(stop_after=layer), pytest.raises(Stop) as stop:
+        convert(source, output, target, target_probes=False, calibrate=texts)
+    (folder,) = output.parent.glob(f".{output.name}.unfinished-*{str(stop.value).partition('unfinished-')[2][:16]}")
+    assert str(stop.value) == f"{layer} rounded layers are kept in {folder}; the same command continues"
     assert not output.exists()
 
 
-def layers_rounded(source: Path, output: Path, target: str) -> tuple[str, list[str]]:
+def layers_rounded(source: Path, output: Path, target: str) -> tuple[str, list[int]]:
     """The bundle's hash, and the layers that it took."""
-    told: list[str] = []
-    bundle = convert(source, output, target, target_probes=False, calibrate=TEXTS, progress=told.append)
-    return bundle.sha256, [doing.split()[2] for doing in told if doing.startswith("rounding")]
+    with kept_layers() as kept:
+        bundle = convert(source, output, target, target_probes=False, calibrate=TEXTS)
+    return bundle.sha256, kept
 
 
 @pytest.fixture
@@ -48,8 +67,8 @@ def test_one_that_was_stopped_twice_gives_the_same_bytes(target: str, source: Pa
     output = tmp_path / "in parts"
     stopped(source, output, target, TEXTS, layer=1)
     stopped(source, output, target, TEXTS, layer=2)
-    assert whole[1] == ["1", "2", "3"]
-    assert layers_rounded(source, output, target) == (whole[0], ["3"])
+    assert whole[1] == [1, 2, 3]
+    assert layers_rounded(source, output, target) == (whole[0], [3])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["checkpoint", "in parts", "whole"]
 
 
@@ -62,9 +81,9 @@ def test_one_that_was_stopped_after_its_last_layer_rounds_nothing_again(source: 
 def test_another_target_and_other_texts_do_not_go_on_from_it(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "bundle"
     stopped(source, output, "gguf:int4", TEXTS, layer=2)
-    stopped(source, output, "gguf:q4_0", {"document": TEXTS["document"][:6]}, layer=1)
+    stopped(source, output, "gguf:q4_0", {"document": TEXTS["document"][:8]}, layer=1)
     _, rounded = layers_rounded(source, output, "gguf:q4_0")
-    assert rounded == ["1", "2", "3"]
+    assert rounded == [1, 2, 3]
     assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 2  # of those two, which can still go on
 
 

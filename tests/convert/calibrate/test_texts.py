@@ -96,6 +96,21 @@ def test_the_default_holds_nothing_that_is_scored_on() -> None:
     assert not listed & {pair.sha256 for pair in pairs}
 
 
+@pytest.mark.parametrize("texts", [["a"], ["a"] * 100, [f"def f{i}(): pass" for i in range(7)]])
+def test_too_few_different_texts_are_refused(texts: list[str], tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint")
+    with pytest.raises(ValueError, match=r"different calibration texts; at least 8 are needed: give a few hundred"):
+        convert(source, tmp_path / "bundle", "gguf:q4_0", calibrate={"document": texts})
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokens", "warned"), [(8, 5000, True), (49, 200, True), (60, 80, True), (60, 90, False)]
+)
+def test_few_texts_or_tokens_are_warned_of(texts: int, tokens: int, warned: bool, caplog) -> None:
+    calibration_texts.check_enough([[i] * tokens for i in range(texts)])
+    assert ("are few: give a few hundred texts" in caplog.text) is warned
+
+
 def test_a_prompt_that_there_is_not_is_named(tmp_path: Path) -> None:
     source = write_checkpoint(tmp_path / "checkpoint")
     with pytest.raises(ValueError, match="no prompt is named 'question'"):

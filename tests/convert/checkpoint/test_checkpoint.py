@@ -95,12 +95,19 @@ def test_key_heads_default_to_the_heads(tmp_path: Path) -> None:
 
 
 def test_sha256_is_of_the_configuration_and_the_weights(tmp_path: Path) -> None:
-    first = open_checkpoint(write_checkpoint(tmp_path / "a", shards=2)).sha256()
-    assert first == open_checkpoint(write_checkpoint(tmp_path / "b", shards=2)).sha256()
+    first = open_checkpoint(write_checkpoint(tmp_path / "a", shards=2)).sha256
+    assert first == open_checkpoint(write_checkpoint(tmp_path / "b", shards=2)).sha256
     (tmp_path / "b" / "README.md").write_text("another file changes nothing")
-    assert first == open_checkpoint(tmp_path / "b").sha256()
-    assert first != open_checkpoint(write_checkpoint(tmp_path / "c", shards=2, seed=1)).sha256()
-    assert first != open_checkpoint(write_checkpoint(tmp_path / "d", shards=2, rope_theta=1e5)).sha256()
+    assert first == open_checkpoint(tmp_path / "b").sha256
+    assert first != open_checkpoint(write_checkpoint(tmp_path / "c", shards=2, seed=1)).sha256
+    assert first != open_checkpoint(write_checkpoint(tmp_path / "d", shards=2, rope_theta=1e5)).sha256
+
+
+def test_the_weights_are_hashed_once(tmp_path: Path) -> None:
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "a"))
+    first = checkpoint.sha256
+    (tmp_path / "a" / "model.safetensors").unlink()
+    assert checkpoint.sha256 == first
 
 
 @pytest.mark.parametrize("name", ["layers.0.self_attn.rotary_emb.inv_freq", "rotary_emb.inv_freq"])

@@ -75,7 +75,7 @@ def test_calibrating_asks_first_whether_the_engine_is_there_and_fits(
     checkpoint_folder, tmp_path, monkeypatch, in_child
 ):
     def attempt(target: str) -> None:
-        convert(checkpoint_folder, tmp_path / "bundle", target, calibrate=TEXTS, progress=pytest.fail)
+        convert(checkpoint_folder, tmp_path / "bundle", target, calibrate=TEXTS)
 
     with monkeypatch.context() as patch:
         patch.setattr(families, "_is_installed", lambda module: module != "openvino")

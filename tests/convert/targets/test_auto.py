@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
+from c2llm_lite.convert import convert
 from c2llm_lite.convert.checkpoint import backbone_names, open_checkpoint
 from c2llm_lite.convert.targets import auto
-from c2llm_lite.errors import MissingDependencyError
+from c2llm_lite.errors import ArgumentError, MissingDependencyError
 
 LATER = ("layers.2.", "layers.3.")
 
@@ -22,6 +23,24 @@ def test_the_fastest_of_what_is_installed_is_chosen(tmp_path: Path, monkeypatch:
     target, rates = auto.choose(checkpoint)
     assert rates.keys() == {"torch:fp32", "torch:bf16"}
     assert rates[target] == max(rates.values()) > 0
+
+
+def test_with_texts_only_targets_that_take_them_are_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint")
+    tried = []
+
+    def missing(*given: object) -> None:
+        tried.append(given[-1])
+        raise MissingDependencyError("openvino", "openvino", "an openvino bundle")
+
+    monkeypatch.setattr(auto, "_engine", missing)
+    texts = {"document": [f"def f{i}(x): return x" for i in range(8)]}
+    with pytest.raises(MissingDependencyError, match=r"needs OpenVINO or llama\.cpp, which"):
+        convert(source, tmp_path / "bundle", "auto", calibrate=texts)
+    assert tried == ["openvino:int8", "gguf:q8_0"]
+    with pytest.raises(ArgumentError, match="1 different calibration texts; at least 8"):
+        convert(source, tmp_path / "bundle", "auto", calibrate={"document": ["a"]})
+    assert len(tried) == 2
 
 
 def test_what_is_not_installed_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

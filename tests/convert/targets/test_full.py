@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -11,10 +12,10 @@ from checkpoints import bfloat16_bits, write_checkpoint
 from safetensors import safe_open
 
 from c2llm_lite.bundle import SAFETENSORS
-from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.checkpoint.safetensors_file import read_header, widen
+from c2llm_lite.convert.checkpoint import Checkpoint, backbone_names, open_checkpoint
+from c2llm_lite.convert.checkpoint.safetensors_file import StoredTensor, read_header, widen
 from c2llm_lite.convert.checkpoint.safetensors_writer import ALIGNMENT, Tensor, write_safetensors
-from c2llm_lite.convert.targets import full
+from c2llm_lite.convert.targets import full, gguf, openvino
 
 
 @pytest.fixture
@@ -34,6 +35,21 @@ def test_fp32_is_exact(tmp_path: Path, dtype: str) -> None:
     assert types == dict.fromkeys(written, "fp32")
     for name, values in written.items():
         np.testing.assert_array_equal(values, checkpoint.tensor(name))
+
+
+@pytest.mark.parametrize("write", [full.write_backbone, openvino.write_backbone, gguf.write_backbone])
+def test_each_tensor_is_searched_for_nan_once(write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("optimum.exporters.openvino")
+    checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype="F32"))
+    read: Counter[str] = Counter()
+
+    def counted(tensor: StoredTensor, search=StoredTensor.read):
+        read[tensor.name] += 1
+        return search(tensor)
+
+    monkeypatch.setattr(StoredTensor, "read", counted)
+    write(checkpoint, tmp_path, "fp32" if write is openvino.write_backbone else "bf16")
+    assert read == dict.fromkeys((f"plm_model.model.{name}" for name in backbone_names(checkpoint)), 1)
 
 
 def test_bf16_of_bf16_is_exact(checkpoint: Checkpoint, tmp_path: Path) -> None:

@@ -87,9 +87,9 @@ def test_static_scales_are_those_of_all_products_but_down(source: Path, tmp_path
 
 def test_convert_records_what_it_calibrated_on(source: Path, tmp_path: Path) -> None:
     pytest.importorskip("optimum.exporters.openvino")
-    texts = ["def add(a, b): return a + b", "def first(items): return items[0]"]
+    texts = [f"def add(a, b): return a + b + {i}" for i in range(8)]
     bundle = convert(source, tmp_path / "bundle", "openvino:int4", calibrate={"document": texts, "query": ["add"]})
-    assert bundle.manifest.notes["calibration"]["texts"] == 3
+    assert bundle.manifest.notes["calibration"]["texts"] == 9
 
 
 def test_missing_libraries_name_the_extra(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

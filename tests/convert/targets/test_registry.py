@@ -7,13 +7,15 @@ import sys
 
 import pytest
 
+from c2llm_lite.bundle import open_bundle
 from c2llm_lite.convert.calibrate.grids import GRIDS
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.targets import registry
 from c2llm_lite.errors import CheckpointError
 
 FULL_PRECISION = {"gguf:f32", "gguf:f16", "gguf:bf16", "openvino:fp32", "torch:fp32", "torch:bf16"}
-FOUR_BIT = {"gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4"}
+ROUNDED_ON_TEXTS = {"gguf:q4_0", "gguf:iq4_nl", "gguf:int4", "gguf:int5", "openvino:int4", "bnb:nf4"}
+PLAIN = {"gguf:q4_1", "gguf:q4_k", "gguf:q3_k", "gguf:q5_0", "gguf:q5_k"}
 
 
 def test_a_target_comes_back_from_its_name():
@@ -49,8 +51,9 @@ def test_traits():
     every = having(lambda target: True)
     eight = {"gguf:q8_0", "openvino:int8", "openvino:int8-static"}
     assert having(lambda target: target.quantized) == every - FULL_PRECISION
-    assert having(lambda target: target.should_have_texts) == FOUR_BIT
-    assert having(lambda target: target.rounded_on_texts) == FOUR_BIT | eight
+    assert having(lambda target: target.should_have_texts) == ROUNDED_ON_TEXTS | PLAIN
+    assert registry.parse("gguf:int5").bits == 5
+    assert having(lambda target: target.rounded_on_texts) == ROUNDED_ON_TEXTS | eight
     assert having(lambda target: target.smoothed == "always") == {"openvino:int8", "bnb:int8"}
     assert having(lambda target: target.smoothed == "on texts") == {"gguf:q8_0"}
     assert having(lambda target: target.needs_texts) == {"openvino:int8-static"}
@@ -73,6 +76,13 @@ def test_no_engine_or_exporter_is_imported_to_read_a_name():
 
 
 def test_available_gives_every_target_that_fits(checkpoint_folder):
-    found = dict(registry.available(open_checkpoint(checkpoint_folder)))
-    assert {str(target) for target in found} == {str(t) for t in registry.TARGETS if not t.kind.endswith("_k")}
-    assert all(abs(bits - target.bits) < 3 for target, bits in found.items())
+    found = registry.available(open_checkpoint(checkpoint_folder))
+    assert {str(one.target) for one in found} == {str(t) for t in registry.TARGETS if not t.kind.endswith("_k")}
+    assert all(abs(one.bits - one.target.bits) < 3 for one in found)
+
+
+def test_a_bundle_s_size_is_known_before_it_is_made(checkpoint_folder, f32_bundle):
+    sizes = {str(one.target): one.size for one in registry.available(open_checkpoint(checkpoint_folder))}
+    made = sum(record.size for record in open_bundle(f32_bundle).manifest.files.values())
+    assert sizes["gguf:f32"] == pytest.approx(made, rel=0.1)
+    assert sizes["gguf:q4_0"] < sizes["gguf:q8_0"] < sizes["gguf:f16"]
