@@ -38,7 +38,7 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
         f"# What quantisation costs {checkpoint['name']}, and what it wins",
         f"Each target against {reference['target']}, full precision, on the same texts. Measured {on['date']} on "
         f"{on['cores']} cores of {on['cpu']} ({', '.join(on['flags'])}), {on['system']}, Python {on['python']}; "
-        f"{versions}. Checkpoint sha256 {checkpoint['sha256'][:16]}.",
+        f"{versions}. Checkpoint sha256 {checkpoint['sha256'][:16]}. A row that names a machine was measured on it.",
     ]
     for name, account in result["tasks"].items():
         text += [

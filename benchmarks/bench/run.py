@@ -28,6 +28,7 @@ from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputErr
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
 
+from . import imported
 from .data import Task, task
 from .hardware import ENGINES, stamp
 from .report import write
@@ -39,7 +40,6 @@ ON_GPU = (FULL_PRECISION, "torch:bf16")  # what a GPU's reference consists of
 ERRORS = (ValueError, OSError, ImportError, MemoryError)
 LATENCY_QUERIES = 32
 CODE_CHARACTERS = 40_000  # of the task's documents, from which texts of a length are cut
-WORK = "work"
 
 
 @dataclass
@@ -70,6 +70,7 @@ def bench(
     output: Path,
     *,
     own_bundles: Sequence[Path] = (),
+    imports: Sequence[Path] = (),
     data: Sequence[str] = ("stdlib",),
     reference: str = "cpu",
     limit: int | None = None,
@@ -77,17 +78,19 @@ def bench(
 ) -> dict[str, Any]:
     """Measure `targets` of the checkpoint `source`, and bundles made of it elsewhere; write OUTPUT's report.
 
-    reference: the device of full precision, "cpu" or "cuda". data: what data.task() takes. limit: of each task, only
+    imports: reports made on other machines, whose rows are added. reference: the device of full precision, "cpu" or
+    "cuda". data: what data.task() takes. limit: of each task, only
     the first so many queries. Returns what results.json holds; a target that failed stands there with the reason.
 
     Raises OutputError where `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
-    that is not there, what open_checkpoint and data.task() raise, and whatever the reference itself fails by.
+    that is not there, what open_checkpoint, imported.read and data.task() raise, and whatever the reference itself fails by.
     """
     checkpoint = open_checkpoint(source)
     sha256 = checkpoint.sha256  # reads all the weights
     tasks = [task(name, limit) for name in data]
     subjects = _subjects(targets, own_bundles, reference, checkpoint.name, sha256)
-    work = output / WORK
+    elsewhere = [row for folder in imports for row in imported.read(folder, sha256, tasks)]
+    work = output / imported.WORK
     _claim(output, {"checkpoint": sha256, "tasks": {t.name: t.sha256 for t in tasks}})
     texts = {t.name: _texts(work, t) for t in tasks}
     embedded = sum(len(t.queries) + len(t.documents) for t in tasks)
@@ -107,7 +110,7 @@ def bench(
         "checkpoint": {"name": checkpoint.name, "sha256": sha256},
         "tasks": {t.name: _account(t) for t in tasks},
         "on": stamp(),
-        "rows": scored([_measured(work, s, tasks) for s in subjects if s.failed is None], tasks),
+        "rows": scored([*(_measured(work, s, tasks) for s in subjects if s.failed is None), *elsewhere], tasks),
         "failed": {subject.label: subject.failed for subject in subjects if subject.failed is not None},
     }
     result |= {"front": front(result), "recommendation": recommendation(result), "not_measured": not_measured(result)}
@@ -139,7 +142,7 @@ def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name:
 
 def _claim(output: Path, setup: dict[str, Any]) -> None:
     """Take the folder for this checkpoint and these tasks, or find it taken for the same."""
-    path = output / WORK / "setup.json"
+    path = output / imported.WORK / "setup.json"
     if path.exists():
         if json.loads(path.read_text()) != setup:
             raise OutputError(f"{output} holds the report of another checkpoint or other data: name another folder")
@@ -245,6 +248,7 @@ def _measured(work: Path, subject: Subject, tasks: Sequence[Task]) -> Measured:
             "bytes": sum(record.size for record in files.values()),
             "backbone_bytes": sum(record.size for name, record in files.items() if name in bundles.BACKBONE_FILES),
             "latency": json.loads(_timings_file(work, subject).read_text()),
+            "vectors": {t.name: _vectors_file(work, subject, t).name for t in tasks},
         },
     )
 

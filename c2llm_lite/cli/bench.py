@@ -17,6 +17,10 @@ def bench(
     own: Annotated[
         list[Path] | None, typer.Option("--bundle", metavar="BUNDLE", help="Also a bundle that is there; repeatable.")
     ] = None,
+    imports: Annotated[
+        list[Path] | None,
+        typer.Option("--import", metavar="REPORT", help="Also the rows of a report from another machine; repeatable."),
+    ] = None,
     data: Annotated[
         list[str] | None,
         typer.Option(help="stdlib, a folder in BEIR's form, or mteb:NAME; repeatable; default: stdlib."),
@@ -36,13 +40,16 @@ def bench(
     from ..benchmarks.bench.run import bench as run
 
     wanted = [target.strip() for target in targets.split(",") if target.strip()]
-    if not wanted and not own:
-        raise typer.BadParameter("say what to measure: --targets gguf:q8_0,openvino:int8, or --bundle BUNDLE")
+    if not wanted and not own and not imports:
+        raise typer.BadParameter(
+            "say what to measure: --targets gguf:q8_0,openvino:int8, --bundle BUNDLE or --import REPORT"
+        )
     result = run(
         source,
         wanted,
         output,
         own_bundles=own or (),
+        imports=imports or (),
         data=data or ("stdlib",),
         reference=reference,
         limit=limit,

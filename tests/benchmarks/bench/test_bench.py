@@ -18,7 +18,7 @@ from c2llm_lite.benchmarks.bench.run import Subject, _convert, bench
 from c2llm_lite.bundle import Source, seal
 from c2llm_lite.cli import app
 from c2llm_lite.convert import convert
-from c2llm_lite.errors import BundleError, DeviceError, OutputError
+from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputError
 
 PAIRS = 12
 
@@ -156,6 +156,31 @@ def test_a_reference_on_a_gpu_that_is_not_there_is_told(checkpoint_folder, task,
         bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="cuda")
     with pytest.raises(ValueError, match="not on 'tpu'"):
         bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="tpu")
+
+
+def test_rows_of_another_machine_stand_beside(report, checkpoint_folder, task, tmp_path):
+    """Scored by their vectors, against this machine's full precision; times are what they were there."""
+    there = tmp_path / "there"
+    shutil.copytree(report, there)
+    result = json.loads((there / "results.json").read_text())
+    result["on"]["cpu"] = "Another CPU"
+    result["rows"][1]["latency"] |= {"peak_vram": 5, "engine": {"device": "A GPU"}}
+    (there / "results.json").write_text(json.dumps(result))
+    merged = bench(str(checkpoint_folder), [], tmp_path / "merged", imports=[there], data=[str(task)])
+    names = [row["target"] for row in merged["rows"]]
+    damaged = "gguf:f32 (damaged) (Another CPU)"
+    assert names == ["torch:fp32", "torch:fp32 (Another CPU)", "gguf:f16 (A GPU)", damaged]
+    assert merged["rows"][2]["latency"] == result["rows"][1]["latency"]
+    assert merged["rows"][3]["tasks"] == result["rows"][2]["tasks"]
+    (tmp_path / "merged").rename(tmp_path / "again")
+    for name, wrong in {
+        "another checkpoint": {"checkpoint": {"name": "x", "sha256": "0" * 64}},
+        "same texts": {"tasks": {"functions": {"sha256": "0" * 64}}},
+        "not a whole report": {"rows": [{}]},
+    }.items():
+        (there / "results.json").write_text(json.dumps(result | wrong))
+        with pytest.raises(ArgumentError, match=name):
+            bench(str(checkpoint_folder), [], tmp_path / "merged", imports=[there], data=[str(task)])
 
 
 def test_the_command_tells_its_verdict_and_fails_over_max_loss(report, checkpoint_folder, task, damaged):
