@@ -79,8 +79,8 @@ def bench(
     """Measure `targets` of the checkpoint `source`, and bundles made of it elsewhere; write OUTPUT's report.
 
     imports: reports made on other machines, whose rows are added. reference: the device of full precision, "cpu" or
-    "cuda". data: what data.task() takes. limit: of each task, only
-    the first so many queries. Returns what results.json holds; a target that failed stands there with the reason.
+    "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. Returns what results.json
+    holds; a target that failed stands there with the reason.
 
     Raises OutputError where `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
     that is not there, what open_checkpoint, imported.read and data.task() raise, and whatever the reference itself fails by.
