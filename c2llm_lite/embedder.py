@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import blas, forks, machine, text, vectors
 from . import bundle as bundles
+from .arguments import check_whole
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
 from .errors import ArgumentError, BundleError, DeviceError, TextError
@@ -215,9 +216,9 @@ def load(
     if not isinstance(device, str):
         raise DeviceError(f"device is {device!r}: give a device's name, or 'auto'")
     tokens = manifest.max_tokens if max_tokens is None else max_tokens
-    _check_whole("max_tokens", tokens, manifest.backbone.max_positions)
+    check_whole("max_tokens", tokens, manifest.backbone.max_positions)
     if threads is not None:
-        _check_whole("threads", threads, MOST_THREADS)
+        check_whole("threads", threads, MOST_THREADS)
     kept = cache_folder() / "compiled" / opened.sha256[:16] if cache else None
     return Embedder(opened, device=device, threads=threads, max_tokens=tokens, cache=kept)
 
@@ -229,11 +230,6 @@ def _load_again(folder: str, sha256: str, arguments: dict[str, Any]) -> Embedder
         model.close()
         raise BundleError(f"{folder} is another bundle than the one that was pickled: load it and pickle it again")
     return model
-
-
-def _check_whole(name: str, value: object, most: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ArgumentError(f"{name} is {value!r}; give a whole number from 1 to {most}")
 
 
 def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:

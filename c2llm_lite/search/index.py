@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
+from ..arguments import as_path, check_whole
 from ..embedder import Embedder
 from ..errors import ArgumentError, TextError
 from ..pma import Array
@@ -65,12 +67,12 @@ class Index:
         Raises BundleError where it was made with another bundle, OutputError where it cannot be opened or `index` is a
         folder of other things, FileNotFoundError or NotADirectoryError where `folder` is no folder.
         """
-        self.folder = Path(folder)
+        self.folder = as_path(folder, "folder")
         if not self.folder.exists():
             raise FileNotFoundError(f"{self.folder} does not exist: name the folder to search")
         if not self.folder.is_dir():
             raise NotADirectoryError(f"{self.folder} is not a folder: name the folder to search")
-        self.place = Path(index) if index is not None else default_place(self.folder, model.bundle.sha256)
+        self.place = as_path(index, "index") if index is not None else default_place(self.folder, model.bundle.sha256)
         self._model = model
         self._prefix = choose_prompt(model.prompts, "document", None)
         identity = {
@@ -100,7 +102,7 @@ class Index:
         languages: only these, such as "python"; paths: only these, written as .gitignore has them ("src/").
         Raises TextError for an empty query, ValueError for a language that the index does not hold.
         """
-        if not query.strip():
+        if not isinstance(query, str) or not query.strip():
             raise TextError("the query is empty: say in words what to look for")
         vector = self._model.embed(query, prompt_name="query")
         return self._hits(vector, count, languages, paths)
@@ -119,8 +121,10 @@ class Index:
         file: below the index's folder, or any other. Raises OSError where it cannot be read, ValueError where no piece
         covers the line.
         """
+        file = as_path(file, "file")
+        check_whole("line", line)
         below = self.folder / file
-        piece = _piece_at(below if below.exists() else Path(file), line)
+        piece = _piece_at(below if below.exists() else file, line)
         vector = self._model.embed(piece.text, prompt=self._prefix)
         return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
 
@@ -131,7 +135,7 @@ class Index:
         file, are left out. Raises ValueError for a threshold that is not between 0 and 1, or lets hundreds of thousands
         of pairs through.
         """
-        if not 0 < threshold <= 1:
+        if not isinstance(threshold, Real) or not 0 < threshold <= 1:
             raise ArgumentError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
@@ -181,8 +185,11 @@ class Index:
     def _hits(
         self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
     ) -> list[Hit]:
-        if count < 1:
-            raise ArgumentError(f"count is {count}; give 1 or more")
+        check_whole("count", count)
+        _check_words("languages", languages)
+        _check_words("paths", paths)
+        for path in paths:
+            as_path(path, "one of paths")
         with self._store.reading() as version:
             self._load(version)
             wanted = self._wanted(languages, paths)
@@ -222,6 +229,13 @@ class Index:
 
     def _hit(self, place: Place, score: float) -> Hit:
         return _hit([place], self._store.text(place.text)[0], score)
+
+
+def _check_words(name: str, words: Sequence[str]) -> None:
+    """Raises ArgumentError for what is not a list of strings; a string is a sequence of its letters."""
+    listed = isinstance(words, Collection) and not isinstance(words, str | bytes)
+    if not listed or not all(isinstance(word, str) for word in words):
+        raise ArgumentError(f"{name} is {words!r:.80}: give a list of strings")
 
 
 def _hit(places: Sequence[Place], text: str, score: float) -> Hit:
