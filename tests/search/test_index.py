@@ -120,9 +120,11 @@ def test_wrong_questions_are_errors(index: Index) -> None:
         with pytest.raises(ArgumentError, match=f"count is {count!r}"):
             index.search("a", count=count)  # type: ignore[arg-type]
     for name in ("languages", "paths"):
-        for words in ("src/", b"x", [5], odd):
+        listed: Any
+        for listed in ("src/", b"x", [5], odd):
+            wrong = {name: listed}
             with pytest.raises(ArgumentError, match=rf"{name} is .*give a list of strings"):
-                index.search("a", **{name: words})
+                index.search("a", **wrong)
     with pytest.raises(ArgumentError, match="lone surrogate"):
         index.search("a", paths=["\ud800"])
     assert index.search("a", paths=[os.fsdecode(b"caf\xe9")]) == []
