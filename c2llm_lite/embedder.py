@@ -45,7 +45,7 @@ class Embedder:
         self.max_tokens = max_tokens
         self.prompts = dict(manifest.prompts)
         self._head = read_head(bundle)
-        self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens)
+        self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens, remember=cache is not None)
         self._turn = threading.Lock()
         self._narrow_warned = False
         self._engine: Engine | None = open_engine(
@@ -205,7 +205,8 @@ def load(
 
     device: "auto", or one that the bundle's engine has. threads: None takes the physical cores that this process is
     granted. max_tokens: where a longer text is cut; None takes the bundle's own. check: hash every file first. cache:
-    keep what the engine compiles (OpenVINO's graph) in the user's cache folder, and take it from there.
+    keep what the engine compiles (OpenVINO's graph), and which tokenizers passed their check, in the user's cache
+    folder, and take it from there.
 
     Raises BundleError (missing, cut, altered, newer), OutOfMemoryError (would not fit), DeviceError,
     MissingDependencyError (naming the extra to install), ValueError (an argument out of range).

@@ -26,7 +26,7 @@ RUNTIME = {
     "jsonl": {"errors", "arguments"},
     "typed_json": {"errors"},
     "bundle": {"errors", "arguments", "pma", "typed_json", "durable"},
-    "tokenizer_check": {"errors"},
+    "tokenizer_check": {"errors", "cache"},
     "text": {"errors", "tokenizer_check"},
     "float32_tensors": {"errors", "pma"},
     "head_file": {"errors", "bundle", "pma", "float32_tensors"},
