@@ -20,6 +20,7 @@ from typing import Annotated, Any
 import numpy as np
 
 from . import pma, typed_json
+from .arguments import as_path
 from .errors import ArgumentError, BundleError
 from .pma import Variant
 from .typed_json import Matches, Range
@@ -220,9 +221,9 @@ def open_bundle(folder: str | Path, *, check: bool = False) -> Bundle:
     """Read and check a bundle: manifest and sizes always, every file's hash too where `check`.
 
     Raises BundleError, naming the file, where something is missing, cut, altered, newer than this version, or not to be
-    read by this user.
+    read by this user; ArgumentError where `folder` is no path.
     """
-    folder = Path(folder)
+    folder = as_path(folder, "the bundle")
     try:
         return _opened(folder, check)
     except PermissionError as error:

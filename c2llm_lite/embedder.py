@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from . import blas, forks, machine, text, vectors
 from . import bundle as bundles
+from .arguments import check_whole
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
 from .errors import ArgumentError, BundleError, DeviceError, TextError
@@ -44,7 +45,7 @@ class Embedder:
         self.max_tokens = max_tokens
         self.prompts = dict(manifest.prompts)
         self._head = read_head(bundle)
-        self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens)
+        self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens, remember=cache is not None)
         self._turn = threading.Lock()
         self._narrow_warned = False
         self._engine: Engine | None = open_engine(
@@ -204,7 +205,8 @@ def load(
 
     device: "auto", or one that the bundle's engine has. threads: None takes the physical cores that this process is
     granted. max_tokens: where a longer text is cut; None takes the bundle's own. check: hash every file first. cache:
-    keep what the engine compiles (OpenVINO's graph) in the user's cache folder, and take it from there.
+    keep what the engine compiles (OpenVINO's graph), and which tokenizers passed their check, in the user's cache
+    folder, and take it from there.
 
     Raises BundleError (missing, cut, altered, newer), OutOfMemoryError (would not fit), DeviceError,
     MissingDependencyError (naming the extra to install), ValueError (an argument out of range).
@@ -215,9 +217,9 @@ def load(
     if not isinstance(device, str):
         raise DeviceError(f"device is {device!r}: give a device's name, or 'auto'")
     tokens = manifest.max_tokens if max_tokens is None else max_tokens
-    _check_whole("max_tokens", tokens, manifest.backbone.max_positions)
+    check_whole("max_tokens", tokens, manifest.backbone.max_positions)
     if threads is not None:
-        _check_whole("threads", threads, MOST_THREADS)
+        check_whole("threads", threads, MOST_THREADS)
     kept = cache_folder() / "compiled" / opened.sha256[:16] if cache else None
     return Embedder(opened, device=device, threads=threads, max_tokens=tokens, cache=kept)
 
@@ -229,11 +231,6 @@ def _load_again(folder: str, sha256: str, arguments: dict[str, Any]) -> Embedder
         model.close()
         raise BundleError(f"{folder} is another bundle than the one that was pickled: load it and pickle it again")
     return model
-
-
-def _check_whole(name: str, value: object, most: int) -> None:
-    if not isinstance(value, int | np.integer) or isinstance(value, bool) or not 1 <= value <= most:
-        raise ArgumentError(f"{name} is {value!r}; give a whole number from 1 to {most}")
 
 
 def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .arguments import as_path
 from .errors import InputError
 
 
@@ -25,7 +26,7 @@ def read(path: Path) -> Iterator[tuple[str, Any]]:
 
 def lines(path: Path) -> Iterator[tuple[str, str]]:
     """The text of each line that is not blank, with its place; raises as read() does."""
-    with path.open("rb") as file:
+    with as_path(path, "the JSONL file").open("rb") as file:
         for number, line in enumerate(file, start=1):
             if is_blank(line):
                 continue

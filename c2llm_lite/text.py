@@ -62,10 +62,10 @@ def choose_prompt(named: Mapping[str, str], prompt_name: str | None, prompt: str
 class Tokeniser:
     """Texts to ids, prefix and text as one string: byte-pair merges cross the seam, as in the model's training."""
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
-        """Raises BundleError where the tokenizer's file cannot be read."""
+    def __init__(self, path: Path, max_tokens: int, *, remember: bool = False) -> None:
+        """Raises BundleError where the tokenizer's file cannot be read. remember: as read_tokenizer has it."""
         try:
-            self._tokenizer = Tokenizer.from_buffer(read_tokenizer(path))
+            self._tokenizer = Tokenizer.from_buffer(read_tokenizer(path, remember=remember))
         except Exception as error:  # tokenizers raises bare Exception
             raise BundleError(f"{path} is not a byte-level BPE tokenizer that this version reads: {error}") from error
         except BaseException as error:

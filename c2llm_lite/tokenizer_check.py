@@ -2,18 +2,25 @@
 
 The library aborts, hangs or panics on some components and sizes. A byte-level BPE tokenizer needs few of them; all
 others are refused by name.
+
+Parsing the file in Python takes a quarter of the time in which a small model loads. So load() remembers which files
+have passed, by their sha256, in the user's cache folder.
 """
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from .cache import cache_folder
 from .errors import ArgumentError
 
 Json = dict[str, Any]
+RULES = 1  # raise it when anything that passed is to be refused: files are checked again
 MOST_BYTES = 64 << 20  # Qwen2.5's file has 7 MB
 MOST_TOKENS = 1 << 20
 MOST_ADDED = 4096
@@ -46,11 +53,24 @@ _MODEL_FLAGS = {"fuse_unk", "byte_fallback", "ignore_merges"}
 _MODEL_EMPTY = {"dropout", "continuing_subword_prefix", "end_of_word_suffix"}
 
 
-def read_tokenizer(path: Path) -> bytes:
-    """A tokenizer.json's content. Raises ValueError as check_tokenizer, and OSError."""
+def read_tokenizer(path: Path, *, remember: bool = False) -> bytes:
+    """A tokenizer.json's content. Raises ValueError as check_tokenizer, and OSError.
+
+    remember: a content that has passed before is not checked again, and one that passes now is noted in the cache.
+    """
     with path.open("rb") as file:
         content = file.read(MOST_BYTES + 1)
+    if not remember:
+        check_tokenizer(content)
+        return content
+    passed = cache_folder() / "tokenizers" / f"rules-{RULES}" / hashlib.sha256(content).hexdigest()
+    with contextlib.suppress(OSError):  # a cache that cannot be read or written only costs time
+        if passed.is_file():
+            return content
     check_tokenizer(content)
+    with contextlib.suppress(OSError):
+        passed.parent.mkdir(parents=True, exist_ok=True)
+        passed.touch()  # empty: it is there or not, and no process reads half of it
     return content
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.arguments import as_path
 from c2llm_lite.durable import make_way, staged
 from c2llm_lite.pma import Array
 from c2llm_lite.text import Tokeniser, choose_prompt, prompts
@@ -92,7 +93,8 @@ def convert(
     OutOfMemoryError and DeviceError where a calibration cannot run.
     """
     replaces = bundles.MANIFEST if force else None
-    make_way(Path(output), replaces=replaces)  # before the long work
+    output = as_path(output, "output")
+    make_way(output, replaces=replaces)  # before the long work
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
     if target != AUTO:
@@ -113,10 +115,10 @@ def convert(
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
         notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
         same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
-        unfinished = Unfinished(Path(output), hashlib.sha256(same.encode()).hexdigest())
+        unfinished = Unfinished(output, hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, progress, unfinished)
     kept = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
-    with kept, staged(Path(output), replaces=replaces) as folder:
+    with kept, staged(output, replaces=replaces) as folder:
         tensors = write_backbone(wanted, checkpoint, folder, calibration, progress=progress)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
         head = checkpoint.head()

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite.arguments import as_path
 from c2llm_lite.convert import convert, versions
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.convert.proof import child
@@ -83,8 +84,9 @@ def bench(
     holds; a target that failed stands there with the reason.
 
     Raises OutputError where `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
-    that is not there, what open_checkpoint, imported.read and data.task() raise, and whatever the reference itself fails by.
+    that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference itself fails by.
     """
+    output = as_path(output, "output")
     checkpoint = open_checkpoint(source)
     sha256 = checkpoint.sha256  # reads all the weights
     tasks = [task(name, limit) for name in data]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
+from ..arguments import as_path, check_whole
 from ..embedder import Embedder
 from ..errors import ArgumentError, TextError
 from ..pma import Array
@@ -15,11 +18,12 @@ from ..progress import bar
 from ..text import choose_prompt
 from . import duplicates as near
 from .cache import default_place
+from .contents import Contents, Place
 from .languages import language_of
 from .nearest import Rows, nearest
 from .pieces import Piece, cut
 from .read import SkippedError, decode, read_bytes
-from .store import Place, Store
+from .store import Store
 from .update import Update, text_sha256, update
 from .walk import matcher
 
@@ -65,12 +69,12 @@ class Index:
         Raises BundleError where it was made with another bundle, OutputError where it cannot be opened or `index` is a
         folder of other things, FileNotFoundError or NotADirectoryError where `folder` is no folder.
         """
-        self.folder = Path(folder)
+        self.folder = as_path(folder, "folder")
         if not self.folder.exists():
             raise FileNotFoundError(f"{self.folder} does not exist: name the folder to search")
         if not self.folder.is_dir():
             raise NotADirectoryError(f"{self.folder} is not a folder: name the folder to search")
-        self.place = Path(index) if index is not None else default_place(self.folder, model.bundle.sha256)
+        self.place = as_path(index, "index") if index is not None else default_place(self.folder, model.bundle.sha256)
         self._model = model
         self._prefix = choose_prompt(model.prompts, "document", None)
         identity = {
@@ -80,8 +84,7 @@ class Index:
         }
         self._store = Store(self.place, identity)
         self._version: int | None = None
-        self._ids: Rows = np.empty(0, np.int64)
-        self._vectors: Array = np.empty((0, model.dim), np.float32)
+        self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32))
 
     def update(self, *, progress: bool = False) -> Update:
         """Bring the index up to the folder; only what changed is embedded. A stopped update goes on where it was.
@@ -100,7 +103,7 @@ class Index:
         languages: only these, such as "python"; paths: only these, written as .gitignore has them ("src/").
         Raises TextError for an empty query, ValueError for a language that the index does not hold.
         """
-        if not query.strip():
+        if not isinstance(query, str) or not query.strip():
             raise TextError("the query is empty: say in words what to look for")
         vector = self._model.embed(query, prompt_name="query")
         return self._hits(vector, count, languages, paths)
@@ -119,8 +122,10 @@ class Index:
         file: below the index's folder, or any other. Raises OSError where it cannot be read, ValueError where no piece
         covers the line.
         """
+        file = as_path(file, "file")
+        check_whole("line", line)
         below = self.folder / file
-        piece = _piece_at(below if below.exists() else Path(file), line)
+        piece = _piece_at(below if below.exists() else file, line)
         vector = self._model.embed(piece.text, prompt=self._prefix)
         return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
 
@@ -131,15 +136,13 @@ class Index:
         file, are left out. Raises ValueError for a threshold that is not between 0 and 1, or lets hundreds of thousands
         of pairs through.
         """
-        if not 0 < threshold <= 1:
+        if not isinstance(threshold, Real) or not 0 < threshold <= 1:
             raise ArgumentError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
-            places: dict[int, list[Place]] = {}
-            for place in self._store.places():
-                if place.end - place.start + 1 >= LEAST_LINES:
-                    places.setdefault(place.text, []).append(place)
-            rows = np.flatnonzero(np.isin(self._ids, list(places)))
+            places = self._places_where(lambda place: place.end - place.start + 1 >= LEAST_LINES)
+            ids = self._contents.ids
+            rows = np.flatnonzero(np.isin(ids, list(places)))
             found: list[tuple[float, Place, Place]] = [
                 (1.0, standing[0], other)
                 for standing in places.values()
@@ -147,8 +150,8 @@ class Index:
                 if not _overlap(standing[0], other)
             ]
             with bar("comparing", len(rows), "pieces", show=progress) as advance:
-                for a, b, cosine in near.pairs(self._vectors[rows], threshold, advance):
-                    first, second = (places[int(self._ids[rows[row]])][0] for row in (a, b))
+                for a, b, cosine in near.pairs(self._contents.vectors[rows], threshold, advance):
+                    first, second = (places[int(ids[rows[row]])][0] for row in (a, b))
                     if (second.path, second.start) < (first.path, first.start):
                         first, second = second, first
                     if not _overlap(first, second):
@@ -173,55 +176,60 @@ class Index:
         self.close()
 
     def _load(self, version: int) -> None:
-        """Vectors as the state that is being read has them."""
+        """The contents of the state that is being read."""
         if version != self._version:
-            self._ids, self._vectors = self._store.vectors(self._model.dim)
+            self._contents = self._store.contents(self._model.dim)
             self._version = version
 
     def _hits(
         self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
     ) -> list[Hit]:
-        if count < 1:
-            raise ArgumentError(f"count is {count}; give 1 or more")
+        check_whole("count", count)
+        _check_words("languages", languages)
+        _check_words("paths", paths)
+        for path in paths:
+            as_path(path, "one of paths")
         with self._store.reading() as version:
             self._load(version)
-            wanted = self._wanted(languages, paths)
+            ids, places = self._contents.ids, self._contents.places
             allowed: Rows | None = None
-            if wanted is not None:
-                allowed = np.flatnonzero(np.isin(self._ids, list(wanted)))
-            rows, cosines = nearest(self._vectors, vector, count + (without is not None), allowed)
+            if languages or paths:
+                places = self._wanted(languages, paths)
+                allowed = np.flatnonzero(np.isin(ids, list(places)))
+            rows, cosines = nearest(self._contents.vectors, vector, count + (without is not None), allowed)
             hits = []
             for row, cosine in zip(rows, cosines, strict=True):
-                id_ = int(self._ids[row])
+                id_ = int(ids[row])
                 text, sha256 = self._store.text(id_)
                 if sha256 != without:
-                    places = wanted[id_] if wanted is not None else self._store.places(id_)
-                    hits.append(_hit(places, text, float(cosine)))
+                    hits.append(_hit(places[id_], text, float(cosine)))
         return hits[:count]
 
-    def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]] | None:
-        """Texts that stand where they may be looked for, with their places there; None where that is everywhere."""
-        if not languages and not paths:
-            return None
-        held = self._store.languages()
+    def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]]:
+        """Texts that stand where they may be looked for, with their places there."""
+        held = sorted({place.language for places in self._contents.places.values() for place in places})
         if unknown := sorted(set(languages) - set(held)):
             raise ArgumentError(f"{self.folder} holds no {', '.join(unknown)}; it holds {', '.join(held) or 'nothing'}")
-        fits = matcher(paths) if paths else None
-        wanted: dict[int, list[Place]] = {}
-        fitting: dict[str, bool] = {}
-        for place in self._store.places():
-            if languages and place.language not in languages:
-                continue
-            if fits is not None:
-                if place.path not in fitting:
-                    fitting[place.path] = fits(place.path)
-                if not fitting[place.path]:
-                    continue
-            wanted.setdefault(place.text, []).append(place)
-        return wanted
+        fits = functools.cache(matcher(paths)) if paths else lambda path: True
+        return self._places_where(lambda place: (not languages or place.language in languages) and fits(place.path))
+
+    def _places_where(self, fits: Callable[[Place], bool]) -> dict[int, list[Place]]:
+        """The places that fit, by text, of those texts that have one."""
+        found: dict[int, list[Place]] = {}
+        for text, places in self._contents.places.items():
+            if fitting := [place for place in places if fits(place)]:
+                found[text] = fitting
+        return found
 
     def _hit(self, place: Place, score: float) -> Hit:
         return _hit([place], self._store.text(place.text)[0], score)
+
+
+def _check_words(name: str, words: Sequence[str]) -> None:
+    """Raises ArgumentError for what is not a list of strings; a string is a sequence of its letters."""
+    listed = isinstance(words, Collection) and not isinstance(words, str | bytes)
+    if not listed or not all(isinstance(word, str) for word in words):
+        raise ArgumentError(f"{name} is {words!r:.80}: give a list of strings")
 
 
 def _hit(places: Sequence[Place], text: str, score: float) -> Hit:

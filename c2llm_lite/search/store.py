@@ -5,6 +5,9 @@
     texts    each distinct text once, with its vector: what is written twice in a tree is embedded once
     pieces   where a text stands: file, lines, symbol
 
+Each row has a checksum (checksums.py), and meta the number of each table's rows. Format 1 had neither: such an index is
+read unchecked, and its next update adds them.
+
 A batch of files is one transaction: a kill loses the batch that was being embedded and nothing else. In SQLite's
 write-ahead mode readers see the last whole state while one process writes. Vectors lie in the same database, as
 float32, so that no second file can disagree with it.
@@ -24,28 +27,29 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
 from ..errors import BundleError, OutputError
 from ..pma import Array
+from . import checksums, contents
+from .checksums import UNCHECKED, DamagedError, counted
+from .contents import Contents
 from .pieces import Piece
 
 DATABASE = "index.sqlite"
 LOCK = "writer.lock"
-FORMAT = "1"
+FORMAT = "2"
 BUSY_SECONDS = 30.0  # how long a commit waits for another's: it takes milliseconds
-READ_ROWS = 4096
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS files (
-    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, language TEXT NOT NULL);
+    id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, digest TEXT NOT NULL, language TEXT NOT NULL,
+    crc32 INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS texts (
-    id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL, vector BLOB NOT NULL);
+    id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL, vector BLOB NOT NULL,
+    crc32 INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS pieces (
     file INTEGER NOT NULL REFERENCES files (id), text INTEGER NOT NULL REFERENCES texts (id),
-    start INTEGER NOT NULL, end INTEGER NOT NULL, symbol TEXT NOT NULL);
+    start INTEGER NOT NULL, end INTEGER NOT NULL, symbol TEXT NOT NULL, crc32 INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS pieces_file ON pieces (file);
 CREATE INDEX IF NOT EXISTS pieces_text ON pieces (text);
 """
@@ -63,18 +67,6 @@ class CutFile:
     digest: str
     language: str
     pieces: tuple[tuple[Piece, bytes], ...]
-
-
-@dataclass(frozen=True)
-class Place:
-    """Where a text stands. start, end: lines, from 1."""
-
-    text: int  # its row's id
-    path: str
-    language: str
-    start: int
-    end: int
-    symbol: str
 
 
 class Store:
@@ -104,7 +96,7 @@ class Store:
             )
             self._connection = sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None, uri=self._read_only)
         try:
-            self._open(dict(identity) | {"format": FORMAT})
+            self._open(dict(identity))
         except BaseException:
             self._connection.close()
             raise
@@ -119,9 +111,10 @@ class Store:
                 if not self._made():
                     for statement in _SCHEMA.split(";"):
                         self._connection.execute(statement)
-                    self._connection.executemany("INSERT INTO meta VALUES (?, ?)", identity.items())
-                meta = dict(self._connection.execute("SELECT name, value FROM meta"))
-        if meta.get("format") != FORMAT:
+                    new = identity | {"format": FORMAT} | {counted(table): "0" for table in checksums.TABLES}
+                    self._connection.executemany("INSERT INTO meta VALUES (?, ?)", new.items())
+                meta = self._meta()
+        if meta.get("format") not in (FORMAT, UNCHECKED):
             raise OutputError(
                 f"{self.folder} was written by another version of c2llm-lite (format {meta.get('format')}): "
                 "delete the folder, or name another with --index"
@@ -154,6 +147,9 @@ class Store:
                 if "locked" not in str(error):
                     raise OutputError(f"cannot write to the index {self.folder}: {error}") from error
                 raise BusyError(f"another process is writing to the index {self.folder}: wait for it to end") from None
+            except sqlite3.DatabaseError as error:
+                raise OutputError(f"{self.folder / LOCK} is damaged ({error}): delete that file") from error
+            self._add_checksums()
             yield
         finally:
             lock.close()
@@ -167,8 +163,8 @@ class Store:
 
     def digests(self) -> dict[str, str]:
         """Each file's digest by its path."""
-        with self._told():
-            return dict(self._connection.execute("SELECT path, digest FROM files"))
+        with self._told(), self._transaction("DEFERRED"):
+            return {file.path: file.digest for file in contents.read_files(self._connection).values()}
 
     def has_text(self, sha256: bytes) -> bool:
         """Whether a text with this hash is stored."""
@@ -181,19 +177,21 @@ class Store:
         with self._told(), self._transaction("IMMEDIATE"):
             for file in files:
                 self._remove(file.path)
-                cursor = self._connection.execute(
-                    "INSERT INTO files (path, digest, language) VALUES (?, ?, ?)",
-                    (file.path, file.digest, file.language),
-                )
+                row = (file.path, file.digest, file.language)
+                crc32 = checksums.of_file(*row)
+                insert = "INSERT INTO files (path, digest, language, crc32) VALUES (?, ?, ?, ?)"
+                id_ = self._changed("files", insert, (*row, crc32)).lastrowid
                 for piece, sha256 in file.pieces:
                     if sha256 in vectors:
-                        self._connection.execute(
-                            "INSERT INTO texts (sha256, text, vector) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-                            (sha256, piece.text, vectors[sha256].astype("<f4").tobytes()),
-                        )
-                    self._connection.execute(
-                        "INSERT INTO pieces VALUES (?, (SELECT id FROM texts WHERE sha256 = ?), ?, ?, ?)",
-                        (cursor.lastrowid, sha256, piece.start, piece.end, piece.symbol),
+                        self._add_text(sha256, piece.text, vectors[sha256].astype("<f4").tobytes())
+                    self._changed(
+                        "pieces",
+                        "INSERT INTO pieces (file, text, start, end, symbol, crc32) "
+                        "VALUES (?, (SELECT id FROM texts WHERE sha256 = ?), ?, ?, ?, ?)",
+                        (
+                            *(id_, sha256, piece.start, piece.end, piece.symbol),
+                            checksums.of_piece(crc32, sha256, piece.start, piece.end, piece.symbol),
+                        ),
                     )
 
     def remove(self, paths: Iterable[str]) -> None:
@@ -205,45 +203,21 @@ class Store:
     def tidy(self) -> None:
         """Drop texts that stand nowhere any more. Kept until an update's end: code that moved is not embedded again."""
         with self._told(), self._transaction("IMMEDIATE"):
-            self._connection.execute("DELETE FROM texts WHERE id NOT IN (SELECT text FROM pieces)")
+            self._changed("texts", "DELETE FROM texts WHERE id NOT IN (SELECT text FROM pieces)")
 
-    def vectors(self, dim: int) -> tuple[NDArray[np.int64], Array]:
-        """Ids (n,), ascending, and vectors (n, dim) of all texts that are in a file.
-
-        During an update, and after one that was stopped, the index also holds texts of files that have changed since.
-        """
-        placed = "WHERE id IN (SELECT text FROM pieces)"
+    def contents(self, dim: int) -> Contents:
+        """All that is searched, every row checked. Raises OutputError where one is damaged or lost."""
         with self._told():
-            (count,) = self._connection.execute(f"SELECT count(*) FROM texts {placed}").fetchone()
-            ids, matrix = np.empty(count, np.int64), np.empty((count, dim), np.float32)
-            cursor = self._connection.execute(f"SELECT id, vector FROM texts {placed} ORDER BY id")
-            start = 0
-            while rows := cursor.fetchmany(READ_ROWS):
-                stop = start + len(rows)
-                ids[start:stop] = [row[0] for row in rows]
-                if any(len(row[1]) != 4 * dim for row in rows):
-                    raise OutputError(f"{self.folder} is damaged: delete the folder and index again")
-                matrix[start:stop] = np.frombuffer(b"".join(row[1] for row in rows), "<f4").reshape(-1, dim)
-                start = stop
-        return ids, matrix
-
-    def places(self, text: int | None = None) -> list[Place]:
-        """Where one text stands, or every text, by path and line."""
-        query = (
-            "SELECT pieces.text, path, language, start, end, symbol FROM pieces JOIN files ON files.id = pieces.file "
-            + ("" if text is None else "WHERE pieces.text = ? ")
-            + "ORDER BY path, start, end"
-        )
-        with self._told():
-            return [Place(*row) for row in self._connection.execute(query, () if text is None else (text,))]
+            return contents.read(self._connection, dim)
 
     def text(self, id_: int) -> tuple[str, bytes]:
-        """A text and its sha256."""
+        """A text and its sha256, by which it is checked."""
         with self._told():
-            found: tuple[str, bytes] = self._connection.execute(
-                "SELECT text, sha256 FROM texts WHERE id = ?", (id_,)
-            ).fetchone()
-        return found
+            found = self._connection.execute("SELECT text, sha256 FROM texts WHERE id = ?", (id_,)).fetchone()
+            if found is None or not checksums.is_text(*found):
+                raise DamagedError("a text is not as it was written")
+        text, sha256 = found
+        return text, sha256
 
     def counts(self) -> dict[str, int]:
         """How many files, pieces and texts are stored."""
@@ -253,17 +227,40 @@ class Store:
                 for table in ("files", "pieces", "texts")
             }
 
-    def languages(self) -> list[str]:
-        """The languages of the files, sorted."""
-        with self._told():
-            return [row[0] for row in self._connection.execute("SELECT DISTINCT language FROM files ORDER BY language")]
-
     def _made(self) -> bool:
         return bool(self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone())
 
     def _remove(self, path: str) -> None:
-        self._connection.execute("DELETE FROM pieces WHERE file IN (SELECT id FROM files WHERE path = ?)", (path,))
-        self._connection.execute("DELETE FROM files WHERE path = ?", (path,))
+        of_path = "DELETE FROM pieces WHERE file IN (SELECT id FROM files WHERE path = ?)"
+        self._changed("pieces", of_path, (path,))
+        self._changed("files", "DELETE FROM files WHERE path = ?", (path,))
+
+    def _add_text(self, sha256: bytes, text: str, vector: bytes) -> None:
+        self._changed(
+            "texts",
+            "INSERT INTO texts (sha256, text, vector, crc32) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (sha256, text, vector, checksums.of_text(sha256, vector)),
+        )
+
+    def _changed(self, table: str, statement: str, values: tuple[object, ...] = ()) -> sqlite3.Cursor:
+        """Insert or delete rows and keep count of them, within a transaction.
+
+        Not by counting what is there: rows that were lost would be counted out.
+        """
+        cursor = self._connection.execute(statement, values)
+        if cursor.rowcount:
+            change = -cursor.rowcount if statement.startswith("DELETE") else cursor.rowcount
+            self._connection.execute("UPDATE meta SET value = value + ? WHERE name = ?", (change, counted(table)))
+        return cursor
+
+    def _add_checksums(self) -> None:
+        with self._told(), self._transaction("IMMEDIATE"):
+            if self._meta().get("format") == UNCHECKED:
+                checksums.add(self._connection)
+                self._connection.execute("UPDATE meta SET value = ? WHERE name = 'format'", (FORMAT,))
+
+    def _meta(self) -> dict[str, str]:
+        return dict(self._connection.execute("SELECT name, value FROM meta"))
 
     @contextlib.contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
@@ -282,7 +279,7 @@ class Store:
             yield
         except sqlite3.OperationalError as error:  # disk full, no permission, locked
             raise OutputError(
-                f"the index {self.folder}: {error}; mend that, or name another folder with --index"
+                f"the index {self.folder}: {error}; mend that, delete the folder, or name another with --index"
             ) from error
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError, DamagedError) as error:
             raise OutputError(f"{self.folder} is damaged ({error}): delete the folder and index again") from error

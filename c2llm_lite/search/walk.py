@@ -58,7 +58,7 @@ def matcher(patterns: Sequence[str]) -> Callable[[str], bool]:
 
     Of those that match the path or a folder of it, the last one decides: `src/` then `!src/gen/` leaves src/gen/ out.
     """
-    wanted = Patterns("\n".join(patterns).encode())
+    wanted = Patterns(os.fsencode("\n".join(patterns)))
 
     def fits(path: str) -> bool:
         *folders, name = map(os.fsencode, path.split("/"))

@@ -9,6 +9,7 @@ import os
 import stat
 from pathlib import Path
 
+from ..arguments import as_path
 from ..errors import ArgumentError
 from .failures import ApiError
 
@@ -32,7 +33,7 @@ class Keys:
         key, or where one has a character that no header can carry.
         """
         try:
-            lines = _content(path).decode().splitlines()
+            lines = _content(as_path(path, "the key file")).decode().splitlines()
         except UnicodeDecodeError as error:
             raise ArgumentError(f"{path} is not text: give a file with one key a line") from error
         keys = []

@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from c2llm_lite import pma
+from c2llm_lite.arguments import as_path
 from c2llm_lite.bundle import HEAD_TENSORS, Backbone
 from c2llm_lite.errors import CheckpointError
 from c2llm_lite.tokenizer_check import read_tokenizer
@@ -147,7 +148,7 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     Raises CheckpointError for a source that is not a C2LLM checkpoint this package can run, MissingDependencyError
     for a hub name without huggingface_hub.
     """
-    folder = Path(source)
+    folder = as_path(source, "source")
     if folder.is_dir():
         return Checkpoint(folder, folder.resolve().name, None)
     if is_hub_name(str(source)):

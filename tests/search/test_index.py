@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from c2llm_lite.errors import BundleError, OutputError, TextError
+from c2llm_lite.errors import ArgumentError, BundleError, OutputError, TextError
 from c2llm_lite.search import BusyError, Index
 from c2llm_lite.search import update as updating
 from c2llm_lite.search.cache import default_place
@@ -113,8 +113,35 @@ def test_duplicates(index: Index, tree: Path) -> None:
 def test_wrong_questions_are_errors(index: Index) -> None:
     with pytest.raises(TextError, match="the query is empty"):
         index.search("  \n")
-    with pytest.raises(ValueError, match="count is 0"):
-        index.search("a", count=0)
+    odd: Any = 5
+    with pytest.raises(TextError, match="the query is empty"):
+        index.search(odd)
+    for count in (0, 1.5, "2", None):
+        with pytest.raises(ArgumentError, match=f"count is {count!r}"):
+            index.search("a", count=count)  # type: ignore[arg-type]
+    for name in ("languages", "paths"):
+        listed: Any
+        for listed in ("src/", b"x", [5], odd):
+            wrong = {name: listed}
+            with pytest.raises(ArgumentError, match=rf"{name} is .*give a list of strings"):
+                index.search("a", **wrong)
+    with pytest.raises(ArgumentError, match="lone surrogate"):
+        index.search("a", paths=["\ud800"])
+    assert index.search("a", paths=[os.fsdecode(b"caf\xe9")]) == []
+    with pytest.raises(ArgumentError, match=r"line is 1\.5"):
+        index.like("files.py", 1.5)  # type: ignore[arg-type]
+    with pytest.raises(ArgumentError, match=r"file is .*NUL"):
+        index.like("\0", 1)
+    with pytest.raises(ArgumentError, match="threshold is x"):
+        index.duplicates("x")  # type: ignore[arg-type]
+
+
+def test_odd_folders_are_refused(model: Any, tree: Path) -> None:
+    for odd in ("a\0b", b"x", 5):
+        with pytest.raises(ArgumentError, match="folder is"):
+            Index(model, odd)  # type: ignore[arg-type]
+        with pytest.raises(ArgumentError, match="index is"):
+            Index(model, tree, index=odd)  # type: ignore[arg-type]
 
 
 # What is embedded.

@@ -11,7 +11,7 @@ import numpy as np
 
 import c2llm_lite
 from c2llm_lite.bulk.file import embed_file
-from c2llm_lite.convert import convert
+from c2llm_lite.convert import convert, list_targets
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.search import Index
 from c2llm_lite.verify import verify
@@ -21,6 +21,7 @@ from .fixtures import GGUF, OPENVINO, TORCH, Fixtures
 from .forks import Case
 from .outcome import DifferentError
 from .tiny import TEXTS, VOCAB
+from .words import model
 
 PRELOAD: tuple[str, ...] = (
     "llama_cpp.llama_cpp",
@@ -173,6 +174,11 @@ def _folders(fixtures: Fixtures) -> Iterator[Case]:
         "verify": lambda value, scratch: verify(value, threads=1),
         "convert": lambda value, scratch: convert(value, scratch / "bundle", GGUF),
         "convert to": lambda value, scratch: convert(fixtures.checkpoint, value, GGUF),
+        "list_targets": lambda value, scratch: list_targets(value),
+        "embed_file": lambda value, scratch: _file(fixtures, "out.npy", {"source": value}, scratch),
+        "Index of": lambda value, scratch: Index(model(), value).close(),
+        "Index at": lambda value, scratch: Index(model(), scratch, index=value).close(),
+        "Index.like": lambda value, scratch: _index(model(), scratch).like(value, 1),
     }
     for name, call in calls.items():
         for value in odd:
@@ -209,11 +215,11 @@ def _others(fixtures: Fixtures) -> Iterator[Case]:
 
 
 def _file(fixtures: Fixtures, output: str, arguments: dict[str, Any], scratch: Path) -> None:
-    source = scratch / "texts.jsonl"
-    source.write_text('{"text": "x"}\n' * 3)
+    texts = scratch / "texts.jsonl"
+    texts.write_text('{"text": "x"}\n' * 3)
     with c2llm_lite.load(fixtures.bundle(GGUF), threads=1) as model:
-        written = embed_file(model, source, scratch / output, **arguments)
-    if written.rows != 3:
+        written = embed_file(model, **({"source": texts, "output": scratch / output} | arguments))
+    if "source" not in arguments and written.rows != 3:
         raise DifferentError(f"{written.rows} rows")
 
 

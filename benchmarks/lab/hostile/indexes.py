@@ -18,7 +18,7 @@ from c2llm_lite.search.store import DATABASE, LOCK
 
 from .fixtures import Fixtures
 from .forks import Case
-from .outcome import DifferentError
+from .outcome import DifferentError, is_ours
 from .words import WIDTH, model
 
 PRELOAD: tuple[str, ...] = ("tree_sitter_language_pack",)
@@ -46,25 +46,51 @@ def cases(fixtures: Fixtures) -> Iterator[Case]:
 
 
 def _damaged(damage: Callable[[Path], object], scratch: Path) -> None:
-    """Search, update and search once more; each time the hits of an undamaged index, or an error of ours."""
-    tree = scratch / "tree"
+    """Search, update and search; in a copy change a file and update first, as the command line does.
+
+    Each time the hits are those of an undamaged index, or there is an error of ours.
+    """
+    tree, place = scratch / "tree", scratch / "index"
     tree.mkdir()
     for i in range(FILES):
-        text = (
-            f"def read_{i}(path):\n    return open(path).read({i})\n\n\n"
-            f"class Stack{i}:\n    def push(self, item):\n        self.items_{i}.append(item)\n"
-        )
-        (tree / f"file{i}.py").write_text(text)
-    place = scratch / "index"
+        _write(tree, i)
+    right = _updated(tree, place)
+    copy = shutil.copytree(place, scratch / "copy")
+    told = None
+    for damaged in (place, copy):
+        if damaged == copy:
+            _write(tree, 3, "changed_")
+            right = _updated(tree, scratch / "whole")
+        damage(damaged)
+        try:
+            # None at all mislead nobody: the index was begun anew.
+            if damaged == place and (found := _searched(tree, place)):
+                _compare(found, right)
+            _compare(_updated(tree, damaged), right)
+        except Exception as error:
+            if not is_ours(error):
+                raise
+            told = error
+    if told is not None:
+        raise told
+
+
+def _write(tree: Path, i: int, word: str = "") -> None:
+    (tree / f"file{i}.py").write_text(
+        f"def {word}read_{i}(path):\n    return open(path).read({i})\n\n\n"
+        f"class Stack{i}:\n    def {word}push(self, item):\n        self.items_{i}.append(item)\n"
+    )
+
+
+def _updated(tree: Path, place: Path) -> Hits:
     with Index(model(), tree, index=place) as index:
         index.update()
-        right = _hits(index)
-    damage(place)
+        return _hits(index)
+
+
+def _searched(tree: Path, place: Path) -> Hits:
     with Index(model(), tree, index=place) as index:
-        if found := _hits(index):  # none at all mislead nobody: the index was begun anew
-            _compare(found, right)
-        index.update()
-        _compare(_hits(index), right)
+        return _hits(index)
 
 
 def _hits(index: Index) -> Hits:

@@ -25,8 +25,16 @@ class Words:
     prompts = {"query": "find: ", "document": "doc: "}  # noqa: RUF012
     bundle = SimpleNamespace(sha256="b" * 64)
 
-    def embed(self, texts: str | Sequence[str], *, prompt_name: str | None = None, prompt: str | None = None) -> Any:
+    def embed(
+        self,
+        texts: str | Sequence[str],
+        *,
+        prompt_name: str | None = None,
+        prompt: str | None = None,
+        progress: object = False,
+    ) -> Any:
         """A sum of a fixed random vector for each word."""
+        del prompt_name, prompt, progress
         listed = [texts] if isinstance(texts, str) else texts
         found = normalise(np.array([_bag(text) for text in listed], np.float32).reshape(-1, WIDTH))
         return found[0] if isinstance(texts, str) else found

@@ -21,6 +21,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from ...arguments import as_path, check_whole
 from ...embedder import Embedder
 from ...errors import ArgumentError, OutputError, TextError
 from ...progress import Advance, bar
@@ -88,9 +89,9 @@ def embed_file(
     an argument out of range; OSError where `source` cannot be read.
     """
     started = time.monotonic()
-    source, output = Path(source), Path(output)
-    if part_rows is not None and part_rows < 1:
-        raise ArgumentError(f"part_rows is {part_rows}; give 1 or more")
+    source, output = as_path(source, "source"), as_path(output, "output")
+    if part_rows is not None:
+        check_whole("part_rows", part_rows)
     check_output(output, resume=resume, force=force)
     join = join_for(output)
     if field is None and source.suffix == ".jsonl":

@@ -132,7 +132,7 @@ class TextFile:
 
 
 @contextlib.contextmanager
-def open_texts(source: str | Path, *, field: str | None, prompted: bool, skip_bad: bool = False) -> Iterator[TextFile]:
+def open_texts(source: Path, *, field: str | None, prompted: bool, skip_bad: bool = False) -> Iterator[TextFile]:
     """`source`'s texts; "-" is standard input. `field`: the text's field where the lines are JSON.
 
     prompted: whether a prompt goes before each text, so that one may be empty. skip_bad: pass over broken lines. Raises
@@ -141,7 +141,7 @@ def open_texts(source: str | Path, *, field: str | None, prompted: bool, skip_ba
     if str(source) == "-":
         yield TextFile(sys.stdin.buffer, "standard input", field=field, prompted=prompted, skip_bad=skip_bad)
     else:
-        with Path(source).open("rb") as stream:
+        with source.open("rb") as stream:
             yield TextFile(stream, str(source), field=field, prompted=prompted, skip_bad=skip_bad)
 
 

@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...arguments import as_path, check_whole
 from ...bundle import Bundle, open_bundle
-from ...errors import ArgumentError, OutputError
+from ...errors import OutputError
 from ...vectors import Precision
 from ..rows import checked_prompt
 from ..settings import Settings
@@ -54,21 +55,21 @@ def plan(
     lacks a column; OutputError for a part in `output` that was made with another bundle, other settings or from another
     input; ValueError for an argument out of range.
     """
-    opened = open_bundle(Path(bundle).absolute())
+    opened = open_bundle(as_path(bundle, "bundle").absolute())
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
-    if part_rows < 1:
-        raise ArgumentError(f"part_rows is {part_rows}; give 1 or more")
-    output = Path(output).resolve()
+    check_whole("part_rows", part_rows)
+    output = as_path(output, "output").resolve()
     if output.exists() and not output.is_dir():
         raise OutputError(f"{output} is a file: choose a folder for the parts")
-    for folder in map(Path, sources):
+    paths = [as_path(source, "an input") for source in sources]
+    for folder in paths:
         if folder.is_dir() and output.is_relative_to(folder.resolve()):
             raise OutputError(
                 f"{output} is inside the input folder {folder}, so its parts would be inputs of the next run: choose "
                 "another output"
             )
     columns = [column, *([id_column] if id_column else [])]
-    spans = [span for path in inputs.files(sources) for span in inputs.spans(path.absolute(), columns, part_rows)]
+    spans = [span for path in inputs.files(paths) for span in inputs.spans(path.absolute(), columns, part_rows)]
     made = Settings.of(
         opened,
         prompt=prefix,

@@ -80,7 +80,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path
 
 ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"resume": True, "force": True}, ValueError, "resume goes on from the finished parts and force drops them"),
-    ({"part_rows": 0}, ValueError, "part_rows is 0; give 1 or more"),
+    ({"part_rows": 0}, ValueError, "part_rows is 0; give a whole number, 1 or more"),
     ({"output": "out.csv"}, OutputError, "out.csv: an output's name ends in .npy, .jsonl, .parquet"),
     ({"output": "out"}, OutputError, "out: an output's name ends in .npy, .jsonl, .parquet"),
     ({"output": "folder.npy", "force": True}, OutputError, "folder.npy is a folder: choose another output"),
