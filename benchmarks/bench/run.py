@@ -84,7 +84,7 @@ def bench(
     holds; a target that failed stands there with the reason.
 
     Raises OutputError where `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
-    that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference itself fails by.
+    that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference fails by.
     """
     output = as_path(output, "output")
     checkpoint = open_checkpoint(source)
