@@ -22,11 +22,13 @@ def read_float32(path: Path, names: Iterable[str]) -> dict[str, Array]:
             raise ArgumentError(f"its header has {length} bytes")
         tensors: dict[str, Array] = load(content)
     except Exception as error:  # a type that NumPy lacks is a TypeError or AttributeError
-        raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
+        raise BundleError(f"{path} cannot be read: {error}; copy the bundle again, or convert again") from error
     for name in names:
         if name not in tensors:
-            raise BundleError(f"{path} has no {name}; convert or copy the bundle again")
+            raise BundleError(f"{path} has no {name}; copy the bundle again, or convert again")
     for name, tensor in tensors.items():
         if tensor.dtype.str != "<f4":
-            raise BundleError(f"{path}: {name:.80} is {tensor.dtype}, not float32; convert or copy the bundle again")
+            raise BundleError(
+                f"{path}: {name:.80} is {tensor.dtype}, not float32; copy the bundle again, or convert again"
+            )
     return tensors

@@ -48,7 +48,7 @@ def decode(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}: convert the file to UTF-8") from None
+        raise ValueError(f"not UTF-8 at byte {error.start}; convert the file to UTF-8") from None
 
 
 def parse(line: str) -> Any:

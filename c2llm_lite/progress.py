@@ -28,6 +28,20 @@ def bar(title: str, total: int | None, unit: str, *, show: bool = True) -> Itera
         yield _Lines(title, total, unit).advance
 
 
+def reported(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:
+    """Reports embedding `total` tokens: on standard error if `progress` is True, or to the function that it is."""
+    if not callable(progress):
+        return bar("embedding", total, "tokens", show=progress)
+    done = 0
+
+    def advance(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        progress(done / total)
+
+    return contextlib.nullcontext(advance)
+
+
 @contextlib.contextmanager
 def _bar(title: str, total: int | None, unit: str) -> Iterator[Advance]:
     from rich.console import Console

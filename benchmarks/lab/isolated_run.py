@@ -42,7 +42,7 @@ def main(folder: str, tokens: int, cache: Path | None = None) -> None:
     pooled = engine.pool([text], queries)
     ended = time.perf_counter()
     if not np.isfinite(pooled).all():
-        raise ValueError(f"{folder} gave NaN or infinity for a text of {tokens} tokens")
+        raise ValueError(f"{folder} returned NaN or infinity for a text of {tokens} tokens")
     result = {
         "seconds_to_open": round(opened - started, 2),
         "tokens": tokens,

@@ -29,13 +29,13 @@ def _write(checkpoint: Checkpoint, path: str, kind: str) -> None:
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     add_shape(writer, backbone)
     _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
-    quantise = Quantiser()
+    quantize = Quantiser()
     for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone.layers)):
         values = checkpoint.tensor(name)
         if values.ndim == 1:
             writer.add_tensor(gguf_name, np.array(values))
         else:
-            stored = quantise(values, kind).reshape(len(values), -1)
+            stored = quantize(values, kind).reshape(len(values), -1)
             writer.add_tensor(gguf_name, stored, raw_dtype=ggml_type(gguf, kind))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

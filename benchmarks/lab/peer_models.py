@@ -198,8 +198,8 @@ def export_for_optimum(source: Path, folder: Path) -> None:
     """optimum-intel's own export, in int8, of what write_for_transformers wrote."""
     from optimum.intel import OVModelForFeatureExtraction, OVWeightQuantizationConfig
 
-    quantised = OVWeightQuantizationConfig(bits=8, sym=True)
+    quantized = OVWeightQuantizationConfig(bits=8, sym=True)
     model = OVModelForFeatureExtraction.from_pretrained(
-        source, export=True, quantization_config=quantised, compile=False
+        source, export=True, quantization_config=quantized, compile=False
     )
     model.save_pretrained(folder)

@@ -4,7 +4,7 @@
 
 RMSNorm's gains go into the matrices that read the normed stream, and what is left of it has no axes of its own; so an
 orthogonal Q can turn the stream, embeddings and all (QuaRot, arXiv 2404.00456, section 4, stage 1a; there Q is a
-randomised Hadamard matrix, here a random one, which every width has). The head reads the final norm's gains and Q⁻¹
+randomized Hadamard matrix, here a random one, which every width has). The head reads the final norm's gains and Q⁻¹
 with its keys and values, so rotation costs nothing at run time. It spreads what few wide columns hold over all of them.
 """
 

@@ -30,7 +30,7 @@ ROUNDED_GROUP = 32  # weights that share a scale where they are rounded, as in g
 class Backbone:
     """A C2LLM checkpoint's Qwen2 backbone in bf16, for batches of short texts.
 
-    rounded: with its matrices rounded to 4 bits, so that the difference tells what quantisation does to the states.
+    rounded: with its matrices rounded to 4 bits, so that the difference tells what quantization does to the states.
     """
 
     def __init__(self, checkpoint: Path, *, rounded: bool = False) -> None:

@@ -15,7 +15,7 @@ from ..errors import TextError
 from ..text import choose_prompt
 from ..vectors import Precision
 
-# Of texts tokenised at a time: some 300,000 tokens of code, which fill hundreds of packs (embed() packs by tokens), so
+# Of texts tokenized at a time: some 300,000 tokens of code, which fill hundreds of packs (embed() packs by tokens), so
 # that the last, part-full one costs nothing; and token ids in Python's lists take about 10 bytes a character, so that
 # very long texts do not fill the memory.
 GROUP_CHARACTERS = 1 << 20
@@ -70,7 +70,7 @@ def _value(scalar: Any) -> object:
 
 
 def _groups(texts: Sequence[object]) -> Iterator[range]:
-    """Indices of neighbours that hold about GROUP_CHARACTERS together."""
+    """Indices of neighbors that hold about GROUP_CHARACTERS together."""
     start = held = 0
     for i, text in enumerate(texts):
         held += len(text) if isinstance(text, str) else 0
@@ -82,7 +82,7 @@ def _groups(texts: Sequence[object]) -> Iterator[range]:
 
 
 def unfit(model: Embedder, texts: Sequence[object], group: range, prompt: str) -> dict[int, str]:
-    """Why, by index, for each text of the group that embed() would refuse. Tokenising is a hundredth of the work."""
+    """Why, by index, for each text of the group that embed() would refuse. Tokenizing is a hundredth of the work."""
     if _refusal(model, [texts[i] for i in group], prompt) is None:
         return {}
     reasons = {i: _refusal(model, [texts[i]], prompt) for i in group}
@@ -94,7 +94,7 @@ def _refusal(model: Embedder, texts: list[Any], prompt: str) -> str | None:
     if unread is not None:
         return str(unread)
     try:
-        model.tokenise(texts, prompt=prompt)
+        model.tokenize(texts, prompt=prompt)
     except TextError as error:
         return str(error)
     return None

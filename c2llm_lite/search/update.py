@@ -69,7 +69,7 @@ def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress
         known = store.digests()
         look = _look(folder, known)
         if not look.changed and not look.unchanged:
-            raise TextError(f"{folder} holds nothing to index{_because(look)}: name a folder with code or text in it")
+            raise TextError(f"{folder} contains nothing to index{_because(look)}; pass a folder with code or text")
         counts_by_reason = {reason: len(paths) for reason, paths in look.skipped.items()}
         done = Update(
             skipped=counts_by_reason, skipped_paths=look.skipped, linked=look.linked, unreadable=look.unreadable

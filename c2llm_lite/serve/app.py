@@ -20,7 +20,7 @@ from ..bundle import MANIFEST
 from ..embedder import Embedder
 from ..errors import TextError
 from ..pma import Array
-from ..vectors import normalise
+from ..vectors import normalize
 from . import limits, openapi, reply
 from .body import Bodies
 from .failures import ApiError
@@ -61,7 +61,7 @@ class Service:
         self._most = queue_tokens
         self._max_batch_tokens = max_batch_tokens
         self._bodies = Bodies()
-        self._tokenising = asyncio.Semaphore(limits.TOKENISING)
+        self._tokenizing = asyncio.Semaphore(limits.TOKENIZING)
         self.metrics = Metrics(lambda: self.queue.held)
         self.queue = Queue(
             lambda texts, prompt: model.embed_tokens(texts, prompt=prompt),
@@ -95,7 +95,7 @@ class Service:
         self._keys.check(request.headers.get("authorization"))
         try:
             self.queue.check()  # before the work of reading it
-            async with self._bodies.read(request) as body, self._tokenising:
+            async with self._bodies.read(request) as body, self._tokenizing:
                 asked, texts, prompt = await asyncio.to_thread(self._read, body)
             shared, room = self._model.full_batch(prompt)
             room = min(room, self._max_batch_tokens or room)
@@ -114,7 +114,7 @@ class Service:
             return self._gone()
         if vectors is None:
             return self._gone()
-        body_pieces = reply.pieces(normalise(vectors[:, : asked.dim]), asked.encoding_format, asked.model, tokens)
+        body_pieces = reply.pieces(normalize(vectors[:, : asked.dim]), asked.encoding_format, asked.model, tokens)
         return StreamingResponse(body_pieces, media_type="application/json")
 
     def _read(self, body: bytearray) -> tuple[EmbeddingRequest, list[list[int]], str]:
@@ -127,7 +127,7 @@ class Service:
         held = 0
         for first, texts in _portions(asked.texts):
             try:
-                found = self._model.tokenise(texts, prompt=prompt, first_index=first, cut=self._cut)
+                found = self._model.tokenize(texts, prompt=prompt, first_index=first, cut=self._cut)
             except TextError as error:
                 raise ApiError(400, str(error), param="input") from None
             ids += found
@@ -186,10 +186,10 @@ async def _hang_up(request: Request) -> None:
 
 
 def _portions(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """The texts in runs of limits.TOKENISED_CHARACTERS, each with its first text's index."""
+    """The texts in runs of limits.TOKENIZED_CHARACTERS, each with its first text's index."""
     first = held = 0
     for i, text in enumerate(texts):
-        if held and held + len(text) > limits.TOKENISED_CHARACTERS:
+        if held and held + len(text) > limits.TOKENIZED_CHARACTERS:
             yield first, texts[first:i]
             first, held = i, 0
         held += len(text)

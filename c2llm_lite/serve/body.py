@@ -51,7 +51,7 @@ class Bodies:
             if self._held + len(part) > limits.BODIES_BYTES:
                 raise ApiError(
                     429,
-                    "too many requests are being read: try again in a second",
+                    "too many requests are being read; try again in a second",
                     code="server_busy",
                     headers={"Retry-After": "1"},
                 )

@@ -121,7 +121,9 @@ class Connection(H11Protocol):
     def _refuse(self) -> None:
         """Answer 503. What the client is sending is read for a moment, or its machine would throw away the answer."""
         self._refused = True
-        log.warning("refused a connection with 503: %d are open, all that the limit on open files allows", self._most)
+        log.warning(
+            "refused a connection with 503: %d are open, the most that the limit on open files allows", self._most
+        )
         message = f"the server has {self._most:,} connections open, its maximum: try again in a few seconds"
         self._write(ApiError(503, message, code="server_busy", headers={"Retry-After": "5"}))
         if len(self.connections) > self._most + limits.REFUSED:

@@ -59,20 +59,20 @@ class _Reader:
             if name in known:
                 found[name] = self._value(name)
             elif self._next() != "n" or self._scalar() is not None:
-                # A misspelt prompt_name that was passed over would give vectors of another kind, and nobody would see.
+                # Ignoring a misspelled prompt_name would silently give vectors of another kind.
                 name = name[:64].encode("ascii", "replace").decode()
-                raise ApiError(400, f"unknown field {name!r}; a request has {', '.join(known)}", param=name)
+                raise ApiError(400, f"unknown field {name!r}; the fields are {', '.join(known)}", param=name)
             if self._take(",}") == "}":
                 return found
-        raise ApiError(400, f"the request has over {FIELDS} fields")
+        raise ApiError(400, f"the request has more than {FIELDS} fields")
 
     def end(self) -> None:
         if self._next():
-            raise ArgumentError("something follows the object")
+            raise ArgumentError("unexpected text after the object")
 
     def _name(self) -> str:
         if self._next() != '"':
-            raise ArgumentError("a name is missing")
+            raise ArgumentError("a field name is missing")
         name: str = self._scalar()
         self._take(":")
         return name
@@ -80,11 +80,11 @@ class _Reader:
     def _value(self, name: str, *, depth: int = 0) -> Any:
         following = self._next()
         if following == "{":
-            raise ApiError(400, f"{name} is or holds a JSON object: no field takes one", param=name)
+            raise ApiError(400, f"{name} is or contains a JSON object; no field accepts one", param=name)
         if following != "[":
             return self._scalar()
         if depth == 2:
-            raise ApiError(400, f"{name} holds lists of lists of lists: no field takes them", param=name)
+            raise ApiError(400, f"{name} is nested too deeply; no field accepts lists of lists of lists", param=name)
         integers = INTEGERS.match(self._text, self._at)
         if integers:
             if self._text.count(",", self._at, integers.end()) >= self._items:
@@ -117,6 +117,6 @@ class _Reader:
         """The next character, which has to be one of these."""
         found = self._next()
         if not found or found not in characters:
-            raise ArgumentError(f"one of {characters} is missing")
+            raise ArgumentError(f"expected one of {characters}")
         self._at += 1
         return found

@@ -34,18 +34,20 @@ class Keys:
         try:
             lines = _content(path).decode().splitlines()
         except UnicodeDecodeError as error:
-            raise ArgumentError(f"{path} is not text: give a file with one key a line") from error
+            raise ArgumentError(f"{path} is not text; pass a file with one key per line") from error
         keys = []
         for number, line in enumerate(lines, 1):
             key = line.strip()
             if not key or key.startswith("#"):
                 continue
             if not (key.isascii() and key.isprintable()) or " " in key:
-                raise ArgumentError(f"{path}, line {number}: a key is of visible ASCII characters, without spaces")
+                raise ArgumentError(
+                    f"{path}, line {number}: a key may only have visible ASCII characters, without spaces"
+                )
             if len(key) < GUESSED:
                 log.warning(
-                    "%s, line %d: this key has %d characters, and one under %d may be guessed: use a longer one, "
-                    "such as `openssl rand -hex 32` prints",
+                    "%s, line %d: this key has %d characters; keys under %d characters can be guessed. Use a longer "
+                    "one, such as the output of `openssl rand -hex 32`",
                     path,
                     number,
                     len(key),
@@ -53,7 +55,9 @@ class Keys:
                 )
             keys.append(key)
         if not keys:
-            raise ArgumentError(f"{path} holds no key: write one a line, such as `openssl rand -hex 32` prints")
+            raise ArgumentError(
+                f"{path} contains no key; write one per line, such as the output of `openssl rand -hex 32`"
+            )
         return cls(keys)
 
     def __bool__(self) -> bool:
@@ -78,11 +82,11 @@ def _content(path: Path) -> bytes:
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ArgumentError(f"{path} is not a regular file: write the keys to one, one a line")
+            raise ArgumentError(f"{path} is not a regular file; write the keys to a file, one per line")
         if status.st_size > FILE_BYTES:
-            raise ArgumentError(f"{path} is larger than {FILE_BYTES >> 20} MiB: give a file with one key a line")
+            raise ArgumentError(f"{path} is larger than {FILE_BYTES >> 20} MiB; pass a file with one key per line")
         if status.st_mode & stat.S_IWOTH and os.name == "posix":
-            log.warning("%s can be written by every user, who could add a key: run chmod o-w on it", path)
+            log.warning("%s can be written by every user, who could add a key; run chmod o-w on it", path)
         return os.read(descriptor, FILE_BYTES)
     finally:
         os.close(descriptor)

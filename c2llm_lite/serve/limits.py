@@ -20,8 +20,8 @@ REFUSED_SECONDS = 1.0
 SPARE_FILES = 80  # file descriptors for all else
 
 TEXTS = 2048  # of one request, as OpenAI has it
-# No text of max_tokens is longer than this many characters a token, and a longer one is refused before it is tokenised:
+# No text of max_tokens is longer than this many characters a token, and a longer one is refused before it is tokenized:
 # the tokenizer takes about 150 bytes of memory a token.
 CHARACTERS_A_TOKEN = 64
-TOKENISED_CHARACTERS = 1 << 16  # at a time, for the same reason
-TOKENISING = 2  # requests at a time
+TOKENIZED_CHARACTERS = 1 << 16  # at a time, for the same reason
+TOKENIZING = 2  # requests at a time

@@ -203,7 +203,9 @@ class Queue:
                 requests.setdefault(job.order, []).append((job, place))
             if len(requests) > 1:
                 log.warning(
-                    "a batch of %d requests failed (%s): running each alone", len(requests), type(error).__name__
+                    "a batch of %d requests failed (%s); running each request separately",
+                    len(requests),
+                    type(error).__name__,
                 )
                 for alone in requests.values():
                     if not alone[0][0].future.done():

@@ -81,7 +81,7 @@ class Unfinished:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise OutputError(f"{path} cannot be read ({error}): delete {self.folder}, to begin anew") from error
+            raise OutputError(f"{path} cannot be read ({error}); delete {self.folder} to start over") from error
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

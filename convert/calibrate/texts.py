@@ -45,7 +45,7 @@ def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
     found = _drawn([path for folder in sorted(folders) for path in _sources(folder)], pairs, seed)
     if not found:
         raise ArgumentError(
-            "no package with documented functions is installed: give texts of your own, --calibrate FILE"
+            "no package with documented functions is installed; pass your own texts with --calibrate FILE"
         )
     return {"document": [pair.code for pair in found], "query": [pair.query for pair in found]}
 

@@ -56,7 +56,7 @@ class StoredTensor:
             with reading(self.path):
                 mapped = np.memmap(self.path, _NUMPY[self.dtype], "r", self.start, self.shape)
         except ValueError as error:  # beyond the file's end
-            raise CheckpointError(f"{self.path} was changed while it was read ({error}); convert it again") from error
+            raise CheckpointError(f"{self.path} changed while it was read ({error}); convert it again") from error
         values: Stored = mapped.view(np.ndarray)
         flat = values.reshape(-1)
         for first in range(0, flat.size, _CHECKED_AT_ONCE):
@@ -64,8 +64,8 @@ class StoredTensor:
             if not finite.all():
                 place = np.unravel_index(first + int(np.argmin(finite)), self.shape)
                 raise CheckpointError(
-                    f"{self.path.name}: {self.name} holds NaN or infinity, first at {[int(i) for i in place]}; "
-                    "the file is damaged or its training diverged: fetch it again"
+                    f"{self.path.name}: {self.name} contains NaN or infinity, first at {[int(i) for i in place]}; "
+                    "the file is damaged or its training diverged; download it again"
                 )
         return values
 
@@ -76,7 +76,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise CheckpointError(f"{path} may not be read by this user: change its permissions, or copy it") from error
+        raise CheckpointError(f"{path} cannot be read by this user; change its permissions, or copy it") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; copy it again") from error
 
@@ -110,13 +110,13 @@ def read_header(path: Path) -> list[StoredTensor]:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise _broken(path, f"its header is not the JSON it should be ({error})") from error
+        raise _broken(path, f"its header is not valid JSON ({error})") from error
     if not isinstance(header, dict):
         raise _broken(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     if len(header) > _MAX_TENSORS:
         raise CheckpointError(
-            f"{path.name} holds {len(header):,} tensors; C2LLM has some hundreds: it is another model"
+            f"{path.name} holds {len(header):,} tensors; C2LLM has a few hundred, so it is another model"
         )
 
     data = _LENGTH_BYTES + length
@@ -124,7 +124,7 @@ def read_header(path: Path) -> list[StoredTensor]:
     end = data
     for tensor, tensor_end in sorted(placed, key=lambda pair: (pair[0].start, pair[1])):
         if tensor.start != end:
-            raise _broken(path, f"tensor {tensor.name} does not begin where the one before it ends")
+            raise _broken(path, f"tensor {tensor.name} does not start where the previous tensor ends")
         end = tensor_end
     if end != size:
         raise _broken(path, f"its tensors end at byte {end}, the file at byte {size}")
@@ -137,11 +137,11 @@ def _place(path: Path, name: str, entry: object, data: int) -> tuple[StoredTenso
         raise _broken(path, f"the entry of tensor {name} lacks its dtype, shape or data_offsets")
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in _NUMPY:
         raise CheckpointError(
-            f"{path.name}: tensor {name} is stored as {str(entry['dtype'])[:40]}; only BF16, F16 and F32 are read: "
-            "take the checkpoint that was not quantised"
+            f"{path.name}: tensor {name} is stored as {str(entry['dtype'])[:40]}; only BF16, F16 and F32 are "
+            "supported, so use the checkpoint that was not quantized"
         )
     if not _natural(entry["shape"]) or not _natural(entry["data_offsets"]) or len(entry["data_offsets"]) != 2:
-        raise _broken(path, f"the shape or the offsets of tensor {name} are not natural numbers")
+        raise _broken(path, f"the shape or the offsets of tensor {name} are not non-negative integers")
     dtype, shape = entry["dtype"], tuple(entry["shape"])
     start, end = entry["data_offsets"]
     if end - start != math.prod(shape) * _NUMPY[dtype].itemsize:
@@ -160,7 +160,7 @@ def _natural(numbers: object) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ArgumentError("a name stands twice")
+        raise ArgumentError("a name occurs twice")
     return found
 
 

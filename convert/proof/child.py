@@ -47,12 +47,12 @@ def run(module: str, *arguments: str, stdin: bytes = b"", what: str, remedy: str
     if child.returncode == CANNOT_RUN_HERE:
         raise CannotRunHereError(reason)
     if child.returncode == -getattr(signal, "SIGKILL", 9):  # Linux ends what takes the last memory this way
-        raise CannotRunHereError("its process was killed, as happens where memory runs out")
+        raise CannotRunHereError("its process was killed, probably because memory ran out")
     if child.returncode == CANNOT_WRITE:
-        raise OutputError(f"could not write what the new bundle gave {what}: {reason}")
+        raise OutputError(f"could not write the new bundle's results {what}: {reason}")
     if child.returncode < 0:
         reason = f"its process crashed with {signal.Signals(-child.returncode).name}"
-    raise BundleError(f"the new bundle could not be run {what}, and was not kept: {reason}; {remedy}")
+    raise BundleError(f"the new bundle could not be run {what} and was deleted: {reason}; {remedy}")
 
 
 @contextlib.contextmanager

@@ -14,7 +14,7 @@ import numpy as np
 from c2llm_lite import bundle as bundles
 from c2llm_lite.embedder import load
 from c2llm_lite.pma import Array
-from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, Tokeniser
+from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, TextTokenizer
 from c2llm_lite.verify import probe_vectors
 
 from .. import reference
@@ -49,11 +49,11 @@ TEXTS = (
 
 def token_ids(checkpoint: Checkpoint) -> list[list[int]]:
     """The probes' texts as the model takes them."""
-    return Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
+    return TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
 
 
 def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...], Array]:
-    """The probes without this target's cosines, and their full-precision vectors (n, d), normalised."""
+    """The probes without this target's cosines, and their full-precision vectors (n, d), normalized."""
     ids = token_ids(checkpoint)
     probes = tuple(bundles.Probe(text, len(tokens), None) for text, tokens in zip(TEXTS, ids, strict=True))
     return probes, reference.vectors(checkpoint, ids)

@@ -52,7 +52,7 @@ def test_a_file_cut_short_or_missing_is_told_by_every_load(bundle):
         whole = path.read_bytes()
         for kept in (0, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:kept])
-            with pytest.raises(BundleError, match="it was cut or altered"):
+            with pytest.raises(BundleError, match="it is truncated or altered"):
                 c2llm_lite.load(bundle)
         path.unlink()
         with pytest.raises(BundleError, match="is missing"):

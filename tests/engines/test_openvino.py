@@ -93,7 +93,7 @@ def test_a_text_does_not_depend_on_its_company(checkpoint: Checkpoint, open_kind
         assert relative(together, alone) < tolerance
 
 
-def test_quantised_states_are_near_full_precision(checkpoint: Checkpoint, open_kind: Open) -> None:
+def test_quantized_states_are_near_full_precision(checkpoint: Checkpoint, open_kind: Open) -> None:
     (ids,) = texts(64)
     (wanted,) = reference.states(checkpoint, [ids])
     for kind, least in (("int8", 0.995), ("int8-static", 0.99), ("int4", 0.95)):

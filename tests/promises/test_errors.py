@@ -87,7 +87,7 @@ RAISE = "from c2llm_lite import bundle\ndef fail(*a, **k): raise {error}\nbundle
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        ("MemoryError()", "error: out of memory: "),
+        ("MemoryError()", "error: out of memory; "),
         ("PermissionError(13, 'Permission denied', 'x/[y]')", "error: x/[y]: Permission denied"),
     ],
 )

@@ -15,7 +15,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import load
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.errors import BundleError, CheckpointError
-from c2llm_lite.text import Tokeniser
+from c2llm_lite.text import TextTokenizer
 from c2llm_lite.tokenizer_check import WORD_PATTERNS, check_tokenizer
 
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -105,7 +105,7 @@ def test_what_byte_level_bpe_does_not_need_is_refused_by_name(
     change(data)
     (tmp_path / "tokenizer.json").write_text(json.dumps(data))
     with pytest.raises(BundleError, match=message) as error:
-        Tokeniser(tmp_path / "tokenizer.json", 99)
+        TextTokenizer(tmp_path / "tokenizer.json", 99)
     assert len(str(error.value)) < 500
 
 
@@ -125,7 +125,7 @@ def test_what_byte_level_bpe_does_not_need_is_refused_by_name(
 def test_a_file_that_is_not_such_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(BundleError, match="is not a byte-level BPE tokenizer"):
-        Tokeniser(tmp_path / "tokenizer.json", 99)
+        TextTokenizer(tmp_path / "tokenizer.json", 99)
 
 
 def test_a_repeated_key_is_refused_though_the_last_value_is_fine() -> None:
@@ -145,7 +145,7 @@ def test_the_patterns_of_known_models_are_taken(tmp_path: Path, pattern: str) ->
     data["post_processor"] = data["decoder"] = BYTES
     data["model"] |= {"continuing_subword_prefix": "", "end_of_word_suffix": "", "unk_token": None}
     (tmp_path / "tokenizer.json").write_text(json.dumps(data))
-    assert Tokeniser(tmp_path / "tokenizer.json", 99).encode(["def f(x):\n    return 123\n"])
+    assert TextTokenizer(tmp_path / "tokenizer.json", 99).encode(["def f(x):\n    return 123\n"])
 
 
 def test_a_panic_of_the_library_is_an_error_of_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,13 +157,13 @@ def test_a_panic_of_the_library_is_an_error_of_the_bundle(tmp_path: Path, monkey
             raise PanicException("index out of bounds")
 
     (tmp_path / "tokenizer.json").write_text(tokenizer_json())
-    tokeniser = Tokeniser(tmp_path / "tokenizer.json", 99)
-    tokeniser._tokenizer = Panics()  # type: ignore[assignment]
+    tokenizer = TextTokenizer(tmp_path / "tokenizer.json", 99)
+    tokenizer._tokenizer = Panics()  # type: ignore[assignment]
     with pytest.raises(BundleError, match="tokenizer failed: index out of bounds"):
-        tokeniser.encode(["text"])
+        tokenizer.encode(["text"])
     monkeypatch.setattr("c2llm_lite.text.Tokenizer", Panics())
-    with pytest.raises(BundleError, match="that the tokenizers library cannot read"):
-        Tokeniser(tmp_path / "tokenizer.json", 99)
+    with pytest.raises(BundleError, match="the tokenizers library cannot read this tokenizer"):
+        TextTokenizer(tmp_path / "tokenizer.json", 99)
 
 
 def test_convert_and_load_refuse_alike(f32_bundle: Path, tmp_path: Path) -> None:

@@ -203,7 +203,7 @@ def test_a_folder_with_nothing_in_it_is_an_error_and_leaves_the_index(model: Any
         if path.is_file():
             path.unlink()
     (tree / "blob").write_bytes(b"\0\1")
-    with pytest.raises(TextError, match=r"holds nothing to index \(1 binary\)"):
+    with pytest.raises(TextError, match=r"contains nothing to index \(1 binary\)"):
         index.update()
     assert content(index.place) == before
 

@@ -89,7 +89,7 @@ def test_search_goes_on_with_what_there_is_while_another_writes(run: Any, tree: 
     done = run("search", "anything")
     other.close()
     assert done.exit_code == 0, done.output
-    assert "searching what it holds so far" in done.stderr.replace("\n", " ")
+    assert "searching its current content" in done.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_search_goes_on_with_what_there_is_while_another_writes(run: Any, tree: 
     [
         ([], "a QUERY in words, or --like FILE:LINE"),
         (["words", "--like", "files.py:1"], "a QUERY in words, or --like FILE:LINE"),
-        (["--like", "files.py"], "give a file and a line"),
+        (["--like", "files.py"], "is not FILE:LINE"),
     ],
 )
 def test_wrong_use_is_told(run: Any, arguments: list[str], message: str) -> None:

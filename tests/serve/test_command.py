@@ -94,7 +94,12 @@ def test_a_large_body_without_a_key_is_not_read(here):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "holds no key"), (b"# none\n", "holds no key"), (b"two words", "line 1"), (b"a\nk\xc3\xa9y", "line 2")],
+    [
+        (b"", "contains no key"),
+        (b"# none\n", "contains no key"),
+        (b"two words", "line 1"),
+        (b"a\nk\xc3\xa9y", "line 2"),
+    ],
 )
 def test_a_key_file_that_will_not_do(tmp_path, content, words):
     path = tmp_path / "keys"

@@ -181,7 +181,7 @@ def test_cancelling_frees_the_place_and_runs_nothing(queue, engine):
         dropped[0].result(0)
 
 
-def test_a_request_may_be_cancelled_while_it_is_run(queue, engine):
+def test_a_request_may_be_canceled_while_it_is_run(queue, engine):
     future = submit(queue, text(1, 10), text(2, 200))
     assert engine.began.acquire(timeout=20)
     future.cancel()

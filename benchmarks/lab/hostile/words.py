@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from c2llm_lite.embedder import Embedder
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 WIDTH = 32
 
@@ -28,7 +28,7 @@ class Words:
     def embed(self, texts: str | Sequence[str], *, prompt_name: str | None = None, prompt: str | None = None) -> Any:
         """A sum of a fixed random vector for each word."""
         listed = [texts] if isinstance(texts, str) else texts
-        found = normalise(np.array([_bag(text) for text in listed], np.float32).reshape(-1, WIDTH))
+        found = normalize(np.array([_bag(text) for text in listed], np.float32).reshape(-1, WIDTH))
         return found[0] if isinstance(texts, str) else found
 
 

@@ -24,7 +24,7 @@ Join = Callable[[BinaryIO, Parts, NDArray[Any]], None]
 def join_for(output: Path) -> Join:
     """Raises OutputError for a suffix that names no format, MissingDependencyError for .parquet without pyarrow."""
     if output.suffix not in _FORMATS:
-        raise OutputError(f"{output}: an output's name ends in {', '.join(_FORMATS)}")
+        raise OutputError(f"{output}: the output's name must end in {', '.join(_FORMATS)}")
     if output.suffix == ".parquet":
         _pyarrow()  # missed now rather than after hours of embedding
     return _FORMATS[output.suffix]

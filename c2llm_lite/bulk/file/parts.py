@@ -52,7 +52,7 @@ class Parts:
         self.folder = folder
         self.records: list[Record] = []
         if folder.exists() and not (folder.is_dir() and all(_OURS.fullmatch(p.name) for p in folder.iterdir())):
-            raise OutputError(f"{folder} holds other files than parts: move it away, or choose another output")
+            raise OutputError(f"{folder} contains files that are not parts; move it away, or choose another output")
 
     @property
     def rows(self) -> int:
@@ -80,7 +80,9 @@ class Parts:
         while (part := self._whole(len(self.records))) is not None:
             self.records.append(part)
         if self._path(".json").exists():
-            log.warning("%s: part %d is damaged; it and what follows are made again", self.folder, len(self.records))
+            log.warning(
+                "%s: part %d is damaged; it and the later parts are computed again", self.folder, len(self.records)
+            )
         kept = {RUN, *(self._path(suffix, i).name for i in range(len(self.records)) for suffix in (".npy", ".json"))}
         for path in self.folder.iterdir():
             if path.name not in kept:
@@ -162,8 +164,8 @@ def _as_output_error(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"could not write {path}: {error.strerror or error}; mend that, or free some space, and go on with "
-            "--resume: finished parts were kept"
+            f"could not write {path}: {error.strerror or error}; fix that or free some space, then continue "
+            "with --resume: finished parts are kept"
         ) from error
 
 

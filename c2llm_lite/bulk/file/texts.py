@@ -120,14 +120,14 @@ class TextFile:
 
     def _row(self, line: bytes) -> Row:
         if len(line) > MAX_LINE:
-            raise ArgumentError(f"longer than {MAX_LINE >> 20} MiB: is this a file with one text a line?")
+            raise ArgumentError(f"longer than {MAX_LINE >> 20} MiB; the file must have one text per line")
         text, id_ = jsonl.decode(line), None
         if self._field is not None:
             text, id_ = _text_and_id(text, self._field)
         elif self.lines == 1:
             text = text.removeprefix(BYTE_ORDER_MARK)
         if not text and not self._prompted:
-            raise ArgumentError("the text is empty: give it words, remove the line, or give a prompt")
+            raise ArgumentError("empty text; remove the line, pass a prompt, or pass --skip-bad")
         return Row(text, id_, self.lines)
 
 
@@ -151,14 +151,14 @@ def _text_and_id(line: str, field: str) -> tuple[str, Id]:
         raise ArgumentError(f"a JSON {type(data).__name__}, not an object with a field {field!r}")
     if field not in data:
         raise ArgumentError(
-            f"no field {field!r} among {', '.join(map(repr, data)) or 'none'}: name the text's with --field"
+            f"no field {field!r} in {', '.join(map(repr, data)) or 'an empty object'}; pass its name with --field"
         )
     text, id_ = data[field], data.get(ID_FIELD)
     if not isinstance(text, str):
         raise ArgumentError(f"field {field!r} is a {type(text).__name__}, not a string")
     if not (id_ is None or isinstance(id_, str | int)) or isinstance(id_, bool):
-        raise ArgumentError(f"field {ID_FIELD!r} is a {type(id_).__name__}: make it a string or an integer")
+        raise ArgumentError(f"field {ID_FIELD!r} is a {type(id_).__name__}, not a string or an integer")
     for name, value in ((field, text), (ID_FIELD, id_)):
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ArgumentError(f"field {name!r} is not valid Unicode: it holds half of a surrogate pair")
+            raise ArgumentError(f"field {name!r} is not valid Unicode: it contains half of a surrogate pair")
     return text, id_

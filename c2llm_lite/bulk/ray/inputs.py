@@ -31,7 +31,7 @@ IdType = Literal["int64", "string"]
 
 @dataclass(frozen=True)
 class Span:
-    """Neighbouring rows of an input; a JSONL's are its lines that are not blank.
+    """Neighboring rows of an input; a JSONL's are its lines that are not blank.
 
     sha256: of the whole input. offset: where a JSONL's first row begins, in bytes.
     """
@@ -60,13 +60,13 @@ def files(inputs: Iterable[str | Path]) -> list[Path]:
     for path in map(Path, inputs):
         inside = sorted(_inside(path)) if path.is_dir() else [path]
         if not inside or not inside[0].is_file():
-            raise InputError(f"{path} {'holds no input' if path.is_dir() else 'is not there'}: {_wanted()}")
+            raise InputError(f"{path} {'contains no input' if path.is_dir() else 'does not exist'}; {_wanted()}")
         if inside[0].suffix not in SUFFIXES:
-            raise InputError(f"{path} is none of the inputs read here: {_wanted()}")
+            raise InputError(f"{path} is not a supported input; {_wanted()}")
         found += inside
     twice = {path for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
     if twice:
-        raise InputError(f"{min(twice)} is named twice: its rows would be embedded twice")
+        raise InputError(f"{min(twice)} is listed twice; list it once")
     return found
 
 
@@ -109,7 +109,7 @@ def id_type(spans: Iterable[Span], id_column: str) -> IdType:
                 told.setdefault(found, span.path)
     if len(told) > 1:
         raise InputError(
-            f"{id_column!r} holds integers in {told['int64']} and strings in {told['string']}: make them all strings"
+            f"{id_column!r} contains integers in {told['int64']} and strings in {told['string']}; make them all strings"
         )
     return next(iter(told), "string")
 
@@ -123,7 +123,7 @@ def _table_ids(path: Path, column: str) -> IdType | None:
         return "int64"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "string"
-    raise InputError(f"{path}: {column!r} is of type {kind}, and ids are integers or strings: cast the column")
+    raise InputError(f"{path}: {column!r} is of type {kind}; ids must be integers or strings, so cast the column")
 
 
 def _jsonl_ids(path: Path, column: str) -> IdType | None:
@@ -136,7 +136,7 @@ def _jsonl_ids(path: Path, column: str) -> IdType | None:
                 return _type(value)
             if value is not None:
                 raise InputError(
-                    f"{path}: an id in {column!r} is {json.dumps(value)[:40]}, and ids are integers or strings: mend it"
+                    f"{path}: an id in {column!r} is {json.dumps(value)[:40]}; ids must be integers or strings"
                 )
     return None
 
@@ -163,7 +163,7 @@ def _rows(span: Span, column: str, id_column: str | None) -> list[Row]:
             ids = values(table[id_column]) if id_column else [None] * len(table)
             found = [Row(_id(id_), text) for id_, text in zip(ids, values(table[column]), strict=True)]
     if len(found) != span.rows:
-        raise InputError(f"{path} has other rows than when this run began: leave inputs alone, and begin again")
+        raise InputError(f"{path} changed during the run; leave inputs unchanged, and run the command again")
     return found
 
 
@@ -224,7 +224,7 @@ def _without_id(row: Row, id_column: str) -> Row:
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in names:
-            raise InputError(f"{path} has no column {column!r}; it has: {', '.join(names)}")
+            raise InputError(f"{path} has no column {column!r}; it has {', '.join(names)}")
 
 
 @contextlib.contextmanager
@@ -234,7 +234,7 @@ def _told(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {path}: {error}; mend it, or leave it out") from error
+        raise InputError(f"cannot read {path}: {error}; repair or remove it") from error
 
 
 def _wanted() -> str:

@@ -56,8 +56,8 @@ def write(
             pq.write_table(table, file, write_page_checksum=True, compression="zstd")
     except OSError as error:
         raise OutputError(
-            f"could not write {folder / name(span)}: {error.strerror or error}; mend that, or free some space, and run "
-            "the same command again: finished parts are kept"
+            f"could not write {folder / name(span)}: {error.strerror or error}; fix that or free some space, then "
+            "repeat the command: finished parts are kept"
         ) from error
 
 
@@ -74,8 +74,8 @@ def made_already(folder: Path, spans: Sequence[Span], settings: Mapping[str, Any
         span = wanted.get(path.name)
         if span and made["input"] != asdict(span):
             raise OutputError(
-                f"{path} was made from another {span.path} than is there now: give rows that were added as a file of "
-                "their own, or choose another output folder"
+                f"{path} was made from a different {span.path}; put added rows into a file of their own, or choose "
+                "another output folder"
             )
         if span:
             found.add(span)
@@ -105,7 +105,7 @@ def _whole(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
         if KEY not in metadata:
             raise OutputError(
-                f"{path} is not a part that c2llm-lite wrote: choose a folder that is empty, or a run's own"
+                f"{path} is not a part that c2llm-lite wrote; choose an empty folder, or the folder of an earlier run"
             )
         made: dict[str, Any] = json.loads(metadata[KEY])
         if made["rows"] == rows:
@@ -117,7 +117,7 @@ def _check(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) ->
     if differing:
         told = ", ".join(f"{name} {_short(found.get(name))}, now {_short(settings[name])}" for name in differing)
         raise OutputError(
-            f"{path} was made with another {' and '.join(differing)} ({told}): give the same as then, or choose "
+            f"{path} was made with another {' and '.join(differing)} ({told}); use the same again, or choose "
             "another output folder"
         )
 

@@ -57,15 +57,15 @@ def plan(
     opened = open_bundle(Path(bundle).absolute())
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
     if part_rows < 1:
-        raise ArgumentError(f"part_rows is {part_rows}; give 1 or more")
+        raise ArgumentError(f"part_rows is {part_rows}; pass 1 or more")
     output = Path(output).resolve()
     if output.exists() and not output.is_dir():
-        raise OutputError(f"{output} is a file: choose a folder for the parts")
+        raise OutputError(f"{output} is a file; choose a folder for the parts")
     for folder in map(Path, sources):
         if folder.is_dir() and output.is_relative_to(folder.resolve()):
             raise OutputError(
-                f"{output} is inside the input folder {folder}, so its parts would be inputs of the next run: choose "
-                "another output"
+                f"{output} is inside the input folder {folder}, so the next run would read its parts; choose another "
+                "output"
             )
     columns = [column, *([id_column] if id_column else [])]
     spans = [span for path in inputs.files(sources) for span in inputs.spans(path.absolute(), columns, part_rows)]

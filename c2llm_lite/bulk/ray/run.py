@@ -47,7 +47,7 @@ def run(
     written; Ray's errors for its own.
     """
     if cpus_per_actor < 1:
-        raise ArgumentError(f"cpus_per_actor is {cpus_per_actor}; give 1 or more")
+        raise ArgumentError(f"cpus_per_actor is {cpus_per_actor}; pass 1 or more")
     if plan.missing:
         plan.output.mkdir(parents=True, exist_ok=True)
     try:

@@ -42,7 +42,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     manifest's backbone, OutOfMemoryError.
     """
     if device not in ("auto", "cpu"):
-        raise DeviceError(f"device is {device!r}, and a gguf bundle runs on the CPU: give 'auto' or 'cpu'")
+        raise DeviceError(f"device is {device!r}, but a gguf bundle runs on the CPU; pass 'auto' or 'cpu'")
     require_memory(bundle)
     return LlamaCpp(bundle, library("llama_cpp", "a gguf bundle"), threads, max_tokens)
 
@@ -147,7 +147,7 @@ class LlamaCpp:
     def _decode(self, context: Any, rows: Array, positions: Any, owners: Any) -> Array:
         status = self._llama.llama_decode(context, self._batch.fill(rows, positions, owners))
         if status == OUT_OF_MEMORY:
-            raise OutOfMemoryError(f"llama.cpp found no memory for {len(rows)} tokens: {self._log.errors()}")
+            raise OutOfMemoryError(f"llama.cpp ran out of memory on {len(rows)} tokens: {self._log.errors()}")
         if status != 0:
             raise RuntimeError(f"llama.cpp could not run {len(rows)} tokens (status {status}): {self._log.errors()}")
         found = self._llama.llama_get_embeddings(context)
@@ -157,7 +157,7 @@ class LlamaCpp:
     def _make_room(self, tokens: int) -> None:
         """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
         if self._model is None:
-            raise ArgumentError("this engine was closed")
+            raise ArgumentError("this engine is closed")
         if self._context is None or tokens > self._cells:
             wanted = max(tokens, min(2 * self._cells, self._max_tokens), PACK_TOKENS)
             self._free_context()
@@ -180,8 +180,8 @@ class LlamaCpp:
         context = llama.llama_init_from_model(self._model, params)
         if not context:
             raise OutOfMemoryError(
-                f"llama.cpp found no memory for keys and values of {cells} tokens: {self._log.errors()}; "
-                "free some, or lower max_tokens"
+                f"llama.cpp ran out of memory for keys and values of {cells} tokens: {self._log.errors()}; "
+                "free some memory, or lower max_tokens"
             )
         return context
 
@@ -212,7 +212,9 @@ class LlamaCpp:
         model = llama.llama_model_load_from_file(str(path).encode(), params)
         del overrides
         if not model:
-            raise BundleError(f"llama.cpp cannot load {path}: {self._log.errors()}; convert or copy the bundle again")
+            raise BundleError(
+                f"llama.cpp cannot load {path}: {self._log.errors()}; copy the bundle again, or convert again"
+            )
         return model
 
 

@@ -41,8 +41,8 @@ def library(module: str, need: str) -> Any:
         floor = Path(found.origin).parent / FLOOR
         if floor.exists() and (missing := cpu.lacking(json.loads(floor.read_text(encoding="utf-8")))):
             raise DeviceError(
-                f"this llama-cpp-python needs a CPU with {', '.join(missing)}, and this one has none of that: install "
-                "one built here (pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python)"
+                f"this llama-cpp-python needs a CPU with {', '.join(missing)}, which this CPU lacks; install one "
+                "built here (pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python)"
             )
     try:
         with _waiting_passively():
@@ -58,7 +58,7 @@ def _waiting_passively() -> Iterator[None]:
         yield
         return
     if "torch" in sys.modules:
-        log.info("torch was imported before llama.cpp: for speed beside other processes set %s=passive", WAIT_POLICY)
+        log.info("torch was imported before llama.cpp; set %s=passive for speed beside other processes", WAIT_POLICY)
     os.environ[WAIT_POLICY] = "passive"
     try:
         yield

@@ -59,11 +59,13 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
             graph = core.read_model(path)
             transformations.paged_attention_transformation(graph)
         except RuntimeError as error:
-            raise BundleError(f"OpenVINO cannot read {path}: {error}; convert or copy the bundle again") from error
+            raise BundleError(
+                f"OpenVINO cannot read {path}: {error}; copy the bundle again, or convert again"
+            ) from error
         try:
             return core.compile_model(graph, name, chosen)
         except RuntimeError as error:
-            raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
+            raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; pass device='cpu'") from error
 
     if cache is None or not graph_cache.can_be_read_back(openvino.__version__, name):
         return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads)
@@ -110,7 +112,7 @@ class OpenVino:
         width = compiled.outputs[0].get_partial_shape()[-1].get_length()
         if set(self._caches) != wanted or width != backbone.hidden:
             raise BundleError(
-                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; convert or copy the bundle again"
+                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; copy the bundle again, or convert again"
             )
         self._block = _block_size(self._caches["value_cache.0"])
         self._blocks = 0
@@ -230,7 +232,7 @@ class OpenVino:
 
     def _ready(self) -> Any:
         if self._request is None:
-            raise ArgumentError("this engine was closed")
+            raise ArgumentError("this engine is closed")
         return self._request
 
 
@@ -246,5 +248,5 @@ def _device(core: Any, asked: str) -> str:
     there: list[str] = core.available_devices
     if not any(name in (device, device.partition(".")[0]) for device in there):
         names = ", ".join(repr(device.lower()) for device in there)
-        raise DeviceError(f"device is {asked!r}, and OpenVINO finds {names} here: give one of them, or 'auto'")
+        raise DeviceError(f"device is {asked!r}, but OpenVINO finds {names} here; pass one of these, or 'auto'")
     return name

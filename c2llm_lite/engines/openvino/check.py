@@ -28,7 +28,9 @@ def check_graph(path: Path, backbone: Backbone) -> None:
     try:
         found = Counter(_LAYER.findall(path.read_bytes()))
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; convert or copy the bundle again") from error
+        raise BundleError(
+            f"{path} cannot be read: {error.strerror}; copy the bundle again, or convert again"
+        ) from error
     for kind, count in wanted.items():
         if found[kind] != count:
             raise BundleError(

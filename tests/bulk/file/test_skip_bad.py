@@ -38,7 +38,7 @@ def test_bad_lines_are_left_out_and_listed(tmp_path: Path, mixed: Path, part_row
     assert [one["line"] for one in found] == [3, 4, 13, 23]
     assert [one["id"] for one in found] == [None, None, "é", None]
     assert found[1]["reason"] == "field 'text' is a int, not a string"
-    assert found[2]["reason"] == "is empty: give it words, or a prompt"
+    assert found[2]["reason"] == "is empty; remove it or pass a prompt"
     assert all(one["input"] == str(mixed) for one in found)
     meta = json.loads((tmp_path / "out.npy.meta.json").read_text())
     assert (

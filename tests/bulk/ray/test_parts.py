@@ -194,7 +194,7 @@ def test_the_command(cluster, model, f32_bundle, source, tmp_path):
     asked = (f32_bundle, source, "-o", tmp_path / "out", "--id", "n", "--address", cluster, "--ship")
     done = command(*asked, "--prompt-name", "document", "--actors", 1)
     assert done.returncode == 0, done.stderr
-    assert "61 vectors in 3 new parts; 0 parts were there; 4 rows left out" in done.stderr
+    assert "61 vectors in 3 new parts; 0 parts were complete; 4 rows skipped" in done.stderr
     assert assert_whole(tmp_path / "out", model, [*TEXTS, ""], prompt_name="document") == [*range(60), 61]
     other = command(*asked, "--prompt-name", "query")
     assert other.returncode == 1

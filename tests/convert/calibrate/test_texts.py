@@ -54,13 +54,13 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["[]", "5", "{}", '{"text": 5}', '{"text": "x", "prompt_name": 5}'])
 def test_a_line_that_is_no_text_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "x"}\n' + line + "\n")
-    with pytest.raises(ValueError, match="line 2: not a JSON object with a string `text`"):
+    with pytest.raises(ValueError, match="line 2: not a JSON object with a string in the field `text`"):
         calibration_texts.read(tmp_path / "t.jsonl")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("\n")
-    with pytest.raises(ValueError, match="holds no texts"):
+    with pytest.raises(ValueError, match="contains no texts"):
         calibration_texts.read(tmp_path / "t.jsonl")
 
 

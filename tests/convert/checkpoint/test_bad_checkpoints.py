@@ -97,13 +97,13 @@ BAD_CONFIG: dict[str, tuple[Edit, str]] = {
     "no hidden_size": (config(hidden_size=...), "hidden_size is None, not a whole number"),
     "hidden_size a word": (config(hidden_size="64"), "hidden_size is '64', not a whole number"),
     "layers true": (config(num_hidden_layers=True), "num_hidden_layers is True"),
-    "2^31 layers": (config(num_hidden_layers=2**31), "num_hidden_layers is 2147483648, not a whole number from 1 to"),
+    "2^31 layers": (config(num_hidden_layers=2**31), "num_hidden_layers is 2147483648, not an integer from 1 to"),
     "2^63 layers": (config(num_hidden_layers=2**63), "num_hidden_layers is 9223372036854775808, not a whole number"),
     "a million layers": (config(num_hidden_layers=10**6), "num_hidden_layers 1000000, and the weights hold 39 tensors"),
     "2^32 positions": (config(max_position_embeddings=2**32), "max_position_embeddings is 4294967296, not a whole"),
-    "rope_theta 10^400": (config(rope_theta=10**400), "rope_theta is 1000.*000, not a number above 0 that fp32 holds"),
-    "rope_theta 10^40": (config(rope_theta=1e40), "rope_theta is 1e.40, not a number above 0 that fp32 holds"),
-    "eps 10^-60": (config(rms_norm_eps=1e-60), "rms_norm_eps is 1e-60, not a number above 0 that fp32 holds"),
+    "rope_theta 10^400": (config(rope_theta=10**400), "rope_theta is 1000.*000, not a positive fp32 number"),
+    "rope_theta 10^40": (config(rope_theta=1e40), "rope_theta is 1e.40, not a positive fp32 number"),
+    "eps 10^-60": (config(rms_norm_eps=1e-60), "rms_norm_eps is 1e-60, not a positive fp32 number"),
     "layer_types a number": (config(layer_types=5), "layer_types is 5; this package runs only a list of full_"),
     "a window of no layers": (
         config(use_sliding_window=True, sliding_window=4096, max_window_layers=None),
@@ -134,13 +134,13 @@ BAD_CONFIG: dict[str, tuple[Edit, str]] = {
     "sliding layer": (config(layer_types=["full_attention", "sliding_attention"]), "use_sliding_window is True"),
     "last token pooling": (config(embedding_method="eos"), "embedding_method is 'eos'; this package runs only pma"),
     "another norm mode": (config(pma_norm_mode="pre_normal"), "pma_norm_mode is 'pre_normal'; .* only post_normal"),
-    "normalised by the model": (config(pma_norm=True), "pma_norm is True; this package runs only False"),
+    "normalized by the model": (config(pma_norm=True), "pma_norm is True; this package runs only False"),
     "no LayerNorm": (config(pma_ln=False), "pma_ln is False; this package runs only True"),
     "an inner layer": (config(keep_max_layer=1), "keep_max_layer is 1; this package runs only the last layer, 2"),
-    "heads do not cut the head": (config(pma_num_heads=5), "width 64 cannot be cut into 5 attention heads"),
+    "heads do not cut the head": (config(pma_num_heads=5), "width 64 cannot be split into 5 attention heads"),
     "pma_num_heads a fraction": (config(pma_num_heads=4.0), "pma_num_heads is 4.0, not a whole number"),
     "inf_seq_length negative": (config(inf_seq_length=-1), "inf_seq_length is -1"),
-    "another compress_dim": (config(compress_dim=32), "the head is 64 wide; config.json says compress_dim 32"),
+    "another compress_dim": (config(compress_dim=32), "the head is 64 wide; but config.json says compress_dim 32"),
 }
 BAD_FILES: dict[str, tuple[Edit, str]] = {
     "no tokenizer": (remove("tokenizer.json"), r"has no tokenizer\.json; copy it"),
@@ -205,23 +205,23 @@ BAD_FILES: dict[str, tuple[Edit, str]] = {
     ),
     "a name twice": (
         with_header(b'{"a":{},"a":{}}'),
-        "its header is not the JSON it should be .a name stands twice",
+        "its header is not valid JSON .a name occurs twice",
     ),
     "a cut file": (cut(WEIGHTS, 100_000), "its tensors end at byte"),
     "an entry without a shape": (header(lambda h: h["mha_pma.S"].pop("shape")), "entry of tensor mha_pma.S lacks"),
     "an entry that is a list": (header(lambda h: h.update({"mha_pma.S": []})), "entry of tensor mha_pma.S lacks"),
-    "a negative shape": (header(lambda h: h["mha_pma.S"].update(shape=[-1, -1, 64])), "are not natural numbers"),
+    "a negative shape": (header(lambda h: h["mha_pma.S"].update(shape=[-1, -1, 64])), "are not non-negative integers"),
     "a shape too large": (header(lambda h: h["mha_pma.S"].update(shape=[9, 9, 64])), "does not fill its 256 bytes"),
     "a dtype that is a list": (header(lambda h: h["mha_pma.S"].update(dtype=["F32"])), r"is stored as \['F32'\]; only"),
-    "an axis of 2^64": (header(lambda h: h["mha_pma.S"].update(shape=[2**64])), "are not natural numbers"),
-    "a thousand axes": (header(lambda h: h["mha_pma.S"].update(shape=[1] * 1000)), "are not natural numbers"),
+    "an axis of 2^64": (header(lambda h: h["mha_pma.S"].update(shape=[2**64])), "are not non-negative integers"),
+    "a thousand axes": (header(lambda h: h["mha_pma.S"].update(shape=[1] * 1000)), "are not non-negative integers"),
     "a million tensors": (with_header(b" " * 80_000_000), "has a header of 80,000,000 bytes; C2LLM's take about"),
     "30,000 tensors": (
         with_header(json.dumps({str(i): {} for i in range(30_000)}).encode()),
         "holds 30,000 tensors; C2LLM has some hundreds",
     ),
-    "one offset": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0])), "are not natural numbers"),
-    "an overlap": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0, 256])), "does not begin where"),
+    "one offset": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0])), "are not non-negative integers"),
+    "an overlap": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0, 256])), "does not start where"),
 }
 BAD_SHARDS: dict[str, tuple[Edit, str]] = {
     "a shard missing": (remove(SHARD), rf"lacks {SHARD}, which {INDEX} lists"),
@@ -278,7 +278,7 @@ def test_a_value_that_is_not_finite_is_refused_when_read(tmp_path: Path, dtype: 
     for read in (checkpoint.tensor, checkpoint.stored):
         with pytest.raises(CheckpointError, match=r"model\.safetensors: mha_pma\.mab\.ln1\.bias holds .* at \[62\]"):
             read("mha_pma.mab.ln1.bias")
-    with pytest.raises(CheckpointError, match="holds NaN or infinity"):
+    with pytest.raises(CheckpointError, match="contains NaN or infinity"):
         checkpoint.head()
 
 
@@ -289,5 +289,5 @@ def test_a_value_that_is_not_finite_is_found_far_into_a_tensor(tmp_path: Path) -
     at = start + (29_000 * 64 + 5) * 2
     data[at : at + 2] = (0x7F80).to_bytes(2, "little")
     (folder / WEIGHTS).write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"embed_tokens\.weight holds NaN or infinity, first at \[29000, 5\]"):
+    with pytest.raises(CheckpointError, match=r"embed_tokens\.weight contains NaN or infinity, first at \[29000, 5\]"):
         open_checkpoint(folder).stored("embed_tokens.weight")

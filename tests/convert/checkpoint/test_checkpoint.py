@@ -112,7 +112,7 @@ def test_rotary_buffers_are_ignored(tmp_path: Path, name: str) -> None:
 
 
 def test_a_source_that_is_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is neither a folder nor a hub name"):
+    with pytest.raises(CheckpointError, match="is neither a folder nor a model name"):
         open_checkpoint(tmp_path / "absent")
 
 

@@ -1,4 +1,4 @@
-"""Licence files go into a bundle only where that neither publishes a private file nor fills the disk."""
+"""License files go into a bundle only where that neither publishes a private file nor fills the disk."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def test_the_hub_s_cache_is_made_of_links(folder: Path) -> None:
 def test_too_many_are_refused(folder: Path) -> None:
     for number in range(30):
         (folder / f"LICENSE.{number}").write_text("MIT")
-    with pytest.raises(CheckpointError, match="holds 31 licence files"):
+    with pytest.raises(CheckpointError, match="holds 31 license files"):
         open_checkpoint(folder)

@@ -60,7 +60,7 @@ def test_what_cannot_run_here_is_kept_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [("import os; os.abort()", "crashed with SIGABRT"), (NAN, "gave NaN or infinity")]
+    ("code", "reason"), [("import os; os.abort()", "crashed with SIGABRT"), (NAN, "returned NaN or infinity")]
 )
 def test_a_bundle_that_crashes_or_gives_nan_is_an_error_and_not_kept(
     code, reason, in_child, checkpoint_folder, tmp_path

@@ -18,8 +18,8 @@ TEXTS = [list(range(1, 60)), list(range(200, 230)), [7, 7, 9]]
 
 
 @pytest.mark.parametrize("target", ["gguf:f16", "openvino:fp32", "torch:bf16"])
-def test_a_target_that_quantises_nothing_refuses_texts(target, checkpoint_folder, tmp_path):
-    with pytest.raises(ValueError, match=f"{target} is not quantised"):
+def test_a_target_that_quantizes_nothing_refuses_texts(target, checkpoint_folder, tmp_path):
+    with pytest.raises(ValueError, match=f"{target} is not quantized"):
         convert(checkpoint_folder, tmp_path / "bundle", target, calibrate={"document": ["def f(): pass"]})
     assert not (tmp_path / "bundle").exists()
 

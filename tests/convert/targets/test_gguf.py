@@ -86,12 +86,12 @@ def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibration):
     assert eight == attention | {f"layers.{layers - 1}.mlp.{part}_proj.weight" for part in ("gate", "up", "down")}
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / GGUF).tensors}
     names = dict(tensor_names(wide.backbone.layers))
-    quantise = target.Quantiser()
+    quantize = target.Quantizer()
     for name in eight:
         tensor = found[names[name]]
         assert tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0
         if calibration is None:
-            assert tensor.data.tobytes() == quantise(wide.tensor(name), "q8_0").tobytes()
+            assert tensor.data.tobytes() == quantize(wide.tensor(name), "q8_0").tobytes()
     assert found["blk.0.attn_q.weight"].tensor_type == gguf.GGMLQuantizationType.IQ4_NL
 
 
