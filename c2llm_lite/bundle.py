@@ -178,7 +178,7 @@ class Manifest:
         return manifest
 
     def _check(self) -> None:
-        """Raise ValueError where fields do not fit one another, or a file that is opened is not listed."""
+        """Raise ValueError if fields do not fit one another, or a file that is opened is not listed."""
         shape, head = self.backbone, self.head
         if shape.hidden % shape.heads or shape.head_dim % 2 or shape.heads % shape.kv_heads:
             raise ArgumentError(
@@ -211,7 +211,7 @@ class Bundle:
         return sorted(path.name for path in self.folder.iterdir() if path.name not in listed)
 
     def check(self, name: str) -> None:
-        """Raises BundleError where a file is missing, cut, or does not match its hash."""
+        """Raises BundleError if a file is missing, cut, or does not match its hash."""
         _check_file(self.folder, name, self.manifest.files[name], True)
 
 

@@ -169,9 +169,9 @@ def _clear(folder: Path, home: Path | None) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """A descriptor that locks the folder until this process ends; None where the system or the disk has no such lock.
+    """A descriptor that locks the folder until this process ends; None if the system or the disk has no such lock.
 
-    Raises BlockingIOError where another holds it.
+    Raises BlockingIOError if another holds it.
     """
     if sys.platform == "win32":
         return None

@@ -14,7 +14,7 @@ MOST_HEADER = 1 << 20  # bytes; a header of millions of tensors takes minutes
 
 
 def read_float32(path: Path, names: Iterable[str]) -> dict[str, Array]:
-    """A file's tensors by name. Raises BundleError where one of `names` is missing or any is of another type."""
+    """A file's tensors by name. Raises BundleError if one of `names` is missing or any is of another type."""
     try:
         content = path.read_bytes()
         length = int.from_bytes(content[:8], "little")

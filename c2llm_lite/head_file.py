@@ -27,7 +27,7 @@ def read_head(bundle: Bundle) -> pma.Head:
 
 
 def states_map(tensors: dict[str, Array]) -> pma.AffineMap | None:
-    """The recovery of quantized states, if the converter fitted one. Raises ValueError where its shapes do not fit."""
+    """The recovery of quantized states, if the converter fitted one. Raises ValueError if its shapes do not fit."""
     if MAP_MATRIX not in tensors:
         return None
     matrix, bias = tensors[MAP_MATRIX], tensors.get(MAP_BIAS)

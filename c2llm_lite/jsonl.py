@@ -54,6 +54,6 @@ def decode(line: bytes) -> str:
 def parse(line: str) -> Any:
     """The value on a line. Raises ValueError if it is not JSON."""
     try:
-        return json.loads(line.removeprefix("\ufeff"))  # a byte order mark, which a file may begin with
+        return json.loads(line.removeprefix("\ufeff"))  # a byte order mark, which a file may start with
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None

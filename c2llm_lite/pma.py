@@ -68,7 +68,7 @@ class Head:
     """The head, ready to run: `queries` go to an engine, `embed` turns the pooled means it returns into vectors."""
 
     def __init__(self, tensors: dict[str, Array], variant: Variant, states_map: AffineMap | None = None) -> None:
-        """tensors: every name of TENSORS, float32. Raises ValueError where a shape does not fit the others."""
+        """tensors: every name of TENSORS, float32. Raises ValueError if a shape does not fit the others."""
         t = {name: np.asarray(tensors[name], np.float32) for name in TENSORS}
         width, hidden = t["mab.fc_k.weight"].shape
         check_shapes({name: array.shape for name, array in t.items()}, hidden, variant)

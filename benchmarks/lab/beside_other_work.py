@@ -151,7 +151,7 @@ def _line(worker: subprocess.Popen[str]) -> float:
 
 @contextmanager
 def _worker(bundle: Path, setting: Setting) -> Iterator[subprocess.Popen[str]]:
-    """A process that has embedded once, and waits for a line that says for how long it is to go on."""
+    """A process that has embedded once, and waits for a line that says for how long it is to continue."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     if setting.wait:
         environment["OMP_WAIT_POLICY"] = setting.wait

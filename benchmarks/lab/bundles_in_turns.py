@@ -1,4 +1,4 @@
-"""How fast bundles are beside each other, in turns within one process: what a recipe costs against plain rounding.
+"""How fast bundles are beside each other, in rotation within one process: what a recipe costs against plain rounding.
 
     python -m c2llm_lite.benchmarks.lab.bundles_in_turns PLAIN OTHER...
 

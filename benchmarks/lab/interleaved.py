@@ -1,4 +1,4 @@
-"""Several ways timed in turns, so that what else the machine does falls on all of them alike."""
+"""Several ways timed in rotation, so that what else the machine does falls on all of them alike."""
 
 from __future__ import annotations
 

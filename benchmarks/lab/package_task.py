@@ -33,14 +33,14 @@ def main(
 
 
 def chosen(package: str, count: int) -> list[Pair]:
-    """Raises MissingDependencyError where the package is not installed."""
+    """Raises MissingDependencyError if the package is not installed."""
     kept = unique(package_pairs(package, "bench", f"a task of {package}'s functions"), set(), set())
     named = {(pair.module, pair.name): pair for pair in kept}  # a property's setter has the getter's name
     return sorted(named.values(), key=lambda pair: pair.sha256)[:count]
 
 
 def write(pairs: list[Pair], folder: Path) -> None:
-    """Each pair's query and document under one id. Raises OutputError where `folder` exists."""
+    """Each pair's query and document under one id. Raises OutputError if `folder` exists."""
     if folder.exists():
         raise OutputError(f"{folder} exists: name another folder")
     (folder / QRELS).mkdir(parents=True)

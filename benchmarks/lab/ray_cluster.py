@@ -34,7 +34,7 @@ def cluster(nodes: int) -> Iterator[str]:
 
 
 def kill_worker() -> bool:
-    """SIGKILL one process of cluster()'s in which an actor of Ray Data is at work on a task; False where none is.
+    """SIGKILL one process of cluster()'s in which an actor of Ray Data is at work on a task; False if none is.
 
     Ray sets its processes' titles: ray::MapWorker(…).submit while a task runs. Each is its node's child, and the nodes
     are this process's: another cluster on this machine is left alone.

@@ -78,7 +78,7 @@ def measured(
 ) -> Iterator[dict[str, Any]]:
     """Rows, two a way. ids, full: the texts that are scored, functions before their queries, and their vectors.
 
-    Seconds: of the calibration, the head's recovery included; None where only the head takes texts.
+    Seconds: of the calibration, the head's recovery included; None if only the head takes texts.
     """
     calibration = Calibration(calibration_ids(checkpoint, given))
     begun = time.monotonic()

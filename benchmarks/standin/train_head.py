@@ -3,7 +3,7 @@
 Takes the source of the packages named in training_packages.txt (brought by pip to build/head, pinned and without
 dependencies), computes the stand-in backbone's states of their functions once, trains, scores, and writes
 convert/demo_head.safetensors and benchmarks/results/demo_head.json. States are kept in build/head, part by part: a run
-that was stopped goes on where it was. On two cores with AMX, 1,100 tokens a second: 25 minutes for the states, then 5
+that was stopped continues where it was. On two cores with AMX, 1,100 tokens a second: 25 minutes for the states, then 5
 to train; 2 GB of disk.
 """
 

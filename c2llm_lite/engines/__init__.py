@@ -17,7 +17,7 @@ ENGINES = ("llama_cpp", "openvino", "torch")
 
 
 class Description(TypedDict):
-    """What `info` and results files keep of an engine; None where an engine has no such thing."""
+    """What `info` and results files keep of an engine; None if an engine has no such thing."""
 
     name: str
     libraries: str  # with their versions
@@ -69,7 +69,7 @@ class EngineModule(Protocol):
 
 
 def require_memory(bundle: Bundle) -> None:
-    """Raises OutOfMemoryError where the host's free memory is less than the bundle needs on the host."""
+    """Raises OutOfMemoryError if the host's free memory is less than the bundle needs on the host."""
     free, needed = machine.free_memory(), bundle.manifest.memory
     if free is not None and free < needed:
         raise OutOfMemoryError(

@@ -25,5 +25,5 @@ class Prefix:
         return cls(ids, queries, total)
 
     def serves(self, ids: tuple[int, ...], queries: Array) -> bool:
-        """Whether this is what texts that begin with `ids` need."""
+        """Whether this is what texts that start with `ids` need."""
         return self.ids == ids and self.queries is queries

@@ -16,7 +16,7 @@ MOST = 200_000  # pairs; a threshold that gives more says nothing
 def pairs(vectors: Array, threshold: float, advance: Advance) -> list[tuple[int, int, float]]:
     """(row, later row, cosine) of at least `threshold`, the nearest first. vectors: (n, d) float32, of unit length.
 
-    advance: told the number of rows done. Raises ValueError where more than MOST pairs are that near.
+    advance: told the number of rows done. Raises ValueError if more than MOST pairs are that near.
     """
     rows: list[Array] = []
     found = 0

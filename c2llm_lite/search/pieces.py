@@ -122,7 +122,7 @@ def _windows(numbers: Sequence[int], lines: Sequence[str], symbol: str) -> Itera
 
 
 def _joined(numbers: Sequence[int], lines: Sequence[str]) -> str:
-    """These lines as a text of its own; blank lines that meet where others were left out become one."""
+    """These lines as a text of its own; blank lines that meet where others were skipped become one."""
     kept = [lines[i].rstrip() for i in numbers]
     return textwrap.dedent("\n".join(line for i, line in enumerate(kept) if line or (i and kept[i - 1])))
 

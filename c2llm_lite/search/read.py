@@ -39,7 +39,7 @@ class SkippedError(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises OSError, or SkippedError where the file is too large or not a regular one."""
+    """Raises OSError, or SkippedError if the file is too large or not a regular one."""
     return read_regular(path, MAX_BYTES)
 
 
@@ -95,7 +95,7 @@ def decode(content: bytes) -> Source:
 
 
 def _is_data(line: str) -> bool:
-    """Whether a line says nothing in words: an image in a notebook, a minified script. It is left out, not the file."""
+    """Whether a line says nothing in words: an image in a notebook, a minified script. It is skipped, not the file."""
     if len(line) <= LONG_LINE:
         return False
     return len(line) > WORDS * (1 + line.count(" ")) or len(line) < SIGNS * len(_SIGN.findall(line))

@@ -37,7 +37,7 @@ def duplicates(found: Sequence[Duplicate], console: Console) -> None:
 
 
 def update(done: Update, console: Console) -> None:
-    """In one line what changed, and a line for each kind of file that was left out."""
+    """In one line what changed, and a line for each kind of file that was skipped."""
     console.print(
         f"{done.files:,} files, {done.pieces:,} pieces; {done.changed:,} new or changed, {done.removed:,} removed, "
         f"{done.embedded:,} texts embedded in {done.seconds:,.1f} s",

@@ -61,8 +61,8 @@ class _Look:
 def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress: bool) -> Update:
     """Make `store` hold what `folder` holds now. prefix: the documents' prompt.
 
-    Raises TextError where the folder holds nothing to index (the index is left as it is), BusyError where another
-    process writes to the index, OSError where the folder cannot be listed.
+    Raises TextError if the folder holds nothing to index (the index is left as it is), BusyError if another
+    process writes to the index, OSError if the folder cannot be listed.
     """
     started = time.monotonic()
     with store.writing():

@@ -1,4 +1,4 @@
-"""A request's body, checked field by field: whatever is wrong with it, the answer names the field and the remedy."""
+"""Checks a request's body field by field. Errors name the field and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .failures import ApiError
 
 EncodingFormat = Literal["float", "base64"]
 FIELDS = ("input", "model", "dimensions", "encoding_format", "user", "prompt_name")
-ALIASES = ("query", "document")  # NAME:query and NAME:document choose a prompt where a client can only choose a model
+ALIASES = ("query", "document")  # NAME:query and NAME:document select a prompt for clients that can only select a model
 
 TOKENS_REFUSED = (
     "input is token ids. Ids are particular to a tokenizer: another model's look valid here and give wrong vectors, so "
@@ -22,7 +22,7 @@ TOKENS_REFUSED = (
 
 @dataclass(frozen=True)
 class Offer:
-    """What this server has: the model's name, its width, its prompts by name, and how many token ids it knows.
+    """What this server offers: the model's name, dimensions, prompts by name, and vocabulary size.
 
     token_ids: whether input may be token ids.
     """
@@ -41,7 +41,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """texts, or this model's own token ids in their place; `model` is the name as the client wrote it."""
+    """texts, or token ids instead. model: the name as the client wrote it."""
 
     model: str
     texts: list[str]
@@ -52,7 +52,7 @@ class EmbeddingRequest:
 
 
 def parse(body: bytes | bytearray, offer: Offer) -> EmbeddingRequest:
-    """Raises ApiError 400, or 404 for a model that is not here."""
+    """Raises ApiError 400, or 404 for an unknown model."""
     try:
         data = json_fields.read(body.decode(), FIELDS, items=max(limits.TEXTS, offer.max_tokens))
     except UnicodeDecodeError as error:
@@ -77,7 +77,7 @@ def parse(body: bytes | bytearray, offer: Offer) -> EmbeddingRequest:
 
 
 def _model(data: Mapping[str, Any], offer: Offer) -> tuple[str, str | None]:
-    """The name as it was given, and the prompt that it stands for."""
+    """The name as the client wrote it, and the prompt that it selects."""
     model = data.get("model")
     if not isinstance(model, str):
         raise ApiError(400, f"model is missing or not a string; use {offer.name!r}", param="model")
@@ -137,7 +137,7 @@ def _is_id(item: object) -> bool:
 
 def _one_of(data: Mapping[str, Any], field: str, choices: tuple[str, ...]) -> str | None:
     value = data.get(field)
-    if value is None or value in choices:  # an unhashable value is compared, too: choices is a tuple
+    if value is None or value in choices:  # choices is a tuple, so that unhashable values can be compared
         return value
     raise ApiError(400, f"{field} must be one of {', '.join(choices)}", param=field)
 

@@ -5,7 +5,7 @@ what it was rounded for.
 
 Beside it runs the backbone at full precision. Before a matrix is rounded, it is moved to where it best makes up for
 what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): those that read the residual stream give
-what they would have given at full precision, as nearly as their inputs allow; those that add to it also mend it.
+what they would have given at full precision, as nearly as their inputs allow; those that add to it also fix it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
 five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
@@ -36,9 +36,9 @@ Placing = Callable[[str, Parts], None]
 
 @dataclass
 class Calibration:
-    """Texts to calibrate on, as token ids, and what one step has found and another can use.
+    """Texts to calibrate on, as token ids, and results that one step passes to another.
 
-    progress: called with layers done and layers in all. unfinished: where the rounding is kept, to go on from. states:
+    progress: called with layers done and layers in all. unfinished: where to keep the rounding, to resume. states:
     each text's final states at full precision, (tokens, hidden) float32, once a forward has made them.
     """
 
@@ -53,7 +53,7 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
 
     Layers that an earlier run kept go to `placing` at once.
 
-    Raises OutputError where what is kept cannot be read or written.
+    Raises OutputError if what is kept cannot be read or written.
     """
     shape, texts, progress = checkpoint.backbone, calibration.texts, calibration.progress
     unfinished = calibration.unfinished

@@ -38,7 +38,7 @@ FOLDS = 5  # one text in so many judges a ridge that the others were fitted with
 def fit(quantized: Sequence[Array], full: Sequence[Array]) -> AffineMap:
     """The map that brings quantized states nearest to full-precision ones, shrunk towards the identity.
 
-    quantized, full: (tokens, hidden) float32 of each text. The ridge is the one that serves texts left out best, so
+    quantized, full: (tokens, hidden) float32 of each text. The ridge is the one that serves texts skipped best, so
     that few texts, or texts all alike, move little.
     """
     fitted, judging = _Moments(), _Moments()

@@ -39,7 +39,7 @@ def read(path: Path) -> Texts:
 def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
     """Functions of installed packages and their docstrings, `pairs` of each: the same where the same is installed.
 
-    Raises ValueError where too little is installed to calibrate on.
+    Raises ValueError if too little is installed to calibrate on.
     """
     folders = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
     found = _drawn([path for folder in sorted(folders) for path in _sources(folder)], pairs, seed)

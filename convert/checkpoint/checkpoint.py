@@ -83,7 +83,7 @@ class Checkpoint:
     def stored(self, name: str) -> tuple[Stored, Dtype]:
         """The exact stored values, mapped read-only, and their type; BF16 comes as its bits in uint16.
 
-        Raises CheckpointError where one is NaN or infinite.
+        Raises CheckpointError if one is NaN or infinite.
         """
         return self._tensors[name].read(), self._tensors[name].dtype
 

@@ -21,7 +21,7 @@ def is_hub_name(source: str) -> bool:
 def download(name: str) -> tuple[Path, str]:
     """(folder, commit) of the model `name` on the Hugging Face Hub, from the local cache where it is already there.
 
-    Raises MissingDependencyError without huggingface_hub, CheckpointError where the hub or the model cannot be reached.
+    Raises MissingDependencyError without huggingface_hub, CheckpointError if the hub or the model cannot be reached.
     """
     try:
         from huggingface_hub import snapshot_download

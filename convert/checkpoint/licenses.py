@@ -20,7 +20,7 @@ MAX_FILES = 20
 
 
 def license_files(folder: Path) -> list[Path]:
-    """The checkpoint's license files, sorted; folders of such a name are passed over.
+    """The checkpoint's license files, sorted; folders of such a name are skipped.
 
     Raises CheckpointError for one that cannot be copied safely.
     """

@@ -48,7 +48,7 @@ class StoredTensor:
     def read(self) -> Stored:
         """The stored values, mapped read-only.
 
-        Raises CheckpointError where one of them is NaN or infinite, or the file cannot be read any longer.
+        Raises CheckpointError if one of them is NaN or infinite, or the file cannot be read any longer.
         """
         if not math.prod(self.shape):
             return np.empty(self.shape, _NUMPY[self.dtype])
@@ -98,7 +98,7 @@ def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def read_header(path: Path) -> list[StoredTensor]:
-    """Every tensor of the file. Raises CheckpointError where the file breaks the format or holds another type."""
+    """Every tensor of the file. Raises CheckpointError if the file breaks the format or holds another type."""
     with reading(path), path.open("rb") as file:
         size = path.stat().st_size
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")

@@ -29,7 +29,7 @@ def default_texts() -> list[str]:
 def reference_vectors(source: str, bundle: bundles.Bundle, texts: Sequence[str]) -> Array:
     """(n, d) normalized fp32 vectors of `texts` by the checkpoint, tokenized and cut as the bundle does.
 
-    Raises CheckpointError where the source cannot be run, ValueError where the bundle is of another checkpoint's shape.
+    Raises CheckpointError if the source cannot be run, ValueError if the bundle is of another checkpoint's shape.
     """
     checkpoint = open_checkpoint(source)
     if checkpoint.backbone != bundle.manifest.backbone:

@@ -37,7 +37,7 @@ def run(module: str, *arguments: str, stdin: bytes = b"", what: str, remedy: str
     """What the module prints. what: what the bundle was to do; remedy: how to do without.
 
     Raises CannotRunHereError for what the child reported() as such, or where the system ended it for its memory;
-    OutputError where it could not write; BundleError where it failed in another way.
+    OutputError if it could not write; BundleError if it failed in another way.
     """
     child = subprocess.run(command(module, *arguments), input=stdin, capture_output=True)
     if child.returncode == 0:

@@ -52,8 +52,8 @@ def find_variant(checkpoint: Checkpoint) -> pma.Variant:
     The modeling file lies in the checkpoint's folder; config.json's auto_map names it, or it is the only
     modeling_*.py and config.json's architectures names the class. forward() is called with `input_ids` and
     `attention_mask` (as keywords, or as one dictionary where it takes no such keyword) and gives a tensor, a tuple that
-    begins with it, or a mapping with one of OUTPUT_KEYS: (1, d) or (d,), normalized or not. All of it is in memory in
-    fp32. Raises CheckpointError where the code cannot be run or no variant fits, MissingDependencyError without torch.
+    starts with it, or a mapping with one of OUTPUT_KEYS: (1, d) or (d,), normalized or not. All of it is in memory in
+    fp32. Raises CheckpointError if the code cannot be run or no variant fits, MissingDependencyError without torch.
     """
     ids = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(probes.TEXTS)
     theirs = normalize(_run_code(checkpoint, ids))

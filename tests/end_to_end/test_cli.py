@@ -128,7 +128,7 @@ def test_verify_against_the_checkpoint(bundle, checkpoint_folder, tmp_path):
     assert "below --min-cosine" in failed.stderr
 
 
-def test_functions_of_the_standard_library_are_what_is_compared_unless_told_otherwise():
+def test_functions_of_the_standard_library_are_what_is_compared_by_default():
     texts = default_texts()
     assert len(texts) == 64
     assert all(text.startswith("Retrieved Answer:def ") for text in texts)
@@ -163,7 +163,7 @@ def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
         (["demo", "{checkpoint}"], 1, "--force"),
     ],
 )
-def test_wrong_use_is_told_in_a_line(bundle, checkpoint_folder, tmp_path, arguments, code, message):
+def test_wrong_use_is_reported_in_one_line(bundle, checkpoint_folder, tmp_path, arguments, code, message):
     named = [a.format(bundle=bundle, checkpoint=checkpoint_folder) for a in arguments]
     done = run(*named, cwd=tmp_path, input="text\n")
     assert done.returncode == code

@@ -82,7 +82,7 @@ RECORD = {"size": 1, "sha256": "0" * 64}
 
 
 def _rewrite(folder: Path, change) -> None:
-    """Alter the manifest and hash it anew, as only somebody with intent would."""
+    """Alter the manifest and hash it again, as only somebody with intent would."""
     data = json.loads((folder / bundles.MANIFEST).read_text())
     change(data)
     text = data if isinstance(data, str) else json.dumps(data)
@@ -172,7 +172,7 @@ def test_what_is_no_manifest_is_a_bundle_error(folder, content):
     assert len(str(error.value)) < 500
 
 
-def test_a_cut_file_is_told_on_every_load_and_an_altered_one_when_checked(folder):
+def test_a_cut_file_is_reported_on_every_load_and_an_altered_one_when_checked(folder):
     (folder / "weights.bin").write_bytes(b"some weighty")
     bundles.open_bundle(folder)
     with pytest.raises(BundleError, match=r"weights\.bin does not match its sha256"):

@@ -132,7 +132,7 @@ def test_precisions(model):
         ({"texts": np.array("x")}, TextError, "texts is a ndarray; pass a string"),
     ],
 )
-def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error, message):
+def test_bad_arguments_are_reported_and_leave_the_model_well(model, arguments, error, message):
     before = model.embed("x")
     with pytest.raises(error, match=message):
         model.embed(**arguments)
@@ -155,7 +155,7 @@ def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error
         ({"device": "cuda"}, DeviceError, "a gguf bundle runs on the CPU"),
     ],
 )
-def test_bad_ways_to_load_are_told(f32_bundle, arguments, error, message):
+def test_bad_ways_to_load_are_reported(f32_bundle, arguments, error, message):
     with pytest.raises(error, match=message):
         c2llm_lite.load(f32_bundle, **arguments)
 

@@ -51,7 +51,7 @@ def test_a_merge_crosses_the_seam(tokenizer_file):
     assert whole != prefix + text
 
 
-def test_a_long_text_is_cut_from_the_right_and_told_once(tokenizer_file, caplog):
+def test_a_long_text_is_cut_from_the_right_and_reported_once(tokenizer_file, caplog):
     tokenizer = TextTokenizer(tokenizer_file, 5)
     with caplog.at_level(logging.WARNING, "c2llm_lite"):
         ids = tokenizer.encode(["short", "a much longer text than five tokens", "another that is far too long as well"])

@@ -163,7 +163,7 @@ def test_a_moved_file_is_not_embedded_again(model: Any, index: Index, tree: Path
     assert index.search("read jsonl path", count=1)[0].path == "moved.py"
 
 
-def test_an_unreadable_file_is_told_and_stays_as_it_was(
+def test_an_unreadable_file_is_reported_and_stays_as_it_was(
     index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = updating.read_bytes
@@ -182,7 +182,7 @@ def test_an_unreadable_file_is_told_and_stays_as_it_was(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_not_utf8_is_told(index: Index, tree: Path) -> None:
+def test_a_name_that_is_not_utf8_is_reported(index: Index, tree: Path) -> None:
     Path(os.fsdecode(os.fsencode(tree) + b"/caf\xe9.py")).write_bytes(b"x = 1\n")
     (tree / "two\nlines.py").write_text("x = 1\n")
     done = index.update()
@@ -243,7 +243,7 @@ def test_what_is_no_folder_is_refused(model: Any, tree: Path, tmp_path: Path) ->
         Index(model, tree, index=tree / "files.py" / "index")
 
 
-def test_a_damaged_index_is_told(model: Any, index: Index, tree: Path, tmp_path: Path) -> None:
+def test_a_damaged_index_is_reported(model: Any, index: Index, tree: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / DATABASE).write_bytes(b"this is no database, and long enough to be read as one" * 50)
@@ -315,7 +315,7 @@ def test_an_update_stopped_at_its_end_can_be_searched(
     assert "other_name" in [hit.symbol for hit in hits]
 
 
-def test_a_full_disk_is_told_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:
     before = content(index.place)
     pages = index._store._connection.execute("PRAGMA page_count").fetchone()[0]
     index._store._connection.execute(f"PRAGMA max_page_count = {pages}")

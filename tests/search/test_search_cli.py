@@ -82,7 +82,7 @@ def test_duplicates(run: Any, tree: Path) -> None:
     assert pairs[0]["first"]["path"] == "one.py"
 
 
-def test_search_goes_on_with_what_there_is_while_another_writes(run: Any, tree: Path, tmp_path: Path) -> None:
+def test_search_continues_with_what_there_is_while_another_writes(run: Any, tree: Path, tmp_path: Path) -> None:
     assert run("index").exit_code == 0
     other = sqlite3.connect(tmp_path / "index" / LOCK, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
@@ -100,7 +100,7 @@ def test_search_goes_on_with_what_there_is_while_another_writes(run: Any, tree: 
         (["--like", "files.py"], "is not FILE:LINE"),
     ],
 )
-def test_wrong_use_is_told(run: Any, arguments: list[str], message: str) -> None:
+def test_wrong_use_is_reported(run: Any, arguments: list[str], message: str) -> None:
     done = run("search", *arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())

@@ -44,7 +44,7 @@ def test_every_folders_gitignore_counts_and_the_inner_one_decides(tmp_path: Path
     assert _found(tmp_path) == ["a.py", "src/keep.log", "src/top.py", "src/deep/b.py"]
 
 
-def test_hidden_files_links_and_caches_are_passed_over(tmp_path: Path) -> None:
+def test_hidden_files_links_and_caches_are_skipped(tmp_path: Path) -> None:
     _fill(tmp_path, a_dot_py="", _dot_git__config="", _dot_venv__b_dot_py="", node_modules__c_dot_js="")
     _fill(tmp_path, cache__CACHEDIR_dot_TAG="", cache__d_dot_py="", real__e_dot_py="")
     (tmp_path / "link.py").symlink_to(tmp_path / "a.py")
@@ -67,7 +67,7 @@ def test_a_gitignore_that_cannot_be_understood_is_read_as_far_as_it_can(tmp_path
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="needs permissions as Unix has them")
-def test_a_folder_that_cannot_be_listed_is_told_and_the_rest_is_read(
+def test_a_folder_that_cannot_be_listed_is_reported_and_the_rest_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _fill(tmp_path, a_dot_py="", locked__b_dot_py="", z_dot_py="")
@@ -141,7 +141,7 @@ def test_large_files_are_left_out(tmp_path: Path) -> None:
     assert digest_of(b"x") != digest_of(b"y")
 
 
-def test_a_long_line_of_data_is_left_out_and_the_file_is_not() -> None:
+def test_a_long_line_of_data_is_skipped_and_the_file_is_not() -> None:
     image = "iVBORw0KGgo" * 500
     paragraph = "This paragraph stands on one line, as many write Markdown. " * 40
     for before, line in (("# Title", paragraph), ("x = 1", "# " + paragraph)):

@@ -195,7 +195,7 @@ def serve(*options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_a_taken_port_is_told_before_the_model_is_loaded(tmp_path):
+def test_a_taken_port_is_reported_before_the_model_is_loaded(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = serve(tmp_path / "no-bundle", "--port", taken.getsockname()[1])
     assert done.returncode == 1

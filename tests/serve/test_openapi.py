@@ -23,7 +23,7 @@ def test_schemathesis_finds_nothing(launch, tmp_path):
     assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
-def test_the_document_tells_how_the_server_was_started(here):
+def test_the_document_reports_how_the_server_was_started(here):
     document = httpx.get(f"{here().url}/openapi.json").json()
     assert "401" not in document["paths"]["/v1/embeddings"]["post"]["responses"]
     request = document["components"]["schemas"]["EmbeddingRequest"]

@@ -240,7 +240,7 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize("failure", [Panic("at src/lib.rs"), SystemExit(3)])
-def test_a_panic_of_the_engine_is_a_failed_request_and_the_thread_goes_on(queue, engine, failure):
+def test_a_panic_of_the_engine_is_a_failed_request_and_the_thread_continues(queue, engine, failure):
     engine.failure = failure
     engine.turns.release(10)
     with pytest.raises(RuntimeError, match=type(failure).__name__):

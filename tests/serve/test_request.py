@@ -29,7 +29,7 @@ def test_a_string_and_a_list():
     assert (nothing.dim, nothing.encoding_format) == (16, "float")
 
 
-def test_unknown_fields_that_are_null_are_passed_over():
+def test_unknown_fields_that_are_null_are_skipped():
     assert parse(body(instruction=None, truncate=None), OFFER).texts == ["x"]
     assert parse(b'{"a":null,"model":"m","b": null , "input":"x"}', OFFER).texts == ["x"]
 

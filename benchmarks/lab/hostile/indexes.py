@@ -61,7 +61,7 @@ def _damaged(damage: Callable[[Path], object], scratch: Path) -> None:
         right = _hits(index)
     damage(place)
     with Index(model(), tree, index=place) as index:
-        if found := _hits(index):  # none at all mislead nobody: the index was begun anew
+        if found := _hits(index):  # none at all mislead nobody: the index was begun again
             _compare(found, right)
         index.update()
         _compare(_hits(index), right)

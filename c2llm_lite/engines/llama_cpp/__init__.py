@@ -38,7 +38,7 @@ PREFIX = 0  # the sequence that holds what texts share; theirs are 1 and up
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> LlamaCpp:
     """Load the bundle's backbone. Nothing is compiled, and nothing put into `cache`.
 
-    Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError where the file is not the
+    Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError if the file is not the
     manifest's backbone, OutOfMemoryError.
     """
     if device not in ("auto", "cpu"):
@@ -48,7 +48,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
 
 
 class LlamaCpp:
-    """A loaded backbone. A context (keys, values, buffers) is made at first use, and anew where a text is longer."""
+    """A loaded backbone. A context (keys, values, buffers) is made at first use, and again where a text is longer."""
 
     batch_tokens = PACK_TOKENS
 
@@ -106,7 +106,7 @@ class LlamaCpp:
             self._model = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
-        """Keys and values of the tokens that the next texts begin with, in their own sequence, and their sum."""
+        """Keys and values of the tokens that the next texts start with, in their own sequence, and their sum."""
         if self._prefix is None or not self._prefix.serves(ids, queries):
             self._forget()
             if not ids:
@@ -155,7 +155,7 @@ class LlamaCpp:
         return states
 
     def _make_room(self, tokens: int) -> None:
-        """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
+        """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it again."""
         if self._model is None:
             raise ArgumentError("this engine is closed")
         if self._context is None or tokens > self._cells:

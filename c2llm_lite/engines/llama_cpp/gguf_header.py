@@ -59,7 +59,7 @@ def read_header(path: Path) -> Header:
 
 
 class _Cursor:
-    """Takes values from the front of the header; ValueError where it ends too early."""
+    """Takes values from the front of the header; ValueError if it ends too early."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content

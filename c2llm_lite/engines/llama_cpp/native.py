@@ -34,7 +34,7 @@ FLOOR = "lib/cpu_floor.json"  # in the package: a list of instructions, named as
 def library(module: str, need: str) -> Any:
     """llama_cpp.`module`; need: what asks for it, for the error.
 
-    Raises MissingDependencyError, and DeviceError where this CPU lacks what the libraries were built for.
+    Raises MissingDependencyError, and DeviceError if this CPU lacks what the libraries were built for.
     """
     found = find_spec("llama_cpp")
     if found is not None and found.origin is not None:

@@ -36,7 +36,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     cache: a folder where the compiled graph is kept, and taken from the next time, if this OpenVINO can read it back.
 
     Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
-    graph; BundleError where the file is not a graph of the manifest's shape.
+    graph; BundleError if the file is not a graph of the manifest's shape.
     """
     try:
         openvino = import_module("openvino")
@@ -157,7 +157,7 @@ class OpenVino:
         self._blob = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
-        """Keys and values of the tokens that the next texts begin with, in the cache's first blocks, and their sum."""
+        """Keys and values of the tokens that the next texts start with, in the cache's first blocks, and their sum."""
         if self._prefix is None or not self._prefix.serves(ids, queries):
             self._prefix = None
             if not ids:
@@ -173,7 +173,7 @@ class OpenVino:
         past: how many shared tokens go before each text. layout: each text's blocks of the cache.
         """
         if past % self._block:
-            # The prefix's last block is part full: each text goes on in a copy of it.
+            # The prefix's last block is part full: each text continues in a copy of it.
             self._copy_block(past // self._block, [blocks[past // self._block] for blocks in layout])
         for parts in passes([len(ids) for ids in texts], PASS_TOKENS, past):
             states = self._infer(texts, past, parts, [layout[part.text] for part in parts])
@@ -211,7 +211,7 @@ class OpenVino:
         return states
 
     def _reserve(self, blocks: int) -> None:
-        """Make the cache hold at least `blocks`. It doubles, so that ever longer texts seldom make it anew."""
+        """Make the cache hold at least `blocks`. It doubles, so that ever longer texts seldom make it again."""
         if blocks <= self._blocks:
             return
         self._blocks = max(blocks, 2 * self._blocks)

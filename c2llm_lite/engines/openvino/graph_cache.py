@@ -1,7 +1,7 @@
 """Compiled graphs, kept from one process to the next: most of the time that opening a bundle takes is compiling.
 
 One file for each bundle, version of OpenVINO, processor and settings, in the user's cache folder. OpenVINO takes a blob
-as it finds it, so each begins with the SHA-256 of what follows: one that was cut or altered is compiled anew. The
+as it finds it, so each starts with the SHA-256 of what follows: one that was cut or altered is compiled again. The
 caller checks the bundle's files before it compiles a graph that is kept: a blob outlives a repair of the bundle.
 """
 

@@ -53,7 +53,7 @@ def activation_bits(manifest: Manifest) -> str:
 
 
 def warn_of_saturation(graph: Path) -> None:
-    """Log a warning where the activations of openvino:int8-static would saturate: on an x86 CPU without VNNI.
+    """Log a warning if the activations of openvino:int8-static would saturate: on an x86 CPU without VNNI.
 
     Such a CPU adds the products of two pairs of int8 in 16 bits. With ONEDNN_MAX_CPU_ISA=AVX2 the worst cosine of the
     stand-in's texts fell from 0.994 to 0.974. Dynamically quantized activations are not affected.

@@ -87,7 +87,7 @@ class TorchEngine:
 
         What is shared is computed with every text: this engine is the reference, and a GPU hardly feels a short prefix.
 
-        Raises OutOfMemoryError where a single text does not fit.
+        Raises OutOfMemoryError if a single text does not fit.
         """
         found = np.empty((len(batch), *queries.shape), np.float32)
         on_device = torch.from_numpy(queries).to(self._device)
@@ -139,7 +139,7 @@ class TorchEngine:
         return [[indices[i] for i in cut] for cut in cuts]
 
     def _pool(self, batch: Sequence[TokenIds], queries: torch.Tensor) -> Array | None:
-        """(texts, heads, hidden), or None where the device ran out of memory."""
+        """(texts, heads, hidden), or None if the device ran out of memory."""
         try:
             with torch.inference_mode():
                 states = self._forward(batch)

@@ -23,8 +23,8 @@ DTYPES = {FP32: torch.float32, BF16: torch.bfloat16, INT8: torch.bfloat16, NF4: 
 def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
     """The backbone on `device`, without token embeddings.
 
-    Raises BundleError where the file does not hold this backbone, MissingDependencyError without bitsandbytes,
-    torch.OutOfMemoryError where it does not fit.
+    Raises BundleError if the file does not hold this backbone, MissingDependencyError without bitsandbytes,
+    torch.OutOfMemoryError if it does not fit.
     """
     types, states = bundle.manifest.tensors, DTYPES[bundle.manifest.matrix_type()]
     with torch.device("meta"):  # parameters without memory

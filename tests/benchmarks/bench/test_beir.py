@@ -75,7 +75,7 @@ def test_the_hash_is_of_texts_and_grades(folder):
         ("qrels/test.tsv", "head\n1\ta\t0\n", "names no relevant document"),
     ],
 )
-def test_faults_are_told_with_file_and_line(folder, name, text, told):
+def test_faults_are_reported_with_file_and_line(folder, name, text, told):
     if text is None:
         (folder / name).unlink()
     else:
@@ -84,7 +84,7 @@ def test_faults_are_told_with_file_and_line(folder, name, text, told):
         data.task(str(folder))
 
 
-def test_bytes_that_are_not_utf_8_are_told(folder):
+def test_bytes_that_are_not_utf_8_are_reported(folder):
     (folder / "queries.jsonl").write_bytes(b'{"_id": "1", "text": "\xff"}\n')
     with pytest.raises(ValueError, match=r"queries\.jsonl, line 1: not UTF-8 at byte 22"):
         data.task(str(folder))
@@ -98,7 +98,7 @@ def test_several_splits_need_one_called_test(folder):
         data.task(str(folder))
 
 
-def test_what_is_no_data_is_told():
+def test_what_is_no_data_is_reported():
     with pytest.raises(ValueError, match="'nowhere' is no data: give stdlib, a folder"):
         data.task("nowhere")
 

@@ -55,7 +55,7 @@ def report(checkpoint_folder, task, damaged, tmp_path_factory) -> Path:
     return output
 
 
-def test_the_report_tells_each_target_s_loss_and_costs(report):
+def test_the_report_reports_each_target_s_loss_and_costs(report):
     result = json.loads((report / "results.json").read_text())
     reference, f16, broken = result["rows"]
     assert [row["target"] for row in result["rows"]] == ["torch:fp32", "gguf:f16", "gguf:f32 (damaged)"]
@@ -91,7 +91,7 @@ def test_the_report_shows_its_pictures(report):
         assert f"({name}.png)" in (report / "report.md").read_text()
 
 
-def test_a_second_run_measures_nothing_anew_and_tells_the_same(report, checkpoint_folder, task, damaged):
+def test_a_second_run_measures_nothing_again_and_reports_the_same(report, checkpoint_folder, task, damaged):
     kept = {path: path.stat().st_mtime_ns for path in (report / "work").glob("*-*.*") if "texts" not in path.name}
     before = {path.name: path.read_bytes() for path in report.iterdir() if path.is_file()}
     bench(str(checkpoint_folder), ["gguf:f16", "gguf:q9_9"], report, own_bundles=[damaged], data=[str(task)])
@@ -123,7 +123,7 @@ def test_a_bundle_of_another_checkpoint_is_refused(f32_bundle, task, tmp_path):
         bench(str(other), [], tmp_path / "out", own_bundles=[f32_bundle], data=[str(task)])
 
 
-def test_a_reference_on_a_gpu_that_is_not_there_is_told(checkpoint_folder, task, tmp_path):
+def test_a_reference_on_a_gpu_that_is_not_there_is_reported(checkpoint_folder, task, tmp_path):
     import torch
 
     if torch.cuda.is_available():
@@ -134,7 +134,7 @@ def test_a_reference_on_a_gpu_that_is_not_there_is_told(checkpoint_folder, task,
         bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="tpu")
 
 
-def test_the_command_tells_its_verdict_and_fails_over_max_loss(report, checkpoint_folder, task, damaged):
+def test_the_command_reports_its_verdict_and_fails_over_max_loss(report, checkpoint_folder, task, damaged):
     arguments = ["bench", str(checkpoint_folder), "-o", str(report), "--data", str(task), "--bundle", str(damaged)]
     found = CliRunner().invoke(app, [*arguments, "--targets", "gguf:f16"])
     assert found.exit_code == 0, found.output

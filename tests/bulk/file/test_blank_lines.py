@@ -1,4 +1,4 @@
-"""Blank lines of JSONL are passed over; what is told of rows and lines stays true."""
+"""Blank lines of JSONL are skipped; what is told of rows and lines stays true."""
 
 from __future__ import annotations
 

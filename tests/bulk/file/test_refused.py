@@ -44,7 +44,7 @@ BROKEN: list[tuple[bytes, str | None, str]] = [
 
 
 @pytest.mark.parametrize(("content", "field", "message"), BROKEN)
-def test_a_broken_line_is_named_and_can_be_mended(
+def test_a_broken_line_is_named_and_can_be_corrected(
     tmp_path: Path, content: bytes, field: str | None, message: str
 ) -> None:
     good = b'{"text": "good"}\n' * 6 if field else b"good\n" * 6

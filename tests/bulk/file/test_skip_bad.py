@@ -1,4 +1,4 @@
-"""Lines that cannot be embedded are left out when asked, and listed with their line and reason."""
+"""Lines that cannot be embedded are skipped when asked, and listed with their line and reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def listed(output: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("part_rows", [1, 4, 100])
-def test_bad_lines_are_left_out_and_listed(tmp_path: Path, mixed: Path, part_rows: int) -> None:
+def test_bad_lines_are_skipped_and_listed(tmp_path: Path, mixed: Path, part_rows: int) -> None:
     output = tmp_path / "out.npy"
     written = run(Model(), mixed, output, skip_bad=True, part_rows=part_rows)
     good = [f"text {i}" for i in range(1, 23) if i not in BAD]

@@ -84,7 +84,7 @@ def test_a_node_with_another_bundle_is_refused(copy, checkpoint_folder):
         lazy.take_all()
 
 
-def test_wrong_arguments_are_told_before_a_node_is_asked(f32_bundle, tmp_path):
+def test_wrong_arguments_are_reported_before_a_node_is_asked(f32_bundle, tmp_path):
     ds = dataset(TEXTS[:2], 1)
     with pytest.raises(InputError, match="no column 'code'; it has id, text"):
         embed_column(ds, f32_bundle, column="code")

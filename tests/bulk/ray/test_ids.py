@@ -76,7 +76,7 @@ def test_a_jsonls_other_ids_are_refused(f32_bundle, tmp_path, value):
         plan(f32_bundle, [tmp_path / "in.jsonl"], tmp_path / "out", id_column="id")
 
 
-def test_names_that_readers_of_folders_pass_over_are_passed_over(tmp_path):
+def test_names_that_readers_of_folders_pass_over_are_skipped(tmp_path):
     for name in ("a.parquet", "_b.parquet", ".c.parquet", "_d/e.parquet", "f/g.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Files in three formats into parts, on a cluster of several nodes: kills, reruns, rows left out, wrong use."""
+"""Files in three formats into parts, on a cluster of several nodes: kills, reruns, rows skipped, wrong use."""
 
 from __future__ import annotations
 
@@ -157,7 +157,7 @@ def test_an_input_that_changed_is_refused_and_foreign_files_are_left_alone(finis
         plan(f32_bundle, [finished / "one.jsonl"], finished)
 
 
-def test_a_wrong_input_is_told(f32_bundle, tmp_path, source):
+def test_a_wrong_input_is_reported(f32_bundle, tmp_path, source):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.csv").write_text("text\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
@@ -177,7 +177,7 @@ def test_a_wrong_input_is_told(f32_bundle, tmp_path, source):
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_bundle_that_a_node_cannot_read_is_told_without_ray_s_words(f32_bundle, source, tmp_path):
+def test_a_bundle_that_a_node_cannot_read_is_reported_without_ray_s_words(f32_bundle, source, tmp_path):
     shutil.copytree(f32_bundle, tmp_path / "copy")
     planned = plan(tmp_path / "copy", [source / "a.parquet"], tmp_path / "out")
     shutil.rmtree(tmp_path / "copy")

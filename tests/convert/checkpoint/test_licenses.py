@@ -42,7 +42,7 @@ def test_one_that_cannot_be_copied_safely_is_refused(folder: Path, make: Callabl
         open_checkpoint(folder)
 
 
-def test_folders_are_passed_over(folder: Path) -> None:
+def test_folders_are_skipped(folder: Path) -> None:
     (folder / "LICENSES").mkdir()
     (folder / "LICENSES" / "MIT.txt").write_text("MIT")
     assert names(folder) == ["NOTICE"]

@@ -91,7 +91,7 @@ def test_calibrating_asks_first_whether_the_engine_is_there_and_fits(
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_go_on(
+def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_continue(
     checkpoint_folder, tmp_path, monkeypatch, caplog
 ):
     def cannot(*_: object) -> None:

@@ -150,7 +150,7 @@ def test_what_is_written_is_a_checkpoint(standin: Path) -> None:
 
 @needs_wheel
 def test_the_backbone_still_knows_its_language(standin: Path) -> None:
-    """With q and k in llama.cpp's layout it would still know Paris, but could not go on with a list it has seen."""
+    """With q and k in llama.cpp's layout it would still know Paris, but could not continue with a list it has seen."""
     torch = pytest.importorskip("torch")
     from c2llm_lite.benchmarks.standin.states import Backbone
 
