@@ -1,8 +1,8 @@
-"""The bundle: a folder that holds everything one target needs, and a manifest against which each byte can be checked.
+"""The bundle format: a folder with everything that one target needs, and a manifest to check every byte.
 
-The names of a bundle's files, the keys of its tensors and the words for their types are all here.
+All names of files, tensor keys and types of a bundle are defined here.
 
-Nothing in a manifest is believed before it is checked: its own hash first, then the format's version, then each field's
+Nothing in a manifest is trusted before it is checked: its own hash first, then the format's version, then each field's
 type and range, then each file's size (and hash, when asked).
 """
 
@@ -106,7 +106,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What the manifest records of a file."""
+    """A file's record in the manifest."""
 
     size: Bytes
     sha256: Sha256
@@ -127,7 +127,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json holds."""
+    """The content of manifest.json."""
 
     source: Source
     target: Name  # such as "gguf:q8_0"
@@ -138,10 +138,10 @@ class Manifest:
     max_tokens: Count
     prompts: dict[Name, Text]
     tensors: dict[Name, Name]  # every backbone tensor's type
-    memory: Bytes  # that running it takes, beside what a batch takes
-    versions: dict[Name, Name]  # of what wrote it
+    memory: Bytes  # needed to run it, plus memory for each batch
+    versions: dict[Name, Name]  # of the software that wrote it
     probes: tuple[Probe, ...] = ()
-    notes: dict[str, Any] = field(default_factory=dict)  # what a target's converter adds: settings, trials
+    notes: dict[str, Any] = field(default_factory=dict)  # added by the converter: settings, trials
     files: dict[Name, FileRecord] = field(default_factory=dict)
     format: Annotated[int, Range(1, FORMAT)] = FORMAT
 
@@ -206,7 +206,7 @@ class Bundle:
         return self.folder / name
 
     def unlisted(self) -> list[str]:
-        """Names in the folder that the manifest does not have, and nothing checks."""
+        """Names in the folder that the manifest does not list; they are not checked."""
         listed = {MANIFEST, MANIFEST_HASH, *self.manifest.files}
         return sorted(path.name for path in self.folder.iterdir() if path.name not in listed)
 
@@ -253,7 +253,7 @@ def _opened(folder: Path, check: bool) -> Bundle:
 
 
 def seal(folder: Path, manifest: Manifest) -> Bundle:
-    """Record every file in `folder` in the manifest and write it; called again, it seals what has changed."""
+    """Record every file in `folder` in the manifest and write it. Can be repeated after changes."""
     names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, MANIFEST_HASH))
     files = {name: FileRecord((folder / name).stat().st_size, file_sha256(folder / name)) for name in names}
     sealed = Manifest(**{f.name: getattr(manifest, f.name) for f in fields(manifest)} | {"files": files})

@@ -1,4 +1,4 @@
-"""What this process may use: cores and memory, as the operating system and its cgroup grant them."""
+"""The cores and memory that the operating system and the cgroup grant this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes that can still be taken, by the system's and the cgroup's account; None if neither can be read."""
+    """Free bytes, within the cgroup's limit; None if neither can be read."""
     limits = [free for free in (_system_free(), *_cgroup_free()) if free is not None]
     return min(limits, default=None)
 

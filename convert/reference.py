@@ -1,4 +1,4 @@
-"""The full-precision forward pass in NumPy: the vectors that every target is held against, on any machine.
+"""The full-precision forward pass in NumPy, with which every target is compared.
 
 Qwen2's decoder in fp32, one layer's weights in memory at a time for all texts together, so that the 7B runs where it
 would not fit. The arithmetic follows transformers' modeling_qwen2.py, from:
@@ -6,7 +6,7 @@ would not fit. The arithmetic follows transformers' modeling_qwen2.py, from:
     RMSNorm   arXiv 1910.07467        RoPE     arXiv 2104.09864, in the half-rotated form of GPT-NeoX
     SwiGLU    arXiv 2002.05202        grouped queries  arXiv 2305.13245
 
-Attention is causal, so a text's states depend neither on its company nor on padding.
+Attention is causal, so a text's states depend neither on other texts in the batch nor on padding.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Pr
 
 
 def groups(lengths: list[int]) -> Iterator[list[int]]:
-    """Neighboring texts' indices, in groups of at most _GROUP tokens; a longer text stands alone."""
+    """Neighboring texts' indices, in groups of at most _GROUP tokens; a longer text is alone."""
     group: list[int] = []
     for index, length in enumerate(lengths):
         if group and sum(lengths[i] for i in group) + length > _GROUP:

@@ -1,4 +1,4 @@
-"""Engines run a bundle's backbone and pool its states where they are. One file an engine, all with one contract."""
+"""Engines run a bundle's backbone and pool its states in place. One folder per engine, all with the same contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENGINES = ("llama_cpp", "openvino", "torch")
 
 
 class Description(TypedDict):
-    """What `info` and results files keep of an engine; None if an engine has no such thing."""
+    """The description of an engine in `info` and results files; None where it does not apply."""
 
     name: str
     libraries: str  # with their versions
@@ -31,9 +31,9 @@ class Description(TypedDict):
 
 
 class Engine(Protocol):
-    """What runs a backbone. Not safe from several threads at once: the Embedder takes turns.
+    """Runs a backbone. Not thread-safe: the Embedder serializes calls.
 
-    batch_tokens: how many tokens a call of `pool` takes, beside what its texts share. batch_texts: how many texts.
+    batch_tokens: the tokens in one call of `pool`, besides those that its texts share. batch_texts: the texts.
     """
 
     batch_tokens: int
@@ -53,14 +53,14 @@ class Engine(Protocol):
         """One text's final hidden states (after the final norm), in chunks (tokens, hidden), float32."""
 
     def describe(self) -> Description:
-        """What decides speed: library versions, device, threads."""
+        """What determines speed: library versions, device, threads."""
 
     def close(self) -> None:
-        """Free the model. The engine is not used again."""
+        """Free the model. The engine cannot be used afterwards."""
 
 
 class EngineModule(Protocol):
-    """What an engine's file offers."""
+    """The interface of an engine's module."""
 
     def open_engine(
         self, bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None

@@ -1,4 +1,4 @@
-"""Find code in a folder, offline: in words, by an example, or whatever is there twice.
+"""Finds code in a folder: in words, by an example, or duplicates.
 
 >>> import c2llm_lite
 >>> from c2llm_lite.search import Index

@@ -1,4 +1,4 @@
-"""What was found and what was done, on the terminal; a line that a pipe or an editor reads as well begins each hit."""
+"""Prints results. Each hit starts with a line that pipes and editors can parse."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def duplicates(found: Sequence[Duplicate], console: Console) -> None:
 
 
 def update(done: Update, console: Console) -> None:
-    """In one line what changed, and a line for each kind of file that was skipped."""
+    """Print one line with what changed, and a line for each kind of skipped file."""
     console.print(
         f"{done.files:,} files, {done.pieces:,} pieces; {done.changed:,} new or changed, {done.removed:,} removed, "
         f"{done.embedded:,} texts embedded in {done.seconds:,.1f} s",
@@ -76,7 +76,7 @@ def _code(hit: Hit) -> RenderableType:
 
 
 def _plain(text: str) -> str:
-    """Without what would move the terminal's cursor or change its state: the code is not ours."""
+    """Replace characters that would move the terminal's cursor or change its state."""
     return _CONTROL.sub("\ufffd", text)
 
 

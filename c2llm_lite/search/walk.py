@@ -1,7 +1,7 @@
-"""The files of a folder that are worth reading: what .gitignore leaves out is not looked at.
+"""Walks a folder's files, except those that .gitignore excludes.
 
-Hidden files and folders are skipped, as ripgrep does (virtual environments, caches and .git lie there), and so are
-links (a link's target is read where it stands), node_modules, and folders that say they are caches (CACHEDIR.TAG).
+Hidden files and folders are skipped, as in ripgrep (virtual environments, caches, .git), and so are links (a link's
+target is read in its own place), node_modules, and folders marked as caches (CACHEDIR.TAG).
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ class _Ignore(NamedTuple):
 def files(folder: Path, on_error: Failed, on_link: Callable[[str], None] = lambda path: None) -> Iterator[str]:
     """Paths below `folder`, with /, in a fixed order.
 
-    A .gitignore counts from the repository's top down, where `folder` lies in a repository and is not ignored itself:
-    a folder that was named is wanted. on_error: called for each unreadable folder and .gitignore; the walk continues.
+    If `folder` is in a repository and not ignored itself, .gitignore files count from the repository's top down.
+    on_error: called for each unreadable folder and .gitignore; the walk continues.
     on_link: called for each link that .gitignore does not leave out.
     Raises OSError if `folder` itself cannot be listed.
     """

@@ -1,4 +1,4 @@
-"""What a head can undo of its backbone's quantization: an affine map of the states, fitted on calibration texts.
+"""Recovery: an affine map of the states, fitted on calibration texts, that undoes part of the quantization.
 
 More than half of what rounding to 4 bits does to the final states is linear in them (on the stand-in: 55 to 58% of the
 squared error). The ridge solution from quantized to full-precision states follows from two second moments and is
@@ -38,8 +38,8 @@ FOLDS = 5  # one text in so many judges a ridge that the others were fitted with
 def fit(quantized: Sequence[Array], full: Sequence[Array]) -> AffineMap:
     """The map that brings quantized states nearest to full-precision ones, shrunk towards the identity.
 
-    quantized, full: (tokens, hidden) float32 of each text. The ridge is the one that serves texts skipped best, so
-    that few texts, or texts all alike, move little.
+    quantized, full: (tokens, hidden) float32 of each text. The ridge is the one that is best on held-out texts, so that
+    few texts, or similar texts, change little.
     """
     fitted, judging = _Moments(), _Moments()
     for index, (ours, theirs) in enumerate(zip(quantized, full, strict=True)):

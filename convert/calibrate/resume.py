@@ -1,4 +1,4 @@
-"""What a calibration has rounded so far, in a folder beside the bundle that it will be: one that was stopped continues.
+"""Keeps the finished layers of a calibration in a folder beside the future bundle, so that it can resume.
 
 After each layer there are two files: what the bundle holds of the layer's matrices, and the texts' states on their way
 through the backbone. So the folder grows to the size of the bundle's backbone and of those states.

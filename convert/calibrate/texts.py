@@ -1,4 +1,4 @@
-"""Texts to calibrate on: a user's own, or documented functions of the packages that are installed here."""
+"""Calibration texts: the user's own, or documented functions of installed packages."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Texts = Mapping[str, Sequence[str]]
 
 DEFAULT = "default"
 PAIRS = 250
-PAIRS_A_PACKAGE = 40  # so that no package's style rules
+PAIRS_A_PACKAGE = 40  # so that no package's style dominates
 PAIRS_A_FILE = 4
 
 

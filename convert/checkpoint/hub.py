@@ -1,4 +1,4 @@
-"""A hub name becomes a folder: the few kinds of file a conversion reads are fetched, never Python and never pickles."""
+"""Downloads the files of a hub model that a conversion reads; never Python code or pickles."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The license files that a bundle takes along: small regular files, and no link that leads out of the checkpoint.
+"""Finds the license files to copy into a bundle: small regular files, and no links out of the checkpoint.
 
 A checkpoint comes from strangers. A link to a private file would publish it with the bundle; one to /dev/zero would
 fill the disk.

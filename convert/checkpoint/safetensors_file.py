@@ -165,4 +165,4 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _broken(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(f"{path.name} is not a whole safetensors file: {why}; fetch it again")
+    return CheckpointError(f"{path.name} is not a complete safetensors file: {why}; download it again")

@@ -1,4 +1,4 @@
-"""Runs a module in a process of its own, so that its memory is not ours and a crash of an engine is only an error here.
+"""Runs a module in a child process, so that its memory is separate and an engine's crash is only an error.
 
 A child imports what this process could, and nothing from the current folder: that may be a checkpoint's, and a file
 `tokenizers.py` in it would run.

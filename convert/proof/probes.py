@@ -1,4 +1,4 @@
-"""The texts and vectors by which a bundle proves itself wherever it lands.
+"""The texts and vectors by which a bundle verifies itself on any machine.
 
 Each probe is stored with its full-precision vector and with the vector that the target gave when the bundle was made.
 The latter is computed in a child process: its memory is not the converter's, and a crash there is an error here.

@@ -1,8 +1,7 @@
-"""Runs a headless GGUF backbone with llama.cpp, by its low-level API: NumPy arrays in, NumPy views of its results out.
+"""Runs a headless GGUF backbone with llama.cpp's low-level API, on NumPy arrays.
 
-`Llama.embed` of llama-cpp-python turns every state into a Python list and needs the model's own vocabulary. Here the
-batch's arrays belong to NumPy, rows of token_embeddings.npy go in where token ids would, and states are pooled where
-llama.cpp leaves them.
+llama-cpp-python's `Llama.embed` converts every state to a Python list and needs the model's own vocabulary. Here NumPy
+owns the batch's arrays, rows of token_embeddings.npy replace token ids, and states are pooled in llama.cpp's memory.
 """
 
 from __future__ import annotations
@@ -32,11 +31,11 @@ from .tensor_names import tensor_names
 PACK_TOKENS = 512
 CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
 OUT_OF_MEMORY = -2  # of llama_decode
-PREFIX = 0  # the sequence that holds what texts share; theirs are 1 and up
+PREFIX = 0  # the sequence of the tokens that texts share; texts have 1 and up
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> LlamaCpp:
-    """Load the bundle's backbone. Nothing is compiled, and nothing put into `cache`.
+    """Load the bundle's backbone. Nothing is compiled or cached.
 
     Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError if the file is not the
     manifest's backbone, OutOfMemoryError.
@@ -48,7 +47,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
 
 
 class LlamaCpp:
-    """A loaded backbone. A context (keys, values, buffers) is made at first use, and again where a text is longer."""
+    """A loaded backbone. The context (keys, values, buffers) is created on first use, and again for longer texts."""
 
     batch_tokens = PACK_TOKENS
 
@@ -155,7 +154,7 @@ class LlamaCpp:
         return states
 
     def _make_room(self, tokens: int) -> None:
-        """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it again."""
+        """Have a context of at least `tokens` cells. It doubles, so that growing texts rarely recreate it."""
         if self._model is None:
             raise ArgumentError("this engine is closed")
         if self._context is None or tokens > self._cells:

@@ -1,4 +1,4 @@
-"""Runs an OpenVINO graph, its texts laid end to end: no padding, whatever their lengths.
+"""Runs an OpenVINO graph on texts laid end to end, without padding.
 
 At load the graph goes through OpenVINO's paged-attention transformation (the one its own text generation server uses):
 tokens then come flat, keys and values lie in blocks of a cache that belongs to us, and each text sees its own blocks
@@ -173,7 +173,7 @@ class OpenVino:
         past: how many shared tokens go before each text. layout: each text's blocks of the cache.
         """
         if past % self._block:
-            # The prefix's last block is part full: each text continues in a copy of it.
+            # The prefix's last block is partly full: each text continues in a copy of it.
             self._copy_block(past // self._block, [blocks[past // self._block] for blocks in layout])
         for parts in passes([len(ids) for ids in texts], PASS_TOKENS, past):
             states = self._infer(texts, past, parts, [layout[part.text] for part in parts])
@@ -211,7 +211,7 @@ class OpenVino:
         return states
 
     def _reserve(self, blocks: int) -> None:
-        """Make the cache hold at least `blocks`. It doubles, so that ever longer texts seldom make it again."""
+        """Give the cache at least `blocks`. It doubles, so that growing texts rarely recreate it."""
         if blocks <= self._blocks:
             return
         self._blocks = max(blocks, 2 * self._blocks)

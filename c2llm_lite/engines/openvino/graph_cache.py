@@ -1,4 +1,4 @@
-"""Compiled graphs, kept from one process to the next: most of the time that opening a bundle takes is compiling.
+"""Caches compiled graphs between processes: compiling takes most of the time to load a bundle.
 
 One file for each bundle, version of OpenVINO, processor and settings, in the user's cache folder. OpenVINO takes a blob
 as it finds it, so each starts with the SHA-256 of what follows: one that was cut or altered is compiled again. The

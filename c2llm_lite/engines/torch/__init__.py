@@ -1,6 +1,6 @@
-"""C2LLM through PyTorch, on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
+"""Runs C2LLM with PyTorch on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
 
-The texts of a batch lie end to end in one row of tokens, so that nothing is padded: all layers but attention take
+The texts of a batch are laid end to end in one row of tokens, without padding: all layers but attention take
 tokens one by one, and attention is called text by text. Token embeddings are looked up on the host, where a memory map
 holds them. The head's reduction runs in fp32 where the states are; only its means leave the device.
 """

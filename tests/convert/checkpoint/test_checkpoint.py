@@ -136,7 +136,7 @@ def test_a_hub_name_offline_says_what_to_copy(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"copy config\.json, .*co/owner/absent/tree.*give that folder"):
+    with pytest.raises(CheckpointError, match=r"copy config\.json, .*co/owner/absent/tree.*pass that folder"):
         open_checkpoint("owner/absent")
 
 

@@ -44,7 +44,7 @@ def in_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         (NO_TORCH, "torch:fp32", r"needs torch.*pip install 'c2llm-lite\[torch\]'"),
         (NO_MEMORY, "gguf:q8_0", "0 MiB are free"),
-        ("import os; os.kill(os.getpid(), 9)", "gguf:q8_0", "as happens where memory runs out"),
+        ("import os; os.kill(os.getpid(), 9)", "gguf:q8_0", "probably because memory ran out"),
     ],
 )
 def test_what_cannot_run_here_is_kept_with_a_warning(
