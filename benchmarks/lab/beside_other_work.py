@@ -1,4 +1,4 @@
-"""Each engine alone, beside one and three busy processes, and two of it at once: does it get its fair share?
+"""Measures whether each engine gets its fair share: alone, beside one and three busy processes, and two at once.
 
     python -m c2llm_lite.benchmarks.lab.beside_other_work CHECKPOINT [TARGET...] [--seconds S] [--rounds N]
 

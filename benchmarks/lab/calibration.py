@@ -1,4 +1,4 @@
-"""What each half of a calibration wins: matrices moved and rounded by GPTQ, and a head that makes up for what is left.
+"""Measures the gain of each half of a calibration: moved and GPTQ-rounded matrices, and the head's recovery.
 
     python -m c2llm_lite.benchmarks.lab.calibration CHECKPOINT gguf:int4 openvino:int4 --seed 0
 

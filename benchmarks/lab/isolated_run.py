@@ -1,4 +1,4 @@
-"""One bundle in a process of its own: seconds to open it, and the most memory it held for one long text.
+"""Runs one bundle in its own process: seconds to load it, and peak memory for one long text.
 
 python -m c2llm_lite.benchmarks.lab.isolated_run BUNDLE TOKENS [CACHE]
 """

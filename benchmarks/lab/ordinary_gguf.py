@@ -1,4 +1,4 @@
-"""An ordinary GGUF file of a backbone, vocabulary and all: what llama-cpp-python's users run, for peers.py.
+"""Writes an ordinary GGUF file of a backbone with its vocabulary, as llama-cpp-python's users have it, for peers.py.
 
 Every matrix is in one type, the token table too, as `convert_hf_to_gguf.py --outtype q8_0` has it.
 """

@@ -1,4 +1,4 @@
-"""An installed package's documented functions as a task, in a folder of BEIR's form, for `bench --data`.
+"""Writes an installed package's documented functions as a task in BEIR's format, for `bench --data`.
 
     python -m c2llm_lite.benchmarks.lab.package_task sympy build/sympy --pairs 300
 

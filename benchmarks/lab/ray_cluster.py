@@ -1,4 +1,4 @@
-"""A cluster of several nodes on this machine, as ray.cluster_utils makes them for Ray's own tests; and kills in it."""
+"""A cluster of several nodes on this machine, made with ray.cluster_utils as in Ray's own tests, and kills in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What Ray Data costs: two actors of one core each beside one embed() of two threads, and five workers killed.
+"""Measures Ray Data's overhead: two single-core actors against one embed() of two threads, and five killed workers.
 
     python -m c2llm_lite.benchmarks.lab.ray_scaling BUNDLE [TEXTS]
 

@@ -1,4 +1,4 @@
-"""A checkpoint that computes the same embeddings with its residual stream rotated: what rotation wins at 4 bits.
+"""Writes a checkpoint with a rotated residual stream and the same embeddings: the gain of rotation at 4 bits.
 
     python -m c2llm_lite.benchmarks.lab.rotated_checkpoint CHECKPOINT FOLDER
 

@@ -1,4 +1,4 @@
-"""Ways to round to 4 bits that calibration did not take, each alone, on the stand-in's development pairs.
+"""Measures the ways to round to 4 bits that calibration rejected, each alone, on the stand-in's development pairs.
 
     python -m c2llm_lite.benchmarks.lab.roundings CHECKPOINT
 

@@ -1,4 +1,4 @@
-"""How much of embed()'s rate an index keeps: reading, cutting, hashing and writing cost the rest.
+"""Measures how much of embed()'s rate indexing keeps; reading, splitting, hashing and writing take the rest.
 
     python -m c2llm_lite.benchmarks.lab.search_rate BUNDLE
 

@@ -1,4 +1,4 @@
-"""How long a search among very many vectors takes.
+"""Times a search among very many vectors.
 
     python -m c2llm_lite.benchmarks.lab.search_speed [VECTORS]
 

@@ -1,4 +1,4 @@
-"""The running Python's standard library, indexed and asked twenty questions.
+"""Indexes the running Python's standard library and asks twenty questions.
 
     python -m c2llm_lite.benchmarks.lab.search_stdlib BUNDLE
 

@@ -1,4 +1,4 @@
-"""Where embed()'s time goes: tokenizing, the forward pass, the head; and how near int8 products come to their best.
+"""Measures where embed()'s time goes: tokenizing, the forward pass, the head; and the efficiency of int8 products.
 
     python -m c2llm_lite.benchmarks.lab.time_shares BUNDLE...
 

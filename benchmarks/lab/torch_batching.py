@@ -1,4 +1,4 @@
-"""Two ways for texts of mixed length to share PyTorch's passes, on one bundle: which the engine took, and why.
+"""Compares two ways for texts of mixed lengths to share PyTorch's passes, and records the engine's choice.
 
     flat     texts end to end, attention called text by text: no padding (what engines/torch.py does)
     padded   batches of texts near in length, each filled up to its longest, under transformers' own mask

@@ -1,4 +1,4 @@
-"""Training a pooling head on frozen states: in-batch contrastive loss (InfoNCE, arXiv 1807.03748) over (query, code).
+"""Trains a pooling head on frozen states: in-batch contrastive loss (InfoNCE, arXiv 1807.03748) over (query, code).
 
 The head is trained in the absorbed form of pma.py. States get no gradient, so a token costs 2·heads·hidden
 multiply-adds and a batch of hundreds of pairs takes a fraction of a second. Parameters live in the space of whitened

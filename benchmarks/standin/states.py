@@ -1,4 +1,4 @@
-"""Final hidden states of many texts on a CPU, computed once and kept on disk: a frozen backbone need not run twice.
+"""Computes the final hidden states of many texts on a CPU once and keeps them on disk.
 
 The forward is written out for speed, since the states are nearly all of a training's cost: bf16, queries, keys and
 values in one product, gate and up in another, texts batched by length, one process a core. On two cores it was about

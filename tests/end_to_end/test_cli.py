@@ -1,4 +1,4 @@
-"""The command line, as a user meets it: what it prints, what it writes, how it exits."""
+"""The command line from a user's view: output, files and exit codes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A conversion ends in a whole bundle, or in a clear error and nothing at all."""
+"""A conversion ends with a complete bundle, or with a clear error and no output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever is done to a bundle's files, `verify` tells, and nothing kills the interpreter."""
+"""`verify` reports every damage to a bundle's files, and nothing kills the interpreter."""
 
 from __future__ import annotations
 

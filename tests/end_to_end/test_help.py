@@ -30,7 +30,7 @@ def test_every_parameter_is_explained_with_its_default(name, monkeypatch, capsys
     shown = capsys.readouterr().out
     for parameter in COMMANDS[name].params:
         assert parameter.help, f"{name}: {parameter.name}"
-        assert parameter.help[:12] in shown, f"{name}: {parameter.name}"
+        assert parameter.help.split()[0] in shown, f"{name}: {parameter.name}"
         if parameter.name not in WITHOUT_DEFAULT and not getattr(parameter, "is_flag", False):
             stated = "default:" in parameter.help or "required" in parameter.help
             assert stated or parameter.required or parameter.default is not None, f"{name}: {parameter.name}"

@@ -1,4 +1,4 @@
-"""The whole way on a real language model: about 100 pairs and loose bounds; `make bench` measures with 1,000."""
+"""End to end on a real language model: about 100 pairs and loose bounds; `make bench` measures with 1,000."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backbone.gguf that differs from what the converter writes never reaches llama.cpp, which could end the process."""
+"""A backbone.gguf that differs from the converter's output never reaches llama.cpp, which could crash on it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""llama.cpp's states are the reference's, whatever the text's company, and what goes wrong in it is told in Python."""
+"""llama.cpp's states match the reference, independent of the batch, and its errors are Python errors."""
 
 from __future__ import annotations
 

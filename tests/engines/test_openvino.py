@@ -1,4 +1,4 @@
-"""The OpenVINO engine: its states against the NumPy reference, whatever a text's length and company."""
+"""The OpenVINO engine: its states match the NumPy reference, independent of the text's length and batch."""
 
 from __future__ import annotations
 

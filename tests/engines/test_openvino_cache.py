@@ -1,4 +1,4 @@
-"""Compiled graphs are kept and taken again, and one that is of no use is made again without fuss."""
+"""Compiled graphs are cached and reused, and unusable ones are compiled again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest: written atomically, and never believed before it is checked."""
+"""The manifest: written atomically, and never trusted before it is checked."""
 
 from __future__ import annotations
 

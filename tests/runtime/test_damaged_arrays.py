@@ -1,4 +1,4 @@
-"""Arrays of a bundle whose hashes are right and whose contents are not: each is a BundleError that names the file."""
+"""Arrays with correct hashes and wrong contents: each is a BundleError that names the file."""
 
 from __future__ import annotations
 

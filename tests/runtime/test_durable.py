@@ -1,4 +1,4 @@
-"""Files and folders are complete or absent, and readable by whom the umask allows."""
+"""Files and folders are complete or absent, and readable as the umask allows."""
 
 from __future__ import annotations
 

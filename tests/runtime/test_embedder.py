@@ -1,4 +1,4 @@
-"""embed()'s whole contract, on a small gguf:f32 bundle."""
+"""embed()'s contract, on a small gguf:f32 bundle."""
 
 from __future__ import annotations
 

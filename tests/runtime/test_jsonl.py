@@ -1,4 +1,4 @@
-"""JSON Lines: every value with its place, blank lines skipped, and each fault with its line."""
+"""JSON lines: every value with its place, blank lines skipped, and each error with its line."""
 
 from __future__ import annotations
 

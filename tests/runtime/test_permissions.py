@@ -1,4 +1,4 @@
-"""A file that this user may not read is told as that, not as missing or damaged."""
+"""A file that this user cannot read is reported as such, not as missing or damaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Prompts, tokenizing and cutting."""
+"""Prompts, tokenizing and truncation."""
 
 from __future__ import annotations
 

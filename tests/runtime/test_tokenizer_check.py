@@ -1,4 +1,4 @@
-"""A tokenizer.json holds nothing but bounded byte-level BPE: other components abort, hang or panic in the library."""
+"""A tokenizer.json may only contain bounded byte-level BPE: other components crash or hang the library."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is done to vectors after the model."""
+"""Postprocessing of vectors."""
 
 from __future__ import annotations
 

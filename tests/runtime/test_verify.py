@@ -1,4 +1,4 @@
-"""What a bundle is compared on: the texts of a JSONL file."""
+"""Reading the texts and vectors to compare a bundle with."""
 
 from __future__ import annotations
 

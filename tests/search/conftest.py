@@ -1,4 +1,4 @@
-"""A model whose vectors say which words a text holds, so that a search finds what it should, at once."""
+"""A model whose vectors encode the words of a text, so that searches find what they should, quickly."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A .gitignore leaves out what git leaves out, in bounded time, whatever it is and holds."""
+"""A .gitignore excludes what git excludes, in bounded time, whatever it contains."""
 
 from __future__ import annotations
 

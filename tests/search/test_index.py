@@ -1,4 +1,4 @@
-"""An index holds what the folder holds, embeds only what changed, and finds it."""
+"""An index matches its folder, embeds only changes, and finds them."""
 
 from __future__ import annotations
 

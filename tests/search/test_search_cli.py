@@ -1,4 +1,4 @@
-"""The commands, as a user meets them."""
+"""The search commands from a user's view."""
 
 from __future__ import annotations
 

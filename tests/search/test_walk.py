@@ -1,4 +1,4 @@
-"""Which files of a folder are read, and as what."""
+"""Which files of a folder are read, and how."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers to ask: the command in a process of its own, and the application in this one over a model that can wait."""
+"""Servers to test: the command in its own process, and the application in this one over a model that can wait."""
 
 from __future__ import annotations
 

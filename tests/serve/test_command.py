@@ -1,4 +1,4 @@
-"""The command: where it listens, whom it lets in, what it writes, what it counts, and that it calls nobody."""
+"""The command: its address, access, log and metrics, and that it opens no connection."""
 
 from __future__ import annotations
 

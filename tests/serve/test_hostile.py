@@ -1,4 +1,4 @@
-"""Clients that send too much, too slowly, nonsense, or leave: the right status, and the server continues."""
+"""Clients that send too much, too slowly, nonsense, or leave: the right status, and the server keeps running."""
 
 from __future__ import annotations
 

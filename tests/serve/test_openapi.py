@@ -1,4 +1,4 @@
-"""The served OpenAPI document is true: schemathesis asks what it allows and what it forbids, and judges the answers."""
+"""The served OpenAPI document is correct: schemathesis sends what it allows and forbids, and checks the responses."""
 
 from __future__ import annotations
 

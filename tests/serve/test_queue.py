@@ -1,4 +1,4 @@
-"""The batching queue alone: full batches, fair turns, places freed, nothing lost."""
+"""The batching queue: full batches, fair order, freed places, nothing lost."""
 
 from __future__ import annotations
 

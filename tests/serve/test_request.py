@@ -1,4 +1,4 @@
-"""What a body must look like, and what the answer says where it does not."""
+"""Valid request bodies, and the responses to invalid ones."""
 
 from __future__ import annotations
 

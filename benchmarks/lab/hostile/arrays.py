@@ -1,4 +1,4 @@
-"""token_embeddings.npy, pma.safetensors and probes.safetensors with right hashes and wrong contents."""
+"""token_embeddings.npy, pma.safetensors and probes.safetensors with correct hashes and wrong contents."""
 
 from __future__ import annotations
 

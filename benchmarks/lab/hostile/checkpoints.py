@@ -1,4 +1,4 @@
-"""Checkpoints that are not what they say: config.json, safetensors, licenses, links; opened and converted."""
+"""Checkpoints with wrong contents: config.json, safetensors, licenses, links; opened and converted."""
 
 from __future__ import annotations
 

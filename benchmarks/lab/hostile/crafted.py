@@ -1,4 +1,4 @@
-"""Bundles whose hashes are right and whose contents are wrong."""
+"""Bundles with correct hashes and wrong contents."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL, SIGTERM and Ctrl-C at random moments: what was there stays whole, and a second run ends the work."""
+"""SIGKILL, SIGTERM and Ctrl-C at random moments: existing output stays intact, and a second run finishes the work."""
 
 from __future__ import annotations
 

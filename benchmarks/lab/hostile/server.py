@@ -1,4 +1,4 @@
-"""A server in a process of its own, and what it did while a client misbehaved: answers, tracebacks, memory, delays."""
+"""A server in its own process, and its behavior toward misbehaving clients: responses, tracebacks, memory, delays."""
 
 from __future__ import annotations
 

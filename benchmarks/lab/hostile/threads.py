@@ -1,4 +1,4 @@
-"""Threads, forks, copies, and calls after the end, with each engine."""
+"""Threads, forks, copies, and calls after close(), with each engine."""
 
 from __future__ import annotations
 

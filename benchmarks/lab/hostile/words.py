@@ -1,4 +1,4 @@
-"""A model whose vectors say which words a text holds: an index without an engine, so that only the search is tried."""
+"""A model whose vectors encode the words of a text: an index without an engine, to test only the search."""
 
 from __future__ import annotations
 

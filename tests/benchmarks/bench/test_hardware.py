@@ -1,4 +1,4 @@
-"""What results files rest on: the machine's account."""
+"""The description of the machine in results files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What calibration's halves win, and the other ways to round: every bundle is near full precision."""
+"""The halves of calibration and the other roundings: every bundle is near full precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways that users would run the model instead give the vectors that ours do: the same work is timed."""
+"""The alternative ways to run the model give this package's vectors, so the same work is timed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the head's trainer rests on: its states are the backbone's, and what it trains is the head that is run."""
+"""The head's trainer: its states are the backbone's, and it trains the head that is run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of texts becomes a file of vectors: every format holds the same rows in order."""
+"""A file of texts becomes a file of vectors: every format has the same rows in order."""
 
 from __future__ import annotations
 

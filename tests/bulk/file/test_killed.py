@@ -1,4 +1,4 @@
-"""A run killed at any step continues to the same bytes."""
+"""A run killed at any step resumes to the same bytes."""
 
 from __future__ import annotations
 

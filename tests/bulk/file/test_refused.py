@@ -1,4 +1,4 @@
-"""Broken input is named by its line, and a run that cannot begin touches nothing."""
+"""Errors name the broken line of the input, and a run that cannot start changes nothing."""
 
 from __future__ import annotations
 

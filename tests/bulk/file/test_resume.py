@@ -1,4 +1,4 @@
-"""A run that was stopped embeds only what is missing, and is never mixed with another."""
+"""A resumed run embeds only what is missing, and is never mixed with another run."""
 
 from __future__ import annotations
 

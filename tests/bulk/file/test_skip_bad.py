@@ -1,4 +1,4 @@
-"""Lines that cannot be embedded are skipped when asked, and listed with their line and reason."""
+"""With skip_bad, lines that cannot be embedded are skipped and listed with their line and reason."""
 
 from __future__ import annotations
 

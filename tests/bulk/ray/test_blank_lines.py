@@ -1,4 +1,4 @@
-"""Blank lines of a JSONL input are no rows, however it is cut."""
+"""Blank lines of JSON lines are not rows, however the input is split."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ids keep their type, whatever the first row holds; other ids than integers and strings are refused at the start."""
+"""Ids keep their type, whatever the first row contains; other types than integers and strings are refused early."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files in three formats into parts, on a cluster of several nodes: kills, reruns, rows skipped, wrong use."""
+"""Files in three formats into parts on a cluster: kills, reruns, skipped rows, wrong use."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rounding by texts: ggml's own layouts, and less error in what the matrices put out than rounding to the nearest."""
+"""Rounding on texts: ggml's own layouts, and less output error than rounding to nearest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The affine map that makes up for quantization: found where there is one, and absorbed by the head."""
+"""The affine map that corrects quantization: fitted if there is one, and absorbed by the head."""
 
 from __future__ import annotations
 

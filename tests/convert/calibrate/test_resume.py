@@ -1,4 +1,4 @@
-"""A calibration that was stopped continues, to the same bytes."""
+"""An interrupted calibration resumes to the same bytes."""
 
 from __future__ import annotations
 

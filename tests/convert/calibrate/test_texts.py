@@ -1,4 +1,4 @@
-"""Texts to calibrate on: a file's, and those of what is installed."""
+"""Calibration texts: from a file, and from installed packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is refused, and by which words: each bad checkpoint differs from a good one in one thing."""
+"""Refused checkpoints and their messages: each differs from a good one in one thing."""
 
 from __future__ import annotations
 
@@ -185,7 +185,7 @@ BAD_FILES: dict[str, tuple[Edit, str]] = {
         tensors(lambda t: t.update({"mha_pma.S": np.ones((1, 1, 64), np.int8)})),
         r"tensor mha_pma\.S is stored as I8; only BF16, F16 and F32",
     ),
-    "an empty file": (content(WEIGHTS, b""), "not a whole safetensors file: its header's length"),
+    "an empty file": (content(WEIGHTS, b""), "not a complete safetensors file: its header's length"),
     "a header past the end": (with_header(b"{}", length=1000), "its header's length, 1000 bytes, does not fit"),
     "a header too long": (
         with_header(b"{}", length=2**64 - 1),

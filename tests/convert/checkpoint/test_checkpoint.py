@@ -1,4 +1,4 @@
-"""What an open checkpoint gives, from a folder or by a hub name; the bad ones are in test_bad_checkpoints.py."""
+"""An open checkpoint's content, from a folder or by a hub name; bad ones are in test_bad_checkpoints.py."""
 
 from __future__ import annotations
 

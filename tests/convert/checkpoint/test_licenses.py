@@ -1,4 +1,4 @@
-"""License files go into a bundle only where that neither publishes a private file nor fills the disk."""
+"""License files are copied only if that neither publishes a private file nor fills the disk."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A new bundle runs in a child: what this machine lacks is a warning, a crash is an error."""
+"""A new bundle runs in a child: a missing device is a warning, a crash is an error."""
 
 from __future__ import annotations
 
@@ -101,5 +101,5 @@ def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_continue
     with caplog.at_level(logging.WARNING):
         made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:q4_0", calibrate=TEXTS, target_probes=False)
     bundles.open_bundle(made.folder, check=True)
-    assert "without fitting its head" in caplog.text
+    assert "its head was not fitted" in caplog.text
     assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 1

@@ -1,4 +1,4 @@
-"""The head's variant, found by a checkpoint's own code."""
+"""The head's variant, found by running a checkpoint's own code."""
 
 from __future__ import annotations
 

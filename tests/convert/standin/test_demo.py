@@ -1,4 +1,4 @@
-"""The stand-in: its rescaling changes no state and leaves the Q4_1 grid, and what is written is a checkpoint."""
+"""The stand-in: its rescaling changes no state and leaves the Q4_1 grid, and the result is a valid checkpoint."""
 
 from __future__ import annotations
 
