@@ -18,7 +18,7 @@ MEASURE, TOP = "ndcg@10", 10
 def prices(queries: Array, documents: Array, relevant: Sequence[Mapping[int, int]]) -> dict[str, dict[str, float]]:
     """NDCG@10 by width and form: {"576": {"float32": …, "int8": …, "binary": …, …}, …}.
 
-    queries (q, d) and documents (n, d): normalised.
+    queries (q, d) and documents (n, d): normalized.
     """
     whole = queries.shape[1]
     found = {}

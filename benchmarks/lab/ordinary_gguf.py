@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
-from c2llm_lite.convert.targets.gguf import Quantiser, add_shape, ggml_type
+from c2llm_lite.convert.targets.gguf import Quantizer, add_shape, ggml_type
 from c2llm_lite.durable import durable
 from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
@@ -29,7 +29,7 @@ def _write(checkpoint: Checkpoint, path: str, kind: str) -> None:
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     add_shape(writer, backbone)
     _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
-    quantize = Quantiser()
+    quantize = Quantizer()
     for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone.layers)):
         values = checkpoint.tensor(name)
         if values.ndim == 1:

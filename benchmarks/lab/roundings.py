@@ -31,7 +31,7 @@ from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.calibrate.recovery import recover
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.targets.gguf import Quantiser
+from c2llm_lite.convert.targets.gguf import Quantizer
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.progress import bar
@@ -140,7 +140,7 @@ def _matrices(bundle: Bundle) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
 
 def _by_importance(weights: Array, moments: Array) -> NDArray[np.uint8]:
     """ggml's bytes of weights (rows, width), each column's squared error weighed by its inputs' mean square."""
-    stored: NDArray[np.uint8] = Quantiser()(weights, KIND, np.ascontiguousarray(np.diagonal(moments)))
+    stored: NDArray[np.uint8] = Quantizer()(weights, KIND, np.ascontiguousarray(np.diagonal(moments)))
     return stored
 
 

@@ -1,4 +1,4 @@
-"""`c2llm-lite convert` and `demo`: a bundle from a checkpoint, and a checkpoint to try it on."""
+"""`c2llm-lite convert` and `demo`: make a bundle from a checkpoint, and a checkpoint to try it on."""
 
 from __future__ import annotations
 
@@ -12,38 +12,36 @@ from rich.text import Text
 from .options import Force, err, out, print_table
 
 PLAIN_FOUR_BIT = (
-    "rounded to 4 bits without texts: on the stand-in checkpoint this cost 9 to 11 points of NDCG@10 (README). "
-    "--calibrate default, or texts of your own, wins most of it back"
+    "rounded to 4 bits without texts: on the stand-in checkpoint this lost 9 to 11 points of NDCG@10 (README). "
+    "--calibrate default, or your own texts, recovers most of it"
 )
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, or a hub's OWNER/NAME.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, or OWNER/NAME on a model hub.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write; required to convert."),
     ] = None,
     to: Annotated[
         str,
-        typer.Option(
-            "--to", metavar="TARGET", help="What to convert to: see --list-targets; auto tries what is installed."
-        ),
+        typer.Option("--to", metavar="TARGET", help="The target; see --list-targets. auto tries what is installed."),
     ] = "gguf:q8_0",
-    list_targets: Annotated[bool, typer.Option("--list-targets", help="List what SOURCE can be converted to.")] = False,
-    target_probes: Annotated[
-        bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
-    ] = True,
+    list_targets: Annotated[bool, typer.Option("--list-targets", help="List the targets of SOURCE.")] = False,
+    target_probes: Annotated[bool, typer.Option(help="Run the bundle once and record its probe vectors.")] = True,
     calibrate: Annotated[
         str | None,
         typer.Option(
             metavar="FILE|default",
-            help="Quantise by texts such as will be embedded: JSONL (field `text`), or installed packages' functions.",
+            help="Calibration texts that resemble your data: JSON lines (field `text`), or installed functions.",
         ),
     ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
         typer.Option(
-            "--check-with-checkpoint-code", help="Run the checkpoint's own Python to find the head's variant."
+            "--check-with-checkpoint-code", help="Run the checkpoint's own Python code to find the head's variant."
         ),
     ] = False,
     force: Force = False,
@@ -64,7 +62,7 @@ def convert(
         print_table(table)
         return
     if output is None:
-        raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
+        raise typer.BadParameter("no output given; pass -o BUNDLE")
     if check_with_checkpoint_code:
         from ..convert.proof.head_variant import NOTICE
 
@@ -85,9 +83,9 @@ def convert(
             progress=lambda doing: status.update(Text(f"converting {source} to {to}: {doing}")),
         )
     for target, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
-        out.print(f"trial: {target} ran {rate:,.0f} tokens a second through the first layers")
+        out.print(f"trial: {target} ran {rate:,.0f} tokens per second through the first layers")
     size = sum(record.size for record in made.manifest.files.values())
-    out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
+    out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width} components")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
     if cosines:
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
@@ -107,4 +105,6 @@ def demo(
 
     with err.status(Text(f"writing {folder}")):
         write_demo(folder, force=force)
-    out.print(f"{folder}: a stand-in C2LLM checkpoint (SmolLM2-135M, a trained pooling head); now convert it")
+    out.print(
+        f"{folder}: a stand-in for a C2LLM checkpoint (SmolLM2-135M with a trained pooling head); convert it next"
+    )

@@ -17,7 +17,7 @@ ENGINES = ("llama_cpp", "openvino", "torch")
 
 
 class Description(TypedDict):
-    """The description of an engine in `info` and results files; None where it does not apply."""
+    """The description of an engine in `info` and results files; None if it does not apply."""
 
     name: str
     libraries: str  # with their versions

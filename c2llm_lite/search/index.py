@@ -81,9 +81,9 @@ class Index:
         """
         self.folder = Path(folder)
         if not self.folder.exists():
-            raise FileNotFoundError(f"{self.folder} does not exist: name the folder to search")
+            raise FileNotFoundError(f"{self.folder} does not exist; pass the folder to search")
         if not self.folder.is_dir():
-            raise NotADirectoryError(f"{self.folder} is not a folder: name the folder to search")
+            raise NotADirectoryError(f"{self.folder} is not a folder; pass the folder to search")
         self.place = Path(index) if index is not None else default_place(self.folder, model.bundle.sha256)
         self._model = model
         self._prefix = choose_prompt(model.prompts, "document", None)
@@ -133,7 +133,7 @@ class Index:
             ArgumentError: The index has no such language, or an argument is out of range.
         """
         if not query.strip():
-            raise TextError("the query is empty: say in words what to look for")
+            raise TextError("the query is empty")
         vector = self._model.embed(query, prompt_name="query")
         return self._hits(vector, count, languages, paths)
 
@@ -182,7 +182,7 @@ class Index:
             ArgumentError: The threshold is not between 0 and 1, or admits hundreds of thousands of pairs.
         """
         if not 0 < threshold <= 1:
-            raise ArgumentError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
+            raise ArgumentError(f"threshold is {threshold}; pass a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
             places: dict[int, list[Place]] = {}
@@ -232,7 +232,7 @@ class Index:
         self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
     ) -> list[Hit]:
         if count < 1:
-            raise ArgumentError(f"count is {count}; give 1 or more")
+            raise ArgumentError(f"count is {count}; pass 1 or more")
         with self._store.reading() as version:
             self._load(version)
             wanted = self._wanted(languages, paths)
@@ -250,12 +250,12 @@ class Index:
         return hits[:count]
 
     def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]] | None:
-        """Texts that stand where they may be looked for, with their places there; None where that is everywhere."""
+        """Texts that stand where they may be looked for, with their places there; None if that is everywhere."""
         if not languages and not paths:
             return None
         held = self._store.languages()
         if unknown := sorted(set(languages) - set(held)):
-            raise ArgumentError(f"{self.folder} holds no {', '.join(unknown)}; it holds {', '.join(held) or 'nothing'}")
+            raise ArgumentError(f"{self.folder} has no {', '.join(unknown)}; it has {', '.join(held) or 'nothing'}")
         fits = matcher(paths) if paths else None
         wanted: dict[int, list[Place]] = {}
         fitting: dict[str, bool] = {}
@@ -285,12 +285,12 @@ def _piece_at(file: Path, line: int) -> Piece:
     try:
         source = decode(read_bytes(file))
     except SkippedError as skipped:
-        raise ArgumentError(f"{file} is {skipped.reason} and says nothing to look for: name a file of code") from None
+        raise ArgumentError(f"{file} is {skipped.reason}; pass a file of code") from None
     pieces = cut(source.text, language_of(file.name, source.text))
     covering = [piece for piece in pieces if piece.start <= line <= piece.end]
     if not covering:
         starts = ", ".join(str(piece.start) for piece in pieces[:10])
-        raise ArgumentError(f"{file}: no definition and no text stands at line {line}; pieces begin at lines {starts}")
+        raise ArgumentError(f"{file}: no piece of code at line {line}; pieces start at lines {starts}")
     return min(covering, key=lambda piece: piece.end - piece.start)
 
 

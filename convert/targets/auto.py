@@ -1,7 +1,7 @@
 """Target "auto": which of the fast 8- and 16-bit targets runs this checkpoint's shape fastest on this CPU, by trial.
 
 The trial converts the checkpoint's first two layers, so it takes seconds for a backbone of any depth. What is not
-installed is left out.
+installed is skipped.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ ROUNDS = 5
 def choose(checkpoint: Checkpoint) -> tuple[str, dict[str, float]]:
     """The fastest target here, and the tokens a second of each that could be tried, through the first two layers.
 
-    Raises MissingDependencyError where no engine is installed.
+    Raises MissingDependencyError if no engine is installed.
     """
     first = _FirstLayers(checkpoint)
     texts = np.random.default_rng(0).integers(0, first.backbone.vocab, (TEXTS, TOKENS)).tolist()

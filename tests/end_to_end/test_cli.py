@@ -149,9 +149,9 @@ def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
     ("arguments", "code", "message"),
     [
         (["convert", "nowhere", "-o", "out"], 1, "neither a folder nor a model name"),
-        (["convert", "{checkpoint}"], 2, "say where to write the bundle: -o BUNDLE"),
+        (["convert", "{checkpoint}"], 2, "no output given; pass -o BUNDLE"),
         (["convert", "{checkpoint}", "-o", "{bundle}"], 1, "--force"),
-        (["convert", "{checkpoint}", "-o", "out", "--to", "gguf:q9"], 1, "is not a kind"),
+        (["convert", "{checkpoint}", "-o", "out", "--to", "gguf:q9"], 1, "is not a target of this package"),
         (["info", "{checkpoint}"], 1, "has no manifest.json; it is not a complete bundle"),
         (["embed", "{bundle}", "-"], 2, "no output given; pass -o OUT.npy"),
         (["embed", "{bundle}", "nowhere.txt", "-o", "out.npy"], 1, "nowhere.txt"),

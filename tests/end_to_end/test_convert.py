@@ -42,7 +42,7 @@ def test_without_target_probes_nothing_is_run(checkpoint_folder, tmp_path):
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
-        ("q8_0", ValueError, "'q8_0' is not a target: give FAMILY:KIND"),
+        ("q8_0", ValueError, "'q8_0' is not a target; pass FAMILY:KIND"),
         ("tensorrt:int8", ValueError, "is not a target"),
         ("gguf:q9_9", CheckpointError, "q9_9 is not a kind"),
         ("gguf:q6_k", CheckpointError, "rows of 64"),

@@ -61,7 +61,7 @@ def test_only_the_languages_and_paths_asked_for_are_looked_through(index: Index)
     assert {hit.language for hit in index.search("item", languages=["go", "text"])} == {"go", "text"}
     assert {hit.path for hit in index.search("circle", paths=["shapes/"])} == {"shapes/circle.py"}
     assert index.search("circle", languages=["go"], paths=["*.py"]) == []
-    with pytest.raises(ValueError, match="holds no cobol; it holds go, python, text"):
+    with pytest.raises(ValueError, match="has no cobol; it has go, python, text"):
         index.search("circle", languages=["cobol"])
 
 
@@ -75,7 +75,7 @@ def test_code_like_a_line_of_a_file(index: Index, tree: Path, tmp_path: Path) ->
     shutil.move(tree / "copy.py", tmp_path / "elsewhere.py")
     index.update()
     assert index.like(tmp_path / "elsewhere.py", 4)[0].path == "files.py"
-    with pytest.raises(ValueError, match="no definition and no text stands at line 99"):
+    with pytest.raises(ValueError, match="no piece of code at line 99"):
         index.like("files.py", 99)
     with pytest.raises(FileNotFoundError):
         index.like("nowhere.py", 1)
@@ -237,7 +237,7 @@ def test_what_is_no_folder_is_refused(model: Any, tree: Path, tmp_path: Path) ->
         Index(model, tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="is not a folder"):
         Index(model, tree / "files.py")
-    with pytest.raises(OutputError, match="holds other files"):
+    with pytest.raises(OutputError, match="contains other files"):
         Index(model, tree, index=tree / "shapes")
     with pytest.raises(OutputError, match="cannot make the index"):
         Index(model, tree, index=tree / "files.py" / "index")
@@ -337,7 +337,7 @@ def test_a_read_only_index_can_be_searched(
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # as root, permissions alone would not do
     with Index(new_model(), tree, index=index.place) as opened:
         assert opened.search("read jsonl path") == found
-        with pytest.raises(BusyError, match="read-only and was not brought up to date"):
+        with pytest.raises(BusyError, match="read-only and was not updated"):
             opened.update()
     assert sorted(index.place.iterdir()) == before
 

@@ -37,7 +37,7 @@ def compress(checkpoint: Weights, graph: Any, kind: str, calibration: Calibratio
             model_type=nncf.ModelType.TRANSFORMER,
             ignored_scope=nncf.IgnoredScope(
                 names=[product.get_friendly_name() for module, product in products(graph) if module.endswith(DYNAMIC)],
-                # The paged-attention transformation does not find an attention whose inputs are quantised.
+                # The paged-attention transformation does not find an attention whose inputs are quantized.
                 types=["ScaledDotProductAttention"],
             ),
             advanced_parameters=nncf.AdvancedQuantizationParameters(activations_range_estimator_params=whole_range),

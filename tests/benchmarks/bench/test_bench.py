@@ -73,7 +73,7 @@ def test_the_report_reports_each_target_s_loss_and_costs(report):
 def test_a_target_that_fails_does_not_lose_the_others(report):
     result = json.loads((report / "results.json").read_text())
     assert list(result["failed"]) == ["gguf:q9_9"]
-    assert "q9_9 is not a kind this package writes" in result["failed"]["gguf:q9_9"]
+    assert "q9_9 is not a target of this package" in result["failed"]["gguf:q9_9"]
     assert any("gguf:q9_9 could not be measured" in told for told in result["not_measured"])
 
 
@@ -119,7 +119,7 @@ def test_other_data_or_another_checkpoint_needs_another_folder(report, checkpoin
 
 def test_a_bundle_of_another_checkpoint_is_refused(f32_bundle, task, tmp_path):
     other = write_checkpoint(tmp_path / "other", seed=1)
-    with pytest.raises(BundleError, match="was made from another checkpoint"):
+    with pytest.raises(BundleError, match="was not made from"):
         bench(str(other), [], tmp_path / "out", own_bundles=[f32_bundle], data=[str(task)])
 
 
@@ -128,7 +128,7 @@ def test_a_reference_on_a_gpu_that_is_not_there_is_reported(checkpoint_folder, t
 
     if torch.cuda.is_available():
         pytest.skip("a CUDA device is there")
-    with pytest.raises(DeviceError, match="no CUDA device is visible to torch: take --reference cpu"):
+    with pytest.raises(DeviceError, match="torch finds no CUDA device; pass --reference cpu"):
         bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="cuda")
     with pytest.raises(ValueError, match="not on 'tpu'"):
         bench(str(checkpoint_folder), ["gguf:f16"], tmp_path / "out", data=[str(task)], reference="tpu")

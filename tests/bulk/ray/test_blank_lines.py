@@ -37,5 +37,5 @@ def test_an_input_that_was_cut_is_an_error(tmp_path):
     path.write_text('{"text": "a"}\n{"text": "b"}\n')
     (span,) = inputs.spans(path, ["text"], 9)
     path.write_text('{"text": "a"}\n\n')
-    with pytest.raises(InputError, match="has other rows than when this run began"):
+    with pytest.raises(InputError, match="changed during the run"):
         inputs.read(span, "text", None, "string")

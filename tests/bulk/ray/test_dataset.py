@@ -80,7 +80,7 @@ def test_a_node_with_another_bundle_is_refused(copy, checkpoint_folder):
     lazy = embed_column(dataset(TEXTS[:2], 1), copy, actors=1)
     shutil.rmtree(copy)
     convert(checkpoint_folder, copy, "gguf:q8_0", target_probes=False)
-    with pytest.raises(ray.exceptions.RayError, match="is another bundle"):
+    with pytest.raises(ray.exceptions.RayError, match="contains bundle"):
         lazy.take_all()
 
 

@@ -52,7 +52,7 @@ def test_the_type_is_the_schemas(f32_bundle, tmp_path, ids, kept):
     ids=["float64", "uuid", "bool", "lists"],
 )
 def test_other_types_are_refused_at_the_start(f32_bundle, tmp_path, ids):
-    with pytest.raises(InputError, match="ids are integers or strings: cast the column"):
+    with pytest.raises(InputError, match="ids must be integers or strings, so cast the column"):
         planned(f32_bundle, tmp_path / "in", ids)
 
 
@@ -72,7 +72,7 @@ def test_a_jsonls_type_is_that_of_its_first_id(f32_bundle, tmp_path, lines, kind
 @pytest.mark.parametrize("value", ["1.5", "true", "[1]"])
 def test_a_jsonls_other_ids_are_refused(f32_bundle, tmp_path, value):
     (tmp_path / "in.jsonl").write_text(f'{{"text": "a", "id": {value}}}\n')
-    with pytest.raises(InputError, match="ids are integers or strings"):
+    with pytest.raises(InputError, match="ids must be integers or strings"):
         plan(f32_bundle, [tmp_path / "in.jsonl"], tmp_path / "out", id_column="id")
 
 

@@ -150,7 +150,7 @@ def test_parts_of_two_bundles_are_refused(finished, checkpoint_folder, tmp_path)
 
 def test_an_input_that_changed_is_refused_and_foreign_files_are_left_alone(finished, f32_bundle):
     (finished / "one.jsonl").write_text('{"text": "y"}\n')
-    with pytest.raises(OutputError, match="from another"):
+    with pytest.raises(OutputError, match="from a different"):
         plan(f32_bundle, [finished / "one.jsonl"], finished / "out")
     pq.write_table(pa.table({"text": ["x"]}), finished / "foreign.parquet")
     with pytest.raises(OutputError, match="not a part"):
@@ -162,14 +162,14 @@ def test_a_wrong_input_is_reported(f32_bundle, tmp_path, source):
     (tmp_path / "x.csv").write_text("text\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     for sources, column, message in (
-        ([tmp_path / "nowhere.jsonl"], "text", "is not there"),
-        ([tmp_path / "empty"], "text", "holds no input"),
-        ([tmp_path / "x.csv"], "text", "none of the inputs"),
+        ([tmp_path / "nowhere.jsonl"], "text", "does not exist"),
+        ([tmp_path / "empty"], "text", "contains no input"),
+        ([tmp_path / "x.csv"], "text", "not a supported input"),
         ([tmp_path / "broken.parquet"], "text", "cannot read"),
-        ([source, source / "a.parquet"], "text", "named twice"),
-        ([source / "a.parquet"], "code", "no column 'code'; it has: text, n"),
-        ([source / "b.jsonl"], "code", "no column 'code'; it has: text, n"),
-        ([source / "c.arrow"], "code", "no column 'code'; it has: n, text"),
+        ([source, source / "a.parquet"], "text", "listed twice"),
+        ([source / "a.parquet"], "code", "no column 'code'; it has text, n"),
+        ([source / "b.jsonl"], "code", "no column 'code'; it has text, n"),
+        ([source / "c.arrow"], "code", "no column 'code'; it has n, text"),
     ):
         with pytest.raises(InputError, match=message):
             plan(f32_bundle, sources, tmp_path / "out", column=column)

@@ -25,7 +25,7 @@ def test_a_target_that_quantizes_nothing_refuses_texts(target, checkpoint_folder
 
 
 def test_static_scales_need_texts(checkpoint_folder, tmp_path):
-    with pytest.raises(ValueError, match="int8-static fixes the scales of activations by texts: give --calibrate"):
+    with pytest.raises(ValueError, match="int8-static fixes the scales of activations on texts; pass --calibrate"):
         write_backbone(parse("openvino:int8-static"), open_checkpoint(checkpoint_folder), tmp_path, None)
 
 
