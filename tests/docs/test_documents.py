@@ -187,3 +187,19 @@ def test_blocks_are_read_with_their_reasons_and_output(tmp_path) -> None:
     assert first.reason == "needs a network"
     assert [(step.command, step.printed) for step in steps(first.body)] == [("a \\\n    b", "c\n"), ("d", "")]
     assert (second.reason, second.printed) == (None, "1\n")
+
+
+def test_the_messages_in_troubleshooting_are_the_program_s() -> None:
+    source = "\n".join(
+        path.read_text(encoding="utf-8") for room in ("c2llm_lite", "convert") for path in (TOP / room).rglob("*.py")
+    )
+    source = re.sub(r'"\s*\n\s*f?"', "", source)  # adjacent literals
+    rows = re.findall(r"^\| (`.*?) \|", (TOP / "docs" / "troubleshooting.md").read_text(encoding="utf-8"), re.MULTILINE)
+    assert len(rows) > 8
+    for message in (message for row in rows for message in re.findall(r"`([^`]+)`", row)):
+        for part in (
+            message.replace("manifest.json does", "{MANIFEST} does")
+            .replace("manifest.sha256", "{MANIFEST_HASH}")
+            .split("…")
+        ):
+            assert part.strip() in source, f"{message}: {part}"

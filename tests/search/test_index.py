@@ -239,7 +239,7 @@ def test_what_is_no_folder_is_refused(model: Any, tree: Path, tmp_path: Path) ->
         Index(model, tree / "files.py")
     with pytest.raises(OutputError, match="contains other files"):
         Index(model, tree, index=tree / "shapes")
-    with pytest.raises(OutputError, match="cannot make the index"):
+    with pytest.raises(OutputError, match="cannot create the index"):
         Index(model, tree, index=tree / "files.py" / "index")
 
 

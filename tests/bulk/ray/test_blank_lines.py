@@ -28,7 +28,7 @@ def test_a_broken_line_says_why(tmp_path):
     (span,) = inputs.spans(path, ["text"], 9)
     told = [str(row.text) for row in inputs.read(span, "text", None, "string")]
     assert told[1].startswith("is not JSON: Expecting value")
-    assert told[2] == "is not UTF-8 at byte 10: convert the file to UTF-8"
+    assert told[2] == "is not UTF-8 at byte 10; convert the file to UTF-8"
     assert told[3] == "is a JSON list, not an object with a field 'text'"
 
 
