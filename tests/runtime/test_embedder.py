@@ -283,3 +283,8 @@ def test_progress_can_be_a_function(model):
     assert len(shares) > 1
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+def test_the_earlier_spelling_of_tokenize_is_kept_for_one_release(model):
+    with pytest.warns(DeprecationWarning, match="is called tokenize now"):
+        assert model.tokenise(["def f(): pass"]) == model.tokenize(["def f(): pass"])
