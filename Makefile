@@ -9,7 +9,7 @@ STANDIN := build/standin
 READY := $(VENV)/.ready
 TREE := build/tree
 
-.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench tables clean airgap airgap-try gpu-kit
+.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench tables api clean airgap airgap-try gpu-kit
 
 setup: $(READY)
 
@@ -58,6 +58,10 @@ keep = mkdir -p $2 && cp $1/results.json $1/report.md $1/*.png $2
 bench: setup $(STANDIN)/config.json
 	$(CLI) bench $(STANDIN) --targets $(BENCH) -o build/bench/standin
 	$(call keep,build/bench/standin,$(KEPT))
+
+# The reference of the public Python names, build/api/index.html. Needs no network.
+api: setup
+	$(PY) docs/api.py build/api
 
 tables: setup
 	$(PY) -m c2llm_lite.benchmarks.lab.tables

@@ -1,15 +1,16 @@
 """C2LLM code embeddings anywhere: one embed() for every engine, the pooling head always in fp32.
 
 >>> import c2llm_lite
->>> with c2llm_lite.load("c2llm-0.5b-q8_0") as model:
+>>> functions = ["def read_lines(path): return [json.loads(line) for line in open(path)]"]
+>>> with c2llm_lite.load("c2llm-q8") as model:
 ...     queries = model.embed(["open a jsonl file"], prompt_name="query")
 ...     documents = model.embed(functions, prompt_name="document")
 >>> similarity = queries @ documents.T
 """
 
-# Nothing but our own module below is imported here, not even typing: `python -m c2llm_lite` runs this file with the
-# current folder first on the path, and only then __main__.py, which takes it off.
-from . import offline as offline  # first: what is imported after it does not phone home
+# Import only our own module below here, not even typing: `python -m c2llm_lite` runs this file with the current folder
+# first on the path, before __main__.py removes it.
+from . import offline as offline  # first: it stops telemetry of libraries imported later
 
 __all__ = ["Embedder", "__version__", "load"]
 

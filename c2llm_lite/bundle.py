@@ -1,8 +1,8 @@
-"""The bundle: a folder that holds everything one target needs, and a manifest against which each byte can be checked.
+"""The bundle format: a folder with everything that one target needs, and a manifest to check every byte.
 
-The names of a bundle's files, the keys of its tensors and the words for their types are all here.
+All names of files, tensor keys and types of a bundle are defined here.
 
-Nothing in a manifest is believed before it is checked: its own hash first, then the format's version, then each field's
+Nothing in a manifest is trusted before it is checked: its own hash first, then the format's version, then each field's
 type and range, then each file's size (and hash, when asked).
 """
 
@@ -108,7 +108,7 @@ class Backbone:
 
 @dataclass(frozen=True)
 class FileRecord:
-    """What the manifest records of a file."""
+    """A file's record in the manifest."""
 
     size: Bytes
     sha256: Sha256
@@ -129,7 +129,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What manifest.json holds."""
+    """The content of manifest.json."""
 
     source: Source
     target: Name  # such as "gguf:q8_0"
@@ -140,10 +140,10 @@ class Manifest:
     max_tokens: Count
     prompts: dict[Name, Text]
     tensors: dict[Name, Name]  # every backbone tensor's type
-    memory: Bytes  # that running it takes, beside what a batch takes
-    versions: dict[Name, Name]  # of what wrote it
+    memory: Bytes  # needed to run it, plus memory for each batch
+    versions: dict[Name, Name]  # of the software that wrote it
     probes: tuple[Probe, ...] = ()
-    notes: dict[str, Any] = field(default_factory=dict)  # what a target's converter adds: settings, trials
+    notes: dict[str, Any] = field(default_factory=dict)  # added by the converter: settings, trials
     files: dict[Name, FileRecord] = field(default_factory=dict)
     format: Annotated[int, Range(1, FORMAT)] = FORMAT
 
@@ -164,13 +164,13 @@ class Manifest:
         try:
             data = typed_json.parse(text)
         except ValueError as error:
-            raise BundleError(f"{MANIFEST} is not JSON that a bundle can have: {error}") from None
+            raise BundleError(f"{MANIFEST} is not valid JSON: {error}") from None
         if not isinstance(data, dict) or not isinstance(data.get("format"), int):
-            raise BundleError(f"{MANIFEST} has no format number: this is not a bundle")
+            raise BundleError(f"{MANIFEST} has no format number; this is not a bundle")
         if data["format"] > FORMAT:
             raise BundleError(
-                f"this bundle's format is {data['format']!r:.20} and this version of c2llm-lite reads up to {FORMAT}: "
-                "upgrade c2llm-lite, or convert the checkpoint again with this version"
+                f"this bundle's format is {data['format']!r:.20}, but this version of c2llm-lite reads formats up to "
+                f"{FORMAT}; upgrade c2llm-lite, or convert the checkpoint again with this version"
             )
         try:
             manifest: Manifest = typed_json.build(cls, data, MANIFEST)
@@ -180,7 +180,7 @@ class Manifest:
         return manifest
 
     def _check(self) -> None:
-        """Raise ValueError where fields do not fit one another, or a file that is opened is not listed."""
+        """Raise ValueError if fields do not fit one another, or a file that is opened is not listed."""
         shape, head = self.backbone, self.head
         if shape.hidden % shape.heads or shape.head_dim % 2 or shape.heads % shape.kv_heads:
             raise ArgumentError(
@@ -192,7 +192,7 @@ class Manifest:
             raise ArgumentError(f"{MANIFEST}: max_tokens is {self.max_tokens}, and max_positions {shape.max_positions}")
         for name in (*COMMON_FILES, *ENGINE_FILES.get(self.engine, ())):
             if name not in self.files:
-                raise ArgumentError(f"{MANIFEST} does not list {name}; convert or copy the bundle again")
+                raise ArgumentError(f"{MANIFEST} does not list {name}; copy the bundle again, or convert again")
 
 
 @dataclass(frozen=True)
@@ -208,12 +208,12 @@ class Bundle:
         return self.folder / name
 
     def unlisted(self) -> list[str]:
-        """Names in the folder that the manifest does not have, and nothing checks."""
+        """Names in the folder that the manifest does not list; they are not checked."""
         listed = {MANIFEST, MANIFEST_HASH, *self.manifest.files}
         return sorted(path.name for path in self.folder.iterdir() if path.name not in listed)
 
     def check(self, name: str) -> None:
-        """Raises BundleError where a file is missing, cut, or does not match its hash."""
+        """Raises BundleError if a file is missing, cut, or does not match its hash."""
         _check_file(self.folder, name, self.manifest.files[name], True)
 
 
@@ -228,22 +228,22 @@ def open_bundle(folder: str | Path, *, check: bool = False) -> Bundle:
         return _opened(folder, check)
     except PermissionError as error:
         raise BundleError(
-            f"{error.filename} may not be read by this user: its owner can allow it with chmod -R a+rX {folder}"
+            f"{error.filename} cannot be read by this user; its owner can allow it with chmod -R a+rX {folder}"
         ) from error
 
 
 def _opened(folder: Path, check: bool) -> Bundle:
     if not folder.is_dir():
-        raise BundleError(f"{folder} is not a folder: a bundle is the folder that `c2llm-lite convert` wrote")
+        raise BundleError(f"{folder} is not a folder; a bundle is a folder that `c2llm-lite convert` wrote")
     for name in (MANIFEST, MANIFEST_HASH):
         if not (folder / name).is_file():
-            raise BundleError(f"{folder} has no {name}: not a bundle, or not a whole one; convert the checkpoint again")
+            raise BundleError(f"{folder} has no {name}; it is not a complete bundle, so convert the checkpoint again")
     with (folder / MANIFEST).open("rb") as file:
         content = file.read(MANIFEST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if (folder / MANIFEST_HASH).read_bytes() != _hash_line(digest):
         raise BundleError(
-            f"{folder}: {MANIFEST} does not match {MANIFEST_HASH}: one was altered; convert or copy it again"
+            f"{folder}: {MANIFEST} does not match {MANIFEST_HASH}; copy the bundle again, or convert again"
         )
     try:
         manifest = Manifest.from_json(content.decode())
@@ -284,15 +284,15 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
     if Path(name).name != name:
         raise BundleError(f"{folder}: {MANIFEST} names {name!r}, which is not a file of the bundle")
     if not path.is_file():
-        raise BundleError(f"{folder}: {name} is missing; convert or copy the bundle again")
+        raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or convert again")
     with path.open("rb") as file:  # the libraries that open it later call what they may not read missing or damaged
         size = os.fstat(file.fileno()).st_size
     if size != record.size:
-        raise BundleError(f"{folder}: {name} has {size} bytes, not {record.size}: it was cut or altered; copy it again")
-    if check and file_sha256(path) != record.sha256:
         raise BundleError(
-            f"{folder}: {name} does not match its sha256: it was altered; convert or copy the bundle again"
+            f"{folder}: {name} has {size} bytes, not {record.size}; it is truncated or altered, so copy it again"
         )
+    if check and file_sha256(path) != record.sha256:
+        raise BundleError(f"{folder}: {name} does not match its sha256; copy the bundle again, or convert again")
 
 
 def _hash_line(digest: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The user's cache folder: what can be made again at any time, and belongs into no bundle and no searched tree."""
+"""The user's cache folder. Files that can be rebuilt; kept outside bundles and indexed folders."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 def cache_folder() -> Path:
-    """Ours, as each system has it; it need not exist yet."""
+    """This package's cache folder, by the system's convention. It may not exist yet."""
     if sys.platform == "win32":
         above = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
     elif sys.platform == "darwin":

@@ -35,13 +35,13 @@ class _Leaf(ctypes.Structure):
 
 
 def lacking(instructions: Iterable[str]) -> list[str]:
-    """Those of `instructions` (named as in /proc/cpuinfo) that cannot be run here; none where nothing can tell."""
+    """Those of `instructions` (named as in /proc/cpuinfo) that cannot be run here; none if nothing can tell."""
     known = _known()
     return [name for name in instructions if known is not None and name not in known]
 
 
 def lacks_all(instructions: Iterable[str]) -> bool:
-    """Whether none of `instructions` can be run here; False where nothing can tell."""
+    """Whether none of `instructions` can be run here; False if nothing can tell."""
     known = _known()
     return known is not None and known.isdisjoint(instructions)
 

@@ -71,7 +71,7 @@ def staged(output: Path, *, replaces: str | None = None) -> Iterator[Path]:
         if isinstance(error, OutputError) or not _is_of_writing(error, folder, output):
             raise
         raise OutputError(
-            error.errno, f"could not write {output}: {error.strerror}; nothing was left behind"
+            error.errno, f"could not write {output}: {error.strerror}; no partial output was left"
         ) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,11 +93,9 @@ def make_way(output: Path, *, replaces: str | None = None) -> None:
     if not output.exists():
         return
     if replaces is None:
-        raise OutputError(f"{output} exists: choose another name, or replace it with --force")
+        raise OutputError(f"{output} exists; choose another name, or replace it with --force")
     if not (output / replaces).is_file():
-        raise OutputError(
-            f"{output} has no {replaces}: --force does not delete what is not of the kind; choose another name"
-        )
+        raise OutputError(f"{output} has no {replaces}, so --force will not overwrite it; choose another name")
 
 
 def _exchange(folder: Path, output: Path) -> None:
@@ -123,7 +121,9 @@ def _put_back(old: Path, output: Path) -> None:
     try:
         (old / output.name).rename(output)
     except OSError as error:
-        raise OutputError(f"could not write {output}; what it held is in {old / output.name}: move it back") from error
+        raise OutputError(
+            f"could not write {output}; its earlier content is in {old / output.name}, so move it back"
+        ) from error
 
 
 def _is_of_writing(error: OSError, folder: Path, output: Path) -> bool:
@@ -169,9 +169,9 @@ def _clear(folder: Path, home: Path | None) -> None:
 
 
 def _locked(folder: Path) -> int | None:
-    """A descriptor that locks the folder until this process ends; None where the system or the disk has no such lock.
+    """A descriptor that locks the folder until this process ends; None if the system or the disk has no such lock.
 
-    Raises BlockingIOError where another holds it.
+    Raises BlockingIOError if another holds it.
     """
     if sys.platform == "win32":
         return None

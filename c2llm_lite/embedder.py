@@ -1,4 +1,4 @@
-"""Texts in, vectors out: the one place that knows the whole way from a string to an embedding."""
+"""Texts in, vectors out: the only module that knows the full pipeline from a string to an embedding."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,28 @@ from . import bundle as bundles
 from .arguments import check_whole
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
-from .errors import ArgumentError, BundleError, DeviceError, TextError
+from .errors import ArgumentError, BundleError, DeviceError
 from .head_file import read_head
 from .packing import packs, room
 from .pma import Array
-from .progress import Advance, bar
+from .progress import reported
 from .vectors import Precision
 
 log = logging.getLogger(__name__)
 
-# ggml aborts beyond 512, and OpenMP where the system has no room for so many: eight a CPU never help.
+# ggml aborts beyond 512 threads, and OpenMP when the system cannot start so many. More than eight per CPU never help.
 MOST_THREADS = min(512, 8 * (os.cpu_count() or 1))
 
 
 class Embedder:
-    """A loaded bundle. Made by `load`; a context manager; safe from several threads, which take turns at the engine."""
+    """A loaded bundle, as `load` returns it. A context manager. Threads that share it take turns on the engine.
+
+    Attributes:
+        bundle: The opened bundle with its manifest.
+        dim: The number of components of a vector.
+        max_tokens: Texts are truncated from the right to this many tokens, prompt included.
+        prompts: The bundle's prompts: prefix by name.
+    """
 
     def __init__(
         self, bundle: bundles.Bundle, *, device: str, threads: int | None, max_tokens: int, cache: Path | None = None
@@ -45,7 +53,7 @@ class Embedder:
         self.max_tokens = max_tokens
         self.prompts = dict(manifest.prompts)
         self._head = read_head(bundle)
-        self._tokeniser = text.Tokeniser(bundle.path(bundles.TOKENIZER), max_tokens, remember=cache is not None)
+        self._tokenizer = text.TextTokenizer(bundle.path(bundles.TOKENIZER), max_tokens, remember=cache is not None)
         self._turn = threading.Lock()
         self._narrow_warned = False
         self._engine: Engine | None = open_engine(
@@ -63,46 +71,78 @@ class Embedder:
         precision: Precision = "float32",
         progress: bool | Callable[[float], None] = False,
     ) -> NDArray[Any]:
-        """The texts' embeddings, in the texts' order: (d,) for one string, (n, d) for a sequence of n.
+        """Embed texts.
 
-        prompt_name: "query", "document", or a task's, such as "CosQA-query"; prompt: a literal prefix; neither: the
-        bare text. dim: only the first components, renormalised; the model was not trained for it. normalize: unit
-        length, so that a dot product is the cosine. precision: "float32"; "int8" (n, d), round(127 x / max|x|) per
-        vector; "binary" (n, ceil(d / 8)) uint8, sign bits packed big-endian. progress: True prints rate and time left;
-        a function is called after each pass with the share of the work that is done, up to 1.
+        Args:
+            texts: One string, or an iterable of n strings.
+            prompt_name: The prompt to put before each text: "query", "document", or a task's, such as "CosQA-query".
+            prompt: A literal prefix, instead of `prompt_name`. With neither, the bare text is embedded.
+            dim: Keep only the first components, and normalize again. The model was not trained for this.
+            normalize: Scale vectors to unit length, so that a dot product is the cosine.
+            precision: "float32"; "int8", round(127 x / max|x|) of each vector; or "binary", each component's sign bit,
+                packed big-endian.
+            progress: True prints the rate and the time left. A function is called after each pass with the completed
+                fraction of the work, up to 1.
 
-        Raises TextError, naming the index, for a text that is empty (without a prompt), not a string or not valid
-        Unicode; ValueError for an argument out of range.
+        Returns:
+            The vectors in order: (d,) for one string, (n, d) for n; "binary" ones are uint8 of ceil(d / 8) bytes.
+
+        Raises:
+            TextError: A text is empty (without a prompt), not a string, or not valid Unicode; names its index.
+            ArgumentError: An argument is out of range.
         """
         vectors.check(dim, precision, self.dim)
         width = self._width(dim)
         prefix = text.choose_prompt(self.prompts, prompt_name, prompt)
         single = isinstance(texts, str)
-        listed = _as_list(texts)
-        ids = self._tokeniser.encode(listed, prefix) if listed else []
+        listed = text.as_list(texts)
+        ids = self._tokenizer.encode(listed, prefix) if listed else []
         found = self.embed_tokens(ids, prompt=prefix, progress=progress)[:, :width]
         if normalize:
-            found = vectors.normalise(found)
+            found = vectors.normalize(found)
         encoded = vectors.encode(found, precision)
         return encoded[0] if single else encoded
 
-    def tokenise(
+    def tokenize(
         self, texts: Sequence[str], *, prompt: str = "", first_index: int = 0, cut: bool = True
     ) -> list[list[int]]:
-        """The token ids that embed() runs for each text, the prompt's with them; for embed_tokens().
+        """The token ids that embed() runs for each text, for embed_tokens().
 
-        Raises TextError as embed() does, counting texts from `first_index`; and, where `cut` is False, for a text of
-        more than max_tokens, which is cut otherwise.
+        Args:
+            texts: The texts.
+            prompt: A literal prefix of each text.
+            first_index: The index of the first text in error messages.
+            cut: Truncate texts to max_tokens; otherwise a longer text is an error.
+
+        Returns:
+            Each text's token ids, those of the prompt included.
+
+        Raises:
+            TextError: As in embed(); and for a longer text unless `cut`.
         """
-        return self._tokeniser.encode(texts, prompt, first_index=first_index, cut=cut)
+        return self._tokenizer.encode(texts, prompt, first_index=first_index, cut=cut)
+
+    def tokenise(self, *arguments: Any, **settings: Any) -> list[list[int]]:
+        """tokenize(), under its earlier name."""
+        warnings.warn("tokenise is called tokenize now", DeprecationWarning, stacklevel=2)
+        return self.tokenize(*arguments, **settings)
 
     def embed_tokens(
         self, batch: Sequence[TokenIds], *, prompt: str = "", progress: bool | Callable[[float], None] = False
     ) -> Array:
-        """What the head gives for texts that are token ids already: (n, d) float32, not normalised.
+        """Embed texts that are already token ids.
 
-        batch: as tokenise() gives them, of 1 to max_tokens ids each. prompt: what they begin with, so that it is
-        computed once. progress: as embed() takes it. Raises TextError, naming the index, for anything else.
+        Args:
+            batch: Each text's 1 to max_tokens token ids, as tokenize() returns them.
+            prompt: The literal prefix that the texts share, so that it is computed once.
+            progress: As in embed().
+
+        Returns:
+            The head's output (n, d), float32, not normalized.
+
+        Raises:
+            TextError: A text is not a list of valid token ids; names its index.
+            BundleError: The backbone returned NaN or infinity.
         """
         # Identical texts are computed once.
         unique: dict[tuple[int, ...], int] = {}
@@ -112,24 +152,33 @@ class Embedder:
         different = list(unique)
         found = np.empty((len(different), self.dim), np.float32)
         shared = text.shared_tokens(self._prompt_tokens(prompt), different)
-        lengths = [len(tokens) - shared for tokens in different]  # what each text adds
-        with self._computing(), blas.one_thread(), _shown(progress, sum(lengths)) as advance:
+        lengths = [len(tokens) - shared for tokens in different]  # each text's own tokens
+        with self._computing(), blas.one_thread(), reported(progress, sum(lengths)) as advance:
             engine = self._ready()
             for pack in packs(lengths, tokens=room(engine.batch_tokens, shared), texts=engine.batch_texts):
                 pooled = engine.pool([different[i] for i in pack], self._head.queries, shared)
                 found[pack] = self._head.embed(pooled)
                 advance(sum(lengths[i] for i in pack))
         if not np.isfinite(found).all():
-            raise BundleError(f"{self.bundle.folder}: the backbone gave NaN or infinity: run `c2llm-lite verify` on it")
+            raise BundleError(
+                f"{self.bundle.folder}: the backbone returned NaN or infinity; run `c2llm-lite verify` on it"
+            )
         return found[rows]
 
     def full_batch(self, prompt: str = "") -> tuple[int, int]:
-        """The prompt's own tokens, and how many tokens beside them fill a batch."""
+        """How many tokens fill a batch.
+
+        Args:
+            prompt: Put before each text.
+
+        Returns:
+            The numbers of tokens of the prompt, and of further tokens that fill a batch.
+        """
         shared = len(self._prompt_tokens(prompt))
         return shared, room(self._ready().batch_tokens, shared)
 
     def info(self) -> dict[str, Any]:
-        """What is loaded: source, target, widths, prompts, memory, versions, and the engine's own account."""
+        """What is loaded: source, target, dimensions, prompts, and the engine's description of itself."""
         manifest = self.bundle.manifest
         return {
             "bundle": str(self.bundle.folder),
@@ -143,14 +192,22 @@ class Embedder:
         }
 
     def states(self, one_text: str, *, prompt: str = "") -> Iterator[Array]:
-        """One text's final hidden states in chunks (tokens, hidden), float32: for checks and calibration."""
-        (ids,) = self._tokeniser.encode([one_text], prompt)
+        """One text's final hidden states, in float32 chunks of (tokens, hidden), for checks and calibration.
+
+        Args:
+            one_text: The text.
+            prompt: A literal prefix.
+
+        Returns:
+            An iterator over the chunks.
+        """
+        (ids,) = self._tokenizer.encode([one_text], prompt)
         with self._computing():
-            # All of them now: whoever takes them one by one may call embed() in between.
+            # Compute all of them now: a caller may call embed() between two chunks.
             return iter(list(self._ready().states(ids)))
 
     def close(self) -> None:
-        """Free the model; the Embedder cannot be used again."""
+        """Free the model. The Embedder cannot be used afterwards."""
         with self._turn:
             if self._engine is not None:
                 self._engine.close()
@@ -163,20 +220,20 @@ class Embedder:
         self.close()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Pickles as the way to its bundle: unpickling loads it again. Raises ValueError once it is closed."""
+        """Pickles the bundle's path and identity: unpickling loads it again. Raises ArgumentError once closed."""
         self._ready()
         return _load_again, (str(self.bundle.folder.resolve()), self.bundle.sha256, self._loaded_with)
 
     @contextlib.contextmanager
     def _computing(self) -> Iterator[None]:
-        """A turn at the engine."""
-        forks.check()  # before waiting: in a fork, the lock's holder may not exist
+        """Holds the engine's lock."""
+        forks.check()  # before waiting: in a forked child, the lock's holder may not exist
         with self._turn, forks.computing(self._threads):
             yield
 
     def _ready(self) -> Engine:
         if self._engine is None:
-            raise ArgumentError("this Embedder was closed: load the bundle again")
+            raise ArgumentError("this Embedder is closed; load the bundle again")
         return self._engine
 
     def _width(self, dim: int | None) -> int:
@@ -188,7 +245,7 @@ class Embedder:
         return dim
 
     def _prompt_tokens(self, prompt: str) -> list[int]:
-        (ids,) = self._tokeniser.encode([""], prompt) if prompt else ([],)
+        (ids,) = self._tokenizer.encode([""], prompt) if prompt else ([],)
         return ids
 
 
@@ -203,19 +260,29 @@ def load(
 ) -> Embedder:
     """Load a bundle, ready to embed.
 
-    device: "auto", or one that the bundle's engine has. threads: None takes the physical cores that this process is
-    granted. max_tokens: where a longer text is cut; None takes the bundle's own. check: hash every file first. cache:
-    keep what the engine compiles (OpenVINO's graph), and which tokenizers passed their check, in the user's cache
-    folder, and take it from there.
+    Args:
+        bundle: The folder that `c2llm-lite convert` wrote.
+        device: "auto", or a device of the bundle's engine, such as "cpu", "cuda", "mps" or "GPU".
+        threads: CPU threads; None means the physical cores available to this process.
+        max_tokens: Truncate longer texts to this many tokens; None means the bundle's own limit.
+        check: Check every file's SHA-256 first; sizes are always checked.
+        cache: Keep OpenVINO's compiled graph, and which tokenizers passed their check, in the user's cache folder.
 
-    Raises BundleError (missing, cut, altered, newer), OutOfMemoryError (would not fit), DeviceError,
-    MissingDependencyError (naming the extra to install), ValueError (an argument out of range).
+    Returns:
+        The loaded bundle.
+
+    Raises:
+        BundleError: A file is missing, truncated or altered, or the bundle is newer than this version.
+        OutOfMemoryError: The bundle does not fit in the free memory.
+        DeviceError: The engine does not have this device.
+        MissingDependencyError: The engine is not installed; names the extra to install.
+        ArgumentError: An argument is out of range.
     """
     forks.check()
     opened = bundles.open_bundle(bundle, check=check)
     manifest = opened.manifest
     if not isinstance(device, str):
-        raise DeviceError(f"device is {device!r}: give a device's name, or 'auto'")
+        raise DeviceError(f"device is {device!r}; pass a device's name, or 'auto'")
     tokens = manifest.max_tokens if max_tokens is None else max_tokens
     check_whole("max_tokens", tokens, manifest.backbone.max_positions)
     if threads is not None:
@@ -225,30 +292,9 @@ def load(
 
 
 def _load_again(folder: str, sha256: str, arguments: dict[str, Any]) -> Embedder:
-    """Raises BundleError where the folder now holds another bundle."""
+    """Load the bundle of a pickled Embedder. Raises BundleError if the folder now contains a different bundle."""
     model = load(folder, **arguments)
     if model.bundle.sha256 != sha256:
         model.close()
-        raise BundleError(f"{folder} is another bundle than the one that was pickled: load it and pickle it again")
+        raise BundleError(f"{folder} is not the bundle that was pickled; load it and pickle it again")
     return model
-
-
-def _shown(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:
-    if not callable(progress):
-        return bar("embedding", total, "tokens", show=progress)
-    done = 0
-
-    def advance(tokens: int) -> None:
-        nonlocal done
-        done += tokens
-        progress(done / total)
-
-    return contextlib.nullcontext(advance)
-
-
-def _as_list(texts: str | Iterable[str]) -> list[str]:
-    if isinstance(texts, str):
-        return [texts]
-    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) == 0:
-        raise TextError(f"texts is a {type(texts).__name__}: give a string, or a sequence of strings")
-    return list(texts)

@@ -1,30 +1,30 @@
-"""Every error a user can meet, each saying what to do about it."""
+"""The errors of this package. Each message says what is wrong, where, and what to do."""
 
 from __future__ import annotations
 
 
 class CheckpointError(ValueError):
-    """A source that is not a C2LLM checkpoint, or one this package cannot run; the message names the reason."""
+    """The source is not a C2LLM checkpoint, or one that this package does not support."""
 
 
 class BundleError(ValueError):
-    """A bundle that is missing, incomplete, altered, or made by a newer format."""
+    """A bundle is missing, incomplete or altered, or its format is newer than this version."""
 
 
 class TextError(ValueError):
-    """A text that cannot be embedded: empty, not a string, or not valid Unicode; the message names its index."""
+    """A text cannot be embedded: it is empty, not a string, or not valid Unicode. The message names its index."""
 
 
 class InputError(ValueError):
-    """An input that is missing, cannot be read, or lacks the column that was asked for."""
+    """An input is missing, cannot be read, or lacks the requested column."""
 
 
 class OutputError(OSError):
-    """An output that exists already, cannot be written, or does not fit on the disk."""
+    """An output already exists, cannot be written, or does not fit on the disk."""
 
 
 class MissingDependencyError(ImportError):
-    """A library that this step needs is not installed; the message names the extra that brings it."""
+    """An optional library is not installed. The message names the extra that installs it."""
 
     def __init__(self, library: str, extra: str, need: str) -> None:
         super().__init__(
@@ -33,16 +33,16 @@ class MissingDependencyError(ImportError):
 
 
 class ArgumentError(ValueError):
-    """An argument that is out of range, unknown, or does not go with another."""
+    """An argument is out of range, unknown, or excluded by another argument."""
 
 
 class DeviceError(ValueError):
-    """A device that was asked for by name and is not there."""
+    """The requested device is not available."""
 
 
 class OutOfMemoryError(MemoryError):
-    """A bundle that would not fit in the memory that is free."""
+    """A bundle does not fit in the free memory."""
 
 
 class ForkError(RuntimeError):
-    """A process that was forked from one that had embedded, in which an engine would wait forever."""
+    """The process was forked from one that had embedded; an engine would hang in it."""

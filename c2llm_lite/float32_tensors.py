@@ -14,7 +14,7 @@ MOST_HEADER = 1 << 20  # bytes; a header of millions of tensors takes minutes
 
 
 def read_float32(path: Path, names: Iterable[str]) -> dict[str, Array]:
-    """A file's tensors by name. Raises BundleError where one of `names` is missing or any is of another type."""
+    """A file's tensors by name. Raises BundleError if one of `names` is missing or any is of another type."""
     try:
         content = path.read_bytes()
         length = int.from_bytes(content[:8], "little")
@@ -22,11 +22,13 @@ def read_float32(path: Path, names: Iterable[str]) -> dict[str, Array]:
             raise ArgumentError(f"its header has {length} bytes")
         tensors: dict[str, Array] = load(content)
     except Exception as error:  # a type that NumPy lacks is a TypeError or AttributeError
-        raise BundleError(f"{path} cannot be read: {error}; convert or copy the bundle again") from error
+        raise BundleError(f"{path} cannot be read: {error}; copy the bundle again, or convert again") from error
     for name in names:
         if name not in tensors:
-            raise BundleError(f"{path} has no {name}; convert or copy the bundle again")
+            raise BundleError(f"{path} has no {name}; copy the bundle again, or convert again")
     for name, tensor in tensors.items():
         if tensor.dtype.str != "<f4":
-            raise BundleError(f"{path}: {name:.80} is {tensor.dtype}, not float32; convert or copy the bundle again")
+            raise BundleError(
+                f"{path}: {name:.80} is {tensor.dtype}, not float32; copy the bundle again, or convert again"
+            )
     return tensors

@@ -23,8 +23,8 @@ def check() -> None:
     """Raises ForkError in a process in which an engine would wait forever."""
     if _forked:
         raise ForkError(
-            "this process was forked from one that had embedded, and an engine's threads do not survive a fork: start "
-            "it with multiprocessing's 'spawn' method, or embed in the children alone"
+            "this process was forked from one that had embedded, and an engine's threads do not survive a fork; start "
+            "it with multiprocessing's 'spawn' method, or embed only in child processes"
         )
 
 

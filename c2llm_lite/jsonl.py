@@ -49,12 +49,12 @@ def decode(line: bytes) -> str:
     try:
         return line.decode()
     except UnicodeDecodeError as error:
-        raise ValueError(f"not UTF-8 at byte {error.start}: convert the file to UTF-8") from None
+        raise ValueError(f"not UTF-8 at byte {error.start}; convert the file to UTF-8") from None
 
 
 def parse(line: str) -> Any:
     """The value on a line. Raises ValueError if it is not JSON."""
     try:
-        return json.loads(line.removeprefix("\ufeff"))  # a byte order mark, which a file may begin with
+        return json.loads(line.removeprefix("\ufeff"))  # a byte order mark, which a file may start with
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from None

@@ -1,4 +1,4 @@
-"""What this process may use: cores and memory, as the operating system and its cgroup grant them."""
+"""The cores and memory that the operating system and the cgroup grant this process."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def cores() -> int:
 
 
 def free_memory() -> int | None:
-    """Bytes that can still be taken, by the system's and the cgroup's account; None where neither can be read."""
+    """Free bytes, within the cgroup's limit; None if neither can be read."""
     limits = [free for free in (_system_free(), *_cgroup_free()) if free is not None]
     return min(limits, default=None)
 
@@ -76,7 +76,7 @@ def _groups(mount: Path, controller: str) -> list[Path]:
 
 def _left(limit: Path, used: Path) -> int | None:
     limit_text, used_text = _read(limit), _read(used)
-    if not (limit_text.isdigit() and used_text.isdigit()):  # "max" where there is none
+    if not (limit_text.isdigit() and used_text.isdigit()):  # "max" if there is none
         return None
     # The page cache counts as used and is given back on demand.
     cached = 0

@@ -1,4 +1,4 @@
-"""Imported first: keeps the libraries that phone home from doing so.
+"""Disables telemetry of the libraries that this package imports; must be imported first.
 
 `import openvino` and `import nncf` look up a statistics server of their makers (openvino_telemetry, which also writes
 ~/intel/openvino_ga_cid); Hugging Face's libraries and Ray report their use unless a variable forbids it. A variable
@@ -14,7 +14,7 @@ VARIABLES = {
     "HF_UPDATE_DOWNLOAD_COUNTS": "0",  # datasets counts each load_dataset(), local files included
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-MODULES = ("openvino_telemetry",)  # importing one fails, and what would use it carries on without
+MODULES = ("openvino_telemetry",)  # importing one fails, and its users continue without it
 
 for name, value in VARIABLES.items():
     os.environ.setdefault(name, value)

@@ -55,7 +55,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class AffineMap:
-    """x -> matrix·x + bias over states: brings quantised states back towards full precision.
+    """x -> matrix·x + bias over states: brings quantized states back towards full precision.
 
     matrix: (hidden, hidden); bias: (hidden,).
     """
@@ -68,7 +68,7 @@ class Head:
     """The head, ready to run: `queries` go to an engine, `embed` turns the pooled means it returns into vectors."""
 
     def __init__(self, tensors: dict[str, Array], variant: Variant, states_map: AffineMap | None = None) -> None:
-        """tensors: every name of TENSORS, float32. Raises ValueError where a shape does not fit the others."""
+        """tensors: every name of TENSORS, float32. Raises ValueError if a shape does not fit the others."""
         t = {name: np.asarray(tensors[name], np.float32) for name in TENSORS}
         width, hidden = t["mab.fc_k.weight"].shape
         check_shapes({name: array.shape for name, array in t.items()}, hidden, variant)
@@ -99,7 +99,7 @@ class Head:
         self._norm1 = t["mab.ln1.weight"], t["mab.ln1.bias"]
 
     def embed(self, pooled: Array) -> Array:
-        """Pooled means (n, heads, hidden) -> embeddings (n, d), float32, not normalised (the model does not either)."""
+        """Pooled means (n, heads, hidden) -> embeddings (n, d), float32, not normalized (the model does not either)."""
         attended = np.einsum("neh,edh->ned", pooled, self._value, optimize=True)  # (n, heads, d/heads)
         o = attended.reshape(len(pooled), self.width) + self._value_bias
         x = _layer_norm(self._residual + o, *self._norm0)
@@ -126,7 +126,7 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], hidden: int, variant: Varia
         if shapes[name] != wanted:
             raise ValueError(f"the head's {name} has shape {shapes[name]}, not {wanted}")
     if variant.heads < 1 or width < 1 or width % variant.heads:
-        raise ValueError(f"a head of width {width} cannot be cut into {variant.heads} attention heads")
+        raise ValueError(f"a head of width {width} cannot be split into {variant.heads} attention heads")
 
 
 class PooledSum:
@@ -163,7 +163,7 @@ class PooledSum:
     def mean(self) -> Array:
         """(heads, hidden). Raises ValueError if no state was added."""
         if not self._weight.all():
-            raise ValueError("a text without tokens has no mean state")
+            raise ValueError("a text without tokens has no mean hidden state")
         return self._sum / self._weight[:, None]
 
 
@@ -188,7 +188,7 @@ def pool_parts(
 
 
 def _layer_norm(x: Array, weight: Array, bias: Array) -> Array:
-    centred = x - x.mean(axis=-1, keepdims=True)
-    variance = np.square(centred).mean(axis=-1, keepdims=True)
-    normed: Array = centred / np.sqrt(variance + LAYER_NORM_EPS) * weight + bias
+    centered = x - x.mean(axis=-1, keepdims=True)
+    variance = np.square(centered).mean(axis=-1, keepdims=True)
+    normed: Array = centered / np.sqrt(variance + LAYER_NORM_EPS) * weight + bias
     return normed

@@ -1,4 +1,4 @@
-"""Progress of long work on standard error: a bar on a terminal, and elsewhere a line every half minute."""
+"""Shows progress on standard error: a bar in a terminal, otherwise a line every 30 seconds."""
 
 from __future__ import annotations
 
@@ -28,6 +28,20 @@ def bar(title: str, total: int | None, unit: str, *, show: bool = True) -> Itera
         yield _Lines(title, total, unit).advance
 
 
+def reported(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:
+    """Reports embedding `total` tokens: on standard error if `progress` is True, or to the function that it is."""
+    if not callable(progress):
+        return bar("embedding", total, "tokens", show=progress)
+    done = 0
+
+    def advance(tokens: int) -> None:
+        nonlocal done
+        done += tokens
+        progress(done / total)
+
+    return contextlib.nullcontext(advance)
+
+
 @contextlib.contextmanager
 def _bar(title: str, total: int | None, unit: str) -> Iterator[Advance]:
     from rich.console import Console
@@ -47,7 +61,7 @@ def _bar(title: str, total: int | None, unit: str) -> Iterator[Advance]:
         TextColumn("{task.fields[rate]}"),
         TimeRemainingColumn(),
     )
-    # By default rich forgets what is older than 30 s; a step here may take longer, and no time left would show.
+    # By default rich ignores steps older than 30 s; a step here may take longer, and no time left would be shown.
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, speed_estimate_period=SPEED_PERIOD) as progress:
         task = progress.add_task(title, total=total, rate="")

@@ -1,4 +1,4 @@
-"""From texts to token ids: the model's instructions, its tokenizer, and where a long text is cut."""
+"""Texts to token ids: the model's instructions, its tokenizer, and truncation."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ DEFAULT_TASK = "CodeSearchNetRetrieval"
 
 
 def prompts() -> dict[str, str]:
-    """Every prompt of a bundle by name: "query", "document", and each task's "TASK-query" and "TASK-document"."""
+    """A bundle's prompts by name: "query", "document", and each task's "TASK-query" and "TASK-document"."""
     named = {"query": f"{QUERY_PROMPTS[DEFAULT_TASK]}\n", "document": DOCUMENT_PROMPT}
     for task, instruction in QUERY_PROMPTS.items():
         named |= {f"{task}-query": f"{instruction}\n", f"{task}-document": DOCUMENT_PROMPT}
@@ -49,21 +49,21 @@ def prompts() -> dict[str, str]:
 
 
 def choose_prompt(named: Mapping[str, str], prompt_name: str | None, prompt: str | None) -> str:
-    """The prefix that embed()'s arguments ask for, "" for neither. Raises ValueError for both or an unknown name."""
+    """The prefix that embed()'s arguments select, or "". Raises ArgumentError for both or an unknown name."""
     if prompt_name is not None and prompt is not None:
-        raise ArgumentError("give prompt_name (a name) or prompt (a literal prefix), not both")
+        raise ArgumentError("prompt_name (a name) and prompt (a literal prefix) exclude each other; pass one of them")
     if prompt_name is None:
         return _checked(prompt, "the prompt") if prompt is not None else ""
     if not isinstance(prompt_name, str) or prompt_name not in named:
-        raise ArgumentError(f"no prompt is named {prompt_name!r}; this bundle has: {', '.join(sorted(named))}")
+        raise ArgumentError(f"no prompt is named {prompt_name!r}; this bundle has {', '.join(sorted(named))}")
     return named[prompt_name]
 
 
-class Tokeniser:
-    """Texts to ids, prefix and text as one string: byte-pair merges cross the seam, as in the model's training."""
+class TextTokenizer:
+    """Tokenizes prefix and text as one string: byte-pair merges cross the boundary, as in the model's training."""
 
     def __init__(self, path: Path, max_tokens: int, *, remember: bool = False) -> None:
-        """Raises BundleError where the tokenizer's file cannot be read. remember: as read_tokenizer has it."""
+        """Raises BundleError if the tokenizer's file cannot be read. remember: as read_tokenizer has it."""
         try:
             self._tokenizer = Tokenizer.from_buffer(read_tokenizer(path, remember=remember))
         except Exception as error:  # tokenizers raises bare Exception
@@ -71,19 +71,19 @@ class Tokeniser:
         except BaseException as error:
             if not _panicked(error):
                 raise
-            raise BundleError(f"{path} is a tokenizer that the tokenizers library cannot read: {error}") from error
+            raise BundleError(f"{path}: the tokenizers library cannot read this tokenizer: {error}") from error
         self._tokenizer.no_padding()
-        self._tokenizer.no_truncation()  # done here, to tell of it
+        self._tokenizer.no_truncation()  # Truncate here so that we can log it.
         self.max_tokens = max_tokens
         self._cut_logged = False
 
     def encode(
         self, texts: Sequence[str], prompt: str = "", *, first_index: int = 0, cut: bool = True
     ) -> list[list[int]]:
-        """Ids of prompt + text for each text, at most max_tokens of them; a longer text is cut from the right.
+        """Token ids of prompt + text for each text, truncated from the right to max_tokens.
 
-        Raises TextError, naming the text's index from `first_index`, for what is not a string, is empty, or is not
-        valid Unicode; and, where `cut` is False, for a longer text.
+        Raises TextError, naming the text's index counted from `first_index`, if a text is not a string, is empty, or
+        is not valid Unicode; and, unless `cut`, if it is longer than max_tokens.
         """
         prefix = _checked(prompt, "the prompt")
         whole = [prefix + _checked(text, f"text {first_index + i}") for i, text in enumerate(texts)]
@@ -96,30 +96,39 @@ class Tokeniser:
         ids = [encoding.ids for encoding in encoded]
         for i, tokens in enumerate(ids):
             if not tokens:
-                raise TextError(f"text {first_index + i} is empty: give it words, or a prompt")
+                raise TextError(f"text {first_index + i} is empty; remove it or pass a prompt")
             if len(tokens) > self.max_tokens:
                 if not cut:
                     raise TextError(
-                        f"text {first_index + i} has {len(tokens):,} tokens with its prompt, and this model takes "
-                        f"{self.max_tokens:,}: cut it into pieces"
+                        f"text {first_index + i} has {len(tokens):,} tokens with its prompt; this model takes at most "
+                        f"{self.max_tokens:,}; split the text"
                     )
-                self._tell_of_cut(first_index + i, len(tokens))
+                self._log_truncation(first_index + i, len(tokens))
                 del tokens[self.max_tokens :]
         return ids
 
-    def _tell_of_cut(self, index: int, tokens: int) -> None:
+    def _log_truncation(self, index: int, tokens: int) -> None:
         if not self._cut_logged:
             log.warning(
-                "text %d has %d tokens and was cut to %d, from the right, as will others be; load() takes max_tokens",
+                "text %d has %d tokens and was truncated to %d; further truncations are not logged",
                 *(index, tokens, self.max_tokens),
             )
             self._cut_logged = True
 
 
-def shared_tokens(prompt: Sequence[int], texts: Iterable[Sequence[int]]) -> int:
-    """How many of the prompt's leading tokens every text begins with, leaving each text one token of its own.
+def as_list(texts: str | Iterable[str]) -> list[str]:
+    """embed()'s texts as a list. Raises TextError if they are neither a string nor an iterable of texts."""
+    if isinstance(texts, str):
+        return [texts]
+    if isinstance(texts, bytes | Mapping) or not isinstance(texts, Iterable) or getattr(texts, "ndim", 1) == 0:
+        raise TextError(f"texts is a {type(texts).__name__}; pass a string or a sequence of strings")
+    return list(texts)
 
-    Merges cross the seam of prompt and text, so that a text may hold fewer of them than the prompt alone has.
+
+def shared_tokens(prompt: Sequence[int], texts: Iterable[Sequence[int]]) -> int:
+    """How many of the prompt's leading tokens all texts share, leaving each text at least one token of its own.
+
+    Merges cross the boundary of prompt and text, so a text may share fewer tokens than the prompt alone has.
     """
     count = len(prompt)
     for text in texts:
@@ -129,22 +138,22 @@ def shared_tokens(prompt: Sequence[int], texts: Iterable[Sequence[int]]) -> int:
 
 
 def _panicked(error: BaseException) -> bool:
-    """Whether it is a panic of the tokenizers library, whose class is not importable."""
+    """Whether this is a panic of the tokenizers library, whose class cannot be imported."""
     return type(error).__name__ == "PanicException"
 
 
 def checked_ids(ids: Sequence[int], index: int, most: int, vocab: int) -> tuple[int, ...]:
-    """Token ids given by a caller. Raises TextError, naming the index, unless they are 1 to `most` of `vocab`."""
+    """Check a caller's token ids. Raises TextError, naming the index, unless there are 1 to `most`, below `vocab`."""
     try:
         found = np.asarray(ids)
     except ValueError as error:  # lists of different lengths
         raise TextError(f"text {index} is not a list of token ids: {error}") from error
     if found.ndim != 1 or found.dtype.kind not in "iu":
-        raise TextError(f"text {index} is not a list of whole numbers, of which there is one or more: {ids!r:.80}")
+        raise TextError(f"text {index} is not a non-empty list of integers: {ids!r:.80}")
     if len(found) > most:
-        raise TextError(f"text {index} has {len(found):,} token ids, and this model takes {most:,}")
+        raise TextError(f"text {index} has {len(found):,} token ids; this model takes at most {most:,}")
     if found.min() < 0 or found.max() >= vocab:
-        raise TextError(f"text {index} has token ids beyond 0 to {vocab - 1:,}: they are another tokenizer's")
+        raise TextError(f"text {index} has token ids outside 0 to {vocab - 1:,}; they come from another tokenizer")
     return tuple(found.tolist())
 
 
@@ -155,7 +164,7 @@ def _checked(text: object, what: str) -> str:
         text.encode()
     except UnicodeEncodeError as error:
         raise TextError(
-            f"{what} is not valid Unicode: a lone surrogate at character {error.start}; "
+            f"{what} is not valid Unicode: lone surrogate at character {error.start}; "
             "read the file with errors='replace'"
         ) from None
     return text

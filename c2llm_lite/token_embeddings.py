@@ -28,13 +28,13 @@ class TokenEmbeddings:
         kind = bundle.manifest.tensors.get(EMBED_TOKENS, "missing")
         try:
             if kind not in TOKEN_EMBEDDINGS_DTYPES:
-                raise ArgumentError(f"the manifest's type of it is {kind!r}")
+                raise ArgumentError(f"the manifest says its type is {kind!r}")
             dtype = TOKEN_EMBEDDINGS_DTYPES[kind]
             offset = _check_header(path, dtype, shape)
             self.stored = np.memmap(path, dtype, "r", offset, shape)
         except (OSError, ValueError) as error:
             raise BundleError(
-                f"{path} is not a token embedding of {shape}: {error}; convert or copy the bundle again"
+                f"{path} is not a token embedding of {shape}: {error}; copy the bundle again, or convert again"
             ) from error
 
     def rows(self, ids: Sequence[int]) -> Array:
@@ -60,7 +60,7 @@ def _check_header(path: Path, dtype: np.dtype[Any], shape: tuple[int, int]) -> i
     with path.open("rb") as file:
         start = file.read(len(MAGIC) + 2)
         if start[: len(MAGIC)] != MAGIC:
-            raise ArgumentError("it is no .npy of version 1.0")
+            raise ArgumentError("it is not a .npy file of version 1.0")
         header = file.read(int.from_bytes(start[len(MAGIC) :], "little"))
         offset, size = file.tell(), file.seek(0, 2)
     wanted = f"{{'descr': '{dtype.str}', 'fortran_order': False, 'shape': {shape}, }}"

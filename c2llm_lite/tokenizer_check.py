@@ -154,7 +154,7 @@ def _check_model(model: Any) -> None:
 
 def _check_ids(what: str, ids: Collection[Any]) -> None:
     if set(map(type, ids)) - {int} or not 0 <= min(ids, default=0) <= max(ids, default=0) < 2**31:
-        raise ArgumentError(f"{what} is not a whole number from 0 to 2^31")
+        raise ArgumentError(f"{what} is not an integer from 0 to 2^31")
 
 
 def _check_fields(what: str, found: Any, known: set[str]) -> None:

@@ -55,7 +55,7 @@ def parse(text: str) -> Any:
     except RecursionError:
         raise ArgumentError("it is nested too deeply") from None
     except UnicodeEncodeError:
-        raise ArgumentError("it holds a lone surrogate, which is not valid Unicode") from None
+        raise ArgumentError("it contains a lone surrogate, which is not valid Unicode") from None
     return data
 
 
@@ -104,10 +104,10 @@ def _check_depth(value: Any, left: int) -> None:
     if not isinstance(value, dict | list):
         return
     if left == 0:
-        raise ArgumentError(f"it is nested more than {DEEPEST} deep")
+        raise ArgumentError(f"it is nested more than {DEEPEST} levels deep")
     for item in value.values() if isinstance(value, dict) else value:
         _check_depth(item, left - 1)
 
 
 def _refuse(constant: str) -> None:
-    raise ArgumentError(f"it holds {constant}")
+    raise ArgumentError(f"it contains {constant}")

@@ -1,4 +1,4 @@
-"""What is done to vectors after the model: unit length, fewer components, int8 and binary forms."""
+"""Postprocessing of vectors: unit length, fewer components, int8 and binary formats."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ PRECISIONS: tuple[Precision, ...] = ("float32", "int8", "binary")
 
 
 def check(dim: int | None, precision: str, width: int) -> None:
-    """Raises ValueError where vectors of `width` components cannot be given in this form."""
+    """Raise ArgumentError if vectors of `width` components cannot have this dim and precision."""
     if precision not in PRECISIONS:
-        raise ArgumentError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
+        raise ArgumentError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
     whole = isinstance(dim, int | np.integer) and not isinstance(dim, bool)
     if dim is not None and not (whole and 1 <= dim <= width):
-        raise ArgumentError(f"dim is {dim!r}; this model's vectors have {width} components: give 1 to {width}")
+        raise ArgumentError(f"dim is {dim!r}; this model's vectors have {width} components, so pass 1 to {width}")
 
 
-def normalise(vectors: Array) -> Array:
-    """Each row to unit length, so that a dot product is the cosine; a row of zeros stays."""
+def normalize(vectors: Array) -> Array:
+    """Scale each row to unit length, so that a dot product is the cosine. Rows of zeros are unchanged."""
     lengths = np.linalg.norm(vectors, axis=-1, keepdims=True)
     unit: Array = (vectors / np.where(lengths == 0, 1, lengths)).astype(np.float32)
     return unit
 
 
 def encode(vectors: Array, precision: Precision) -> NDArray[Any]:
-    """(n, d) float32 in the form asked for.
+    """Convert (n, d) float32 vectors to a precision.
 
-    "int8": round(127 x / max|x|) per vector, (n, d) int8. "binary": each component's sign bit (1 where positive),
-    packed big-endian, (n, ceil(d / 8)) uint8. Raises ValueError for another word.
+    "int8": round(127 x / max|x|) of each vector, (n, d) int8. "binary": each component's sign bit (1 if positive),
+    packed big-endian, (n, ceil(d / 8)) uint8. Raises ArgumentError for any other precision.
     """
     check(None, precision, vectors.shape[-1])
     if precision == "float32":

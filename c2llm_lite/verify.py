@@ -1,6 +1,6 @@
-"""A bundle proves itself: its probes, recomputed here, against what they gave when it was made and full precision.
+"""Recomputes a bundle's probe vectors and compares them with the ones stored at conversion and full precision.
 
-Neither network nor checkpoint is needed. A broken kernel, a wrong build or a flipped bit shows at once.
+This needs neither a network nor the checkpoint, and finds broken kernels, wrong builds and flipped bits.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from .embedder import Embedder, load
 from .errors import ArgumentError, BundleError
 from .float32_tensors import read_float32
 from .pma import Array
-from .vectors import normalise
+from .vectors import normalize
 
-# How near a bundle stays to its own record on another machine, by engine and the type of its matrices: what other
-# kernels may round differently. OpenVINO computes in fp32 with matrices that are stored in bf16.
+# The lowest cosine to a bundle's own record that passes, by engine and type of its matrices: kernels of another machine
+# round differently. OpenVINO computes in fp32 with matrices stored in bf16.
 SAME_TARGET = {
     ("llama_cpp", bundles.F32): 0.99999,
     ("llama_cpp", bundles.F16): 0.9995,
@@ -30,13 +30,21 @@ SAME_TARGET = {
     ("torch", bundles.FP32): 0.99999,
     ("torch", bundles.BF16): 0.9995,
 }
-SAME_QUANTISED = 0.998
+SAME_QUANTIZED = 0.998
 FULL_PRECISION_SLACK = 0.01
 
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """One probe's cosines here, each with the least that passes; None where the bundle holds no record."""
+    """One probe's cosines on this machine.
+
+    Attributes:
+        text: The probe's text.
+        own: Cosine to the vector that this target gave at conversion; None if the bundle has no record.
+        own_least: The lowest `own` that passes.
+        full: Cosine to the full-precision vector.
+        full_least: The lowest `full` that passes; None if the bundle has no record.
+    """
 
     text: str
     own: float | None
@@ -46,14 +54,18 @@ class ProbeResult:
 
     @property
     def passed(self) -> bool:
-        """Whether each cosine that is recorded reaches its bound."""
+        """Whether each cosine with a record reaches its limit."""
         own_ok = self.own is None or self.own >= self.own_least
         return own_ok and (self.full_least is None or self.full >= self.full_least)
 
 
 @dataclass(frozen=True)
 class Fidelity:
-    """How near vectors are to a reference, text by text: cosines (n,), and the figures people quote."""
+    """Agreement of vectors with a reference.
+
+    Attributes:
+        cosines: (n,), the cosine of each text's two vectors.
+    """
 
     cosines: Array
 
@@ -79,9 +91,19 @@ class Fidelity:
 
 
 def verify(folder: str | Path, *, device: str = "auto", threads: int | None = None) -> list[ProbeResult]:
-    """Check every file's hash, then run every probe, one at a time, from the bundle's own files alone.
+    """Check every file's hash, then run every probe, one at a time, using only the bundle's own files.
 
-    Raises BundleError where a file is missing, cut or altered, or the probes cannot be read; and what `load` raises.
+    Args:
+        folder: The bundle.
+        device: As in load().
+        threads: As in load().
+
+    Returns:
+        One result per probe.
+
+    Raises:
+        BundleError: A file is missing, truncated or altered, or the probes cannot be read.
+        OSError: And the other errors of load().
     """
     with load(folder, device=device, threads=threads, check=True, cache=False) as model:
         manifest = model.bundle.manifest
@@ -90,7 +112,7 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
     full = fidelity(here, recorded[bundles.REFERENCE_VECTORS]).cosines
     target = recorded.get(bundles.TARGET_VECTORS)
     own = None if target is None else fidelity(here, target).cosines
-    least = SAME_TARGET.get((manifest.engine, manifest.matrix_type()), SAME_QUANTISED)
+    least = SAME_TARGET.get((manifest.engine, manifest.matrix_type()), SAME_QUANTIZED)
     return [
         ProbeResult(
             text=probe.text,
@@ -104,54 +126,60 @@ def verify(folder: str | Path, *, device: str = "auto", threads: int | None = No
 
 
 def _recorded(bundle: bundles.Bundle) -> dict[str, Array]:
-    """The probes' vectors as they were when the bundle was made, (probes, width) each. Raises BundleError."""
+    """The probes' recorded vectors, (probes, width) each. Raises BundleError."""
     path, manifest = bundle.path(bundles.PROBES), bundle.manifest
     recorded = read_float32(path, [bundles.REFERENCE_VECTORS])
     if not manifest.probes:
-        raise BundleError(f"{bundle.folder} has no probes, by which it could be verified; convert it again")
+        raise BundleError(f"{bundle.folder} has no probes to verify it with; convert the checkpoint again")
     for name, vectors in recorded.items():
         if vectors.shape != (len(manifest.probes), manifest.width) or not np.isfinite(vectors).all():
-            raise BundleError(f"{path}: {name} is not the probes' vectors; convert or copy the bundle again")
+            raise BundleError(
+                f"{path}: {name} does not contain the probes' vectors; copy the bundle again, or convert again"
+            )
     return recorded
 
 
 def probe_vectors(model: Embedder) -> Array:
-    """The probes' vectors (n, d), normalised, each computed alone."""
+    """The probes' vectors (n, d), normalized, each computed separately."""
     return np.stack([model.embed(probe.text) for probe in model.bundle.manifest.probes])
 
 
 def fidelity(vectors: Array, reference: Array) -> Fidelity:
-    """Cosines of (n, d) vectors to their (n, d) references. Raises ValueError where the shapes differ, or n is 0."""
+    """Cosines of (n, d) vectors to their (n, d) references.
+
+    Raises:
+        ArgumentError: The shapes differ, or n is 0.
+    """
     if vectors.shape != reference.shape or not len(vectors):
-        raise ArgumentError(f"vectors {vectors.shape} and reference {reference.shape} cannot be compared, row by row")
-    return Fidelity(np.sum(normalise(vectors) * normalise(reference), axis=1))
+        raise ArgumentError(f"vectors {vectors.shape} and reference {reference.shape} have different shapes or no rows")
+    return Fidelity(np.sum(normalize(vectors) * normalize(reference), axis=1))
 
 
 def read_texts(path: Path) -> list[str]:
-    """The texts of a JSONL file, one object a line with the field `text`. Raises ValueError, naming the line."""
+    """The texts of a JSON lines file with the field `text`. Raises ArgumentError, naming the line."""
     texts = []
     for place, row in jsonl.read(path):
         if not isinstance(row, dict) or not isinstance(row.get("text"), str):
-            raise ArgumentError(f"{place}: not a JSON object with a string `text`")
+            raise ArgumentError(f"{place}: not a JSON object with a string in the field `text`")
         texts.append(row["text"])
     if not texts:
-        raise ArgumentError(f"{path} holds no texts")
+        raise ArgumentError(f"{path} contains no texts")
     return texts
 
 
 def read_reference(path: Path, texts: Sequence[str]) -> Array:
-    """Vectors made elsewhere, one a text: a .npy of (n, d). Raises ValueError where it is not that."""
+    """Vectors computed elsewhere, one per text: a .npy of (n, d). Raises ArgumentError if it is not that."""
     try:
         reference = np.load(path, allow_pickle=False)
     except Exception as error:  # NumPy lets errors of its header's parser through
-        raise ArgumentError(f"{path} is not a .npy of vectors: {error}") from error
+        raise ArgumentError(f"{path} is not a .npy file of vectors: {error}") from error
     if not isinstance(reference, np.ndarray) or reference.dtype.kind not in "fiu":
-        raise ArgumentError(f"{path} is not a .npy of vectors: it does not hold one array of numbers")
+        raise ArgumentError(f"{path} is not a .npy file of vectors: it does not contain one array of numbers")
     if reference.ndim != 2 or len(reference) != len(texts):
         raise ArgumentError(
-            f"{path} has shape {reference.shape} and there are {len(texts)} texts: one row a text is needed"
+            f"{path} has shape {reference.shape}, but there are {len(texts)} texts; it needs one row per text"
         )
     if not np.isfinite(reference).all():
-        raise ArgumentError(f"{path} holds NaN or infinity")
+        raise ArgumentError(f"{path} contains NaN or infinity")
     vectors: Array = reference.astype(np.float32)
     return vectors

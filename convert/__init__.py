@@ -1,4 +1,4 @@
-"""From a C2LLM checkpoint to a bundle. Heavy libraries live here, and none of them is needed to run what comes out."""
+"""Converts a C2LLM checkpoint to a bundle. The heavy libraries are used here; running a bundle does not need them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.arguments import as_path
 from c2llm_lite.durable import make_way, staged
 from c2llm_lite.pma import Array
-from c2llm_lite.text import Tokeniser, choose_prompt, prompts
+from c2llm_lite.text import TextTokenizer, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
 from .calibrate.layers import Calibration
@@ -41,14 +41,14 @@ from .targets.token_embeddings import write_token_embeddings
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-CALIBRATION_TOKENS = 512  # of one text: what stands further right adds time and little variety
+CALIBRATION_TOKENS = 512  # per text; more tokens take time and add little variety
 UNCHECKED = (
-    "the bundle was written but not run: %s. It has no record of what this target gives for its probes; run "
-    "`c2llm-lite verify` on it where it can run, and look at its cosines to full precision"
+    "the bundle was written but not run: %s. It has no record of this target's probe vectors; run `c2llm-lite verify` "
+    "on a machine that can run it, and check its cosines to full precision"
 )
 UNFITTED = (
-    "the bundle was written without fitting its head to the calibration texts, since it could not be run: %s. What is "
-    "rounded is kept; the same command with --force goes on from there"
+    "the bundle was written but its head was not fitted to the calibration texts, because it cannot run here: %s. The "
+    "rounded layers are kept; repeat the command with --force to continue"
 )
 WRITERS = (
     "c2llm-lite",
@@ -74,23 +74,38 @@ def convert(
     calibrate: calibration_texts.Texts | None = None,
     progress: bool = False,
 ) -> bundles.Bundle:
-    """Convert a C2LLM checkpoint (a folder, or a hub's OWNER/NAME) to a bundle for `target`, such as "gguf:q8_0".
+    """Convert a C2LLM checkpoint to a bundle. The bundle appears complete or not at all.
 
-    "auto" takes the fastest of what is installed, by a short trial on this CPU, and keeps its figures in the notes.
-    The bundle appears under `output` whole, or not at all. target_probes: run the bundle once, in a child process, to
-    record what its probes give here. check_with_checkpoint_code: run the checkpoint's own Python, which is foreign
-    code, to find and record the head's variant that reproduces it. calibrate: texts such as will be embedded, by the
-    name of their prompt and without it, by which 4-bit targets choose their rounding and the head of any quantised
-    target makes up for it (calibration_texts.py has some); the notes keep their count and hash. A calibration that was
-    stopped goes on when it is asked for again: what it has rounded is beside `output`, in a hidden folder, until the
-    bundle is there. progress: show on standard error how far smoothing and calibration are.
+    A bundle that this machine cannot run (no engine, device or memory for it) is kept, with a warning. A calibration
+    runs the bundle, so there it is an error, raised before the long work.
 
-    A bundle that this machine cannot run (no engine, device or memory for it) is kept all the same, with a warning; a
-    calibration runs it, so then that is an error, before the long work.
+    Args:
+        source: The checkpoint's folder, or OWNER/NAME on a model hub.
+        output: The folder to write.
+        target: Such as "gguf:q8_0"; "auto" chooses the fastest that is installed, by a short trial on this CPU, and
+            records the trial's figures in the notes.
+        force: Replace a bundle at `output`.
+        target_probes: Run the bundle once, in a child process, and record its probe vectors.
+        check_with_checkpoint_code: Run the checkpoint's own Python, which is foreign code, to find and record the
+            head's variant that reproduces it.
+        calibrate: Texts that resemble your data, by the name of their prompt (calibrate/texts.py has some). Targets
+            that can choose their rounding on them, and the head of any quantized target corrects for the rest. The
+            notes record their number and hash. An interrupted calibration resumes when it is repeated: finished layers
+            are in a hidden folder beside `output` until the bundle is complete.
+        progress: Show on standard error how far smoothing and calibration are.
 
-    Raises CheckpointError, ValueError (no such target, texts for one that quantises nothing, or too few of them),
-    MissingDependencyError, OutputError (exists, disk full), BundleError (the new bundle crashes, or gives NaN);
-    OutOfMemoryError and DeviceError where a calibration cannot run.
+    Returns:
+        The new bundle.
+
+    Raises:
+        CheckpointError: The source is not a supported checkpoint, or cannot have this target.
+        ArgumentError: There is no such target, or calibration texts were passed for one that quantizes nothing, or
+            too few of them.
+        MissingDependencyError: A library for this target is not installed; names the extra.
+        OutputError: The output exists, or the disk is full.
+        BundleError: The new bundle crashes, or returns NaN.
+        OutOfMemoryError: The calibration does not fit in the free memory.
+        DeviceError: The calibration's device is missing.
     """
     replaces = bundles.MANIFEST if force else None
     output = as_path(output, "output")
@@ -133,7 +148,7 @@ def convert(
                 found = recover(checkpoint, folder, calibration)
             except CannotRunHereError as error:
                 log.warning(UNFITTED, error)
-                unfinished = None  # what is rounded stays, to go on from
+                unfinished = None  # keep the rounded layers, to resume from
             else:
                 mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
                 _write_head(folder, head | mapped)
@@ -146,7 +161,7 @@ def convert(
 
 
 def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
-    """The tokenizer and the licenses, as they are."""
+    """Copy the tokenizer and the licenses unchanged."""
     copies = {checkpoint.tokenizer_file: bundles.TOKENIZER} | {path: path.name for path in checkpoint.license_files}
     for path, name in copies.items():
         with reading(path):
@@ -155,7 +170,7 @@ def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> None:
-    """Run the new bundle's probes and seal their vectors and cosines; a warning if this machine cannot run it."""
+    """Run the new bundle's probes and seal their vectors and cosines. Warn if this machine cannot run it."""
     try:
         ours = probes.target_vectors(folder)
     except CannotRunHereError as error:
@@ -168,12 +183,12 @@ def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> Non
 
 
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:
-    """The texts' token ids, in an order of their own: the same texts give the same bundle, byte for byte."""
-    tokeniser = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens)
+    """The texts' token ids, sorted, so that the same texts give the same bundle, byte for byte."""
+    tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens)
     return sorted(
         list(text[:CALIBRATION_TOKENS])
         for name, texts in calibrate.items()
-        for text in tokeniser.encode(texts, choose_prompt(prompts(), name, None))
+        for text in tokenizer.encode(texts, choose_prompt(prompts(), name, None))
     )
 
 
@@ -219,5 +234,15 @@ def versions() -> dict[str, str]:
 
 
 def list_targets(source: str | Path) -> list[targets.Available]:
-    """Every target that the checkpoint's shapes can hold, with its bits per backbone weight and the bundle's size."""
+    """Every target that a checkpoint's shapes admit.
+
+    Args:
+        source: The checkpoint's folder, or OWNER/NAME on a model hub.
+
+    Returns:
+        Each target with its actual bits per backbone weight and the bundle's size.
+
+    Raises:
+        CheckpointError: The source is not a supported checkpoint.
+    """
     return targets.available(open_checkpoint(source))

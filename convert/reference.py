@@ -1,4 +1,4 @@
-"""The full-precision forward pass in NumPy: the vectors that every target is held against, on any machine.
+"""The full-precision forward pass in NumPy, with which every target is compared.
 
 Qwen2's decoder in fp32, one layer's weights in memory at a time for all texts together, so that the 7B runs where it
 would not fit. The arithmetic follows transformers' modeling_qwen2.py, from:
@@ -6,7 +6,7 @@ would not fit. The arithmetic follows transformers' modeling_qwen2.py, from:
     RMSNorm   arXiv 1910.07467        RoPE     arXiv 2104.09864, in the half-rotated form of GPT-NeoX
     SwiGLU    arXiv 2002.05202        grouped queries  arXiv 2305.13245
 
-Attention is causal, so a text's states depend neither on its company nor on padding.
+Attention is causal, so a text's states depend neither on other texts in the batch nor on padding.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from c2llm_lite import pma
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.errors import TextError
 from c2llm_lite.pma import Array
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 from .checkpoint import Checkpoint, Weights
 from .checkpoint.safetensors_file import widen
@@ -48,7 +48,7 @@ def states(
     shape = checkpoint.backbone
     for index, text in enumerate(texts):
         if not text or not all(0 <= token < shape.vocab for token in text):
-            raise TextError(f"text {index} has no token, or one outside the vocabulary of {shape.vocab}")
+            raise TextError(f"text {index} has no tokens, or one outside the vocabulary of {shape.vocab}")
     table, dtype = checkpoint.stored("embed_tokens.weight")
     cuts = list(groups([len(text) for text in texts]))
     hidden = [widen(table[np.concatenate([texts[i] for i in group])], dtype) for group in cuts]  # (tokens, hidden)
@@ -75,11 +75,11 @@ def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Pr
     """The texts' embeddings (n, d), float32, of unit length. Raises as `states` does."""
     head = pma.Head(checkpoint.head(), checkpoint.variant)
     means = [pma.pool(text, head.queries) for text in states(checkpoint, texts, progress)]
-    return normalise(head.embed(np.stack(means)))
+    return normalize(head.embed(np.stack(means)))
 
 
 def groups(lengths: list[int]) -> Iterator[list[int]]:
-    """Neighbouring texts' indices, in groups of at most _GROUP tokens; a longer text stands alone."""
+    """Neighboring texts' indices, in groups of at most _GROUP tokens; a longer text is alone."""
     group: list[int] = []
     for index, length in enumerate(lengths):
         if group and sum(lengths[i] for i in group) + length > _GROUP:

@@ -1,4 +1,4 @@
-"""What many tests share: a small random checkpoint and its bundles, and the stand-in where it was built."""
+"""Shared fixtures: a small random checkpoint and its bundles, and the stand-in if it was built."""
 
 from __future__ import annotations
 

@@ -35,9 +35,9 @@ class Model:
         self.calls: list[list[str]] = []
         self._seconds = seconds
 
-    def tokenise(self, texts: list[str], *, prompt: str = "") -> list[list[int]]:
+    def tokenize(self, texts: list[str], *, prompt: str = "") -> list[list[int]]:
         if "unembeddable" in texts:
-            raise TextError(f"text {texts.index('unembeddable')} is empty: give it words, or a prompt")
+            raise TextError(f"text {texts.index('unembeddable')} is empty; remove it or pass a prompt")
         return [[1] for _ in texts]
 
     def embed(
@@ -54,7 +54,7 @@ class Model:
         if dim is not None and not 1 <= dim <= WIDTH:
             raise ValueError(f"dim is {dim}")
         if "unembeddable" in texts:
-            raise TextError(f"text {texts.index('unembeddable')} is empty: give it words, or a prompt")
+            raise TextError(f"text {texts.index('unembeddable')} is empty; remove it or pass a prompt")
         self.calls.append(list(texts))
         time.sleep(self._seconds * bool(texts))
         prefix = choose_prompt(self.prompts, prompt_name, prompt)
@@ -62,7 +62,7 @@ class Model:
         if callable(progress):
             progress(0.5)
             progress(1.0)
-        return vectors.encode(vectors.normalise(found) if normalize else found, precision)
+        return vectors.encode(vectors.normalize(found) if normalize else found, precision)
 
 
 def _vector(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""The libraries that a target's conversion takes, and that may be missing."""
+"""The libraries that a target's conversion needs and that may be missing."""
 
 from __future__ import annotations
 

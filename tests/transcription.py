@@ -35,7 +35,7 @@ def embed(folder: Path, ids: list[int], residual: str = "query", scale: str = "w
 
 
 def pma(h: Tensor, w: Weights, heads: int, residual: str = "query", scale: str = "width") -> Tensor:
-    """arXiv 2512.21332, equations (1) to (6): states (L, hidden) -> embedding (d,), not normalised."""
+    """arXiv 2512.21332, equations (1) to (6): states (L, hidden) -> embedding (d,), not normalized."""
     seed = w["S"].reshape(1, -1)  # (1, d)
     d = seed.shape[1]
     q = seed @ w["mab.fc_q.weight"].T + w["mab.fc_q.bias"]  # (1, d)

@@ -29,7 +29,7 @@ def read(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, dict[s
     for name in (CORPUS, QUERIES):
         if not (folder / name).is_file():
             raise ArgumentError(
-                f"{folder / name} is missing: a task's folder has {CORPUS}, {QUERIES} and {QRELS}/*.tsv"
+                f"{folder / name} is missing; a task's folder has {CORPUS}, {QUERIES} and {QRELS}/*.tsv"
             )
     grades = _split(folder / QRELS)
     documents = {
@@ -52,7 +52,7 @@ def _split(folder: Path) -> Path:
     if folder / f"{SPLIT}.tsv" in found:
         return folder / f"{SPLIT}.tsv"
     told = ", ".join(path.name for path in found) or "nothing"
-    raise ArgumentError(f"{folder} holds {told}: it needs {SPLIT}.tsv, or one .tsv alone")
+    raise ArgumentError(f"{folder} contains {told}; it needs {SPLIT}.tsv, or a single .tsv")
 
 
 def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -63,7 +63,7 @@ def _rows(path: Path) -> Iterator[tuple[str, str, dict[str, Any]]]:
             raise ArgumentError(f"{where}: not a JSON object")
         key = _string(row, "_id", where)
         if key in seen:
-            raise ArgumentError(f"{where}: the id {key!r} stands at {seen[key]} already")
+            raise ArgumentError(f"{where}: the id {key!r} is already at {seen[key]}")
         seen[key] = where
         yield where, key, row
 
@@ -84,15 +84,15 @@ def _relevant(path: Path, queries: dict[str, str], documents: dict[str, str]) ->
             continue
         fields = line.split("\t")
         if len(fields) != 3 or not fields[2].strip().lstrip("-").isdigit():
-            raise ArgumentError(f"{where}: not a query's id, a document's id and a whole number, with tabs between")
+            raise ArgumentError(f"{where}: not a query's id, a document's id and an integer, separated by tabs")
         query, document, grade = fields
         for key, known, what in ((query, queries, QUERIES), (document, documents, CORPUS)):
             if key not in known:
                 raise ArgumentError(f"{where}: {key!r} is not in {what}")
         if document in relevant.setdefault(query, {}):
-            raise ArgumentError(f"{where}: {query!r} and {document!r} stand there a second time")
+            raise ArgumentError(f"{where}: {query!r} and {document!r} occur twice")
         relevant[query][document] = int(grade)
     found = {query: grades for query, grades in relevant.items() if any(grade > 0 for grade in grades.values())}
     if not found:
-        raise ArgumentError(f"{path} names no relevant document: there is nothing to score")
+        raise ArgumentError(f"{path} has no relevant document; there is nothing to score")
     return found

@@ -58,7 +58,7 @@ def task(asked: str, limit: int | None = None) -> Task:
         return _task(name, *mteb_task.read(name), limit)
     folder = Path(asked)
     if not folder.is_dir():
-        raise ArgumentError(f"{asked!r} is no data: give {STDLIB}, a folder in BEIR's form, or {MTEB}NAME")
+        raise ArgumentError(f"{asked!r} is not a data source; pass {STDLIB}, a folder in BEIR's format, or {MTEB}NAME")
     return _task(folder.resolve().name, *beir.read(folder), limit)
 
 
@@ -83,7 +83,7 @@ def _task(
     """With the task's own instruction where the model was trained with one, and the code search's otherwise."""
     if len(documents) < LEAST_DOCUMENTS or not queries:
         raise ArgumentError(
-            f"{name} has {len(queries)} queries and {len(documents)} documents: a task needs a query, and at least "
+            f"{name} has {len(queries)} queries and {len(documents)} documents; a task needs a query, and at least "
             f"{LEAST_DOCUMENTS} documents to rank"
         )
     known = f"{name}-query" in prompts()

@@ -13,7 +13,7 @@ TOP = 10
 
 
 def fidelity(ours: tuple[Array, Array], reference: tuple[Array, Array]) -> dict[str, float]:
-    """Each pair: vectors of queries (q, d) and of documents (n, d), normalised.
+    """Each pair: vectors of queries (q, d) and of documents (n, d), normalized.
 
     cosine_*: of each text's vector to its reference. top_10_kept: how much of the reference's ten best documents is
     among ours, over queries. rank_correlation: Spearman's, of a query's similarities to all documents, over queries.
@@ -38,9 +38,9 @@ def top_kept(ours: Array, reference: Array, top: int = TOP) -> float:
 
 def rank_correlation(ours: Array, reference: Array) -> float:
     """Spearman's correlation of each row of (q, n) scores, n at least 2, over rows; equal scores do not occur."""
-    centred = [_ranks(scores) - (scores.shape[1] - 1) / 2 for scores in (ours, reference)]
-    products = np.sum(centred[0] * centred[1], axis=1)
-    return float(np.mean(products / np.sum(centred[1] ** 2, axis=1)))
+    centered = [_ranks(scores) - (scores.shape[1] - 1) / 2 for scores in (ours, reference)]
+    products = np.sum(centered[0] * centered[1], axis=1)
+    return float(np.mean(products / np.sum(centered[1] ** 2, axis=1)))
 
 
 def _ranks(scores: Array) -> Any:

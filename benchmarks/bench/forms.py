@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 
 from c2llm_lite.pma import Array
-from c2llm_lite.vectors import encode, normalise
+from c2llm_lite.vectors import encode, normalize
 
 from .retrieval import DEPTH, per_query, ranked
 
@@ -18,12 +18,12 @@ MEASURE, TOP = "ndcg@10", 10
 def prices(queries: Array, documents: Array, relevant: Sequence[Mapping[int, int]]) -> dict[str, dict[str, float]]:
     """NDCG@10 by width and form: {"576": {"float32": …, "int8": …, "binary": …, …}, …}.
 
-    queries (q, d) and documents (n, d): normalised.
+    queries (q, d) and documents (n, d): normalized.
     """
     whole = queries.shape[1]
     found = {}
     for width in (whole, *(width for width in WIDTHS if width < whole)):
-        narrow = normalise(queries[:, :width]), normalise(documents[:, :width])
+        narrow = normalize(queries[:, :width]), normalize(documents[:, :width])
         rankings = {form: ranked(scores(*narrow))[:, :TOP] for form, scores in FORMS.items()}
         found[str(width)] = {
             form: float(per_query(ranking, relevant)[MEASURE].mean()) for form, ranking in rankings.items()
@@ -37,7 +37,7 @@ def _float32(queries: Array, documents: Array) -> Array:
 
 def _int8(queries: Array, documents: Array) -> Array:
     """Cosines of the int8 vectors."""
-    return _float32(*(normalise(encode(vectors, "int8").astype(np.float32)) for vectors in (queries, documents)))
+    return _float32(*(normalize(encode(vectors, "int8").astype(np.float32)) for vectors in (queries, documents)))
 
 
 def _binary(queries: Array, documents: Array) -> Array:
@@ -49,7 +49,7 @@ def _binary(queries: Array, documents: Array) -> Array:
 def _rescored(queries: Array, documents: Array) -> Array:
     """The DEPTH best by signs, ranked by the float32 query against the document's int8 vector; the rest below."""
     first = ranked(_binary(queries, documents))
-    exact = queries @ normalise(encode(documents, "int8").astype(np.float32)).T
+    exact = queries @ normalize(encode(documents, "int8").astype(np.float32)).T
     scores = np.full_like(exact, -np.inf)
     np.put_along_axis(scores, first, np.take_along_axis(exact, first, axis=1), axis=1)
     return scores

@@ -76,7 +76,7 @@ class Stolen:
 
 
 def memory(field: str, process: int | str = "self") -> int:
-    """Bytes, as Linux accounts a process's memory: VmRSS, VmHWM (its peak), RssAnon. OSError where there is none."""
+    """Bytes, as Linux accounts a process's memory: VmRSS, VmHWM (its peak), RssAnon. OSError if there is none."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{field}:")), 0)
 
@@ -84,7 +84,7 @@ def memory(field: str, process: int | str = "self") -> int:
 def peak_memory() -> int:
     """The most bytes of memory that this process held, mapped files that it read among them."""
     try:
-        # Not getrusage's ru_maxrss: on Linux a process begins with its parent's, from before it ran its own program.
+        # Not getrusage's ru_maxrss: on Linux a process starts with its parent's, from before it ran its own program.
         return memory("VmHWM")
     except OSError:
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -92,7 +92,7 @@ def peak_memory() -> int:
 
 
 def peak_vram() -> int | None:
-    """The most bytes of a CUDA device that PyTorch held for this process; None where it used none."""
+    """The most bytes of a CUDA device that PyTorch held for this process; None if it used none."""
     torch = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return None

@@ -26,13 +26,13 @@ def read(name: str) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str,
     try:
         task = mteb.get_task(name)
     except KeyError:
-        raise ArgumentError(f"MTEB has no task {name!r}: mteb.get_tasks() lists them") from None
+        raise ArgumentError(f"MTEB has no task {name!r}; mteb.get_tasks() lists them") from None
     try:
         task.load_data()
     except Exception as error:  # datasets and the hub's client raise kinds of their own
         raise ArgumentError(
-            f"the data of MTEB's {name} is not on this machine ({type(error).__name__}: {error}): carry it here in "
-            "BEIR's form, corpus.jsonl, queries.jsonl and qrels/test.tsv, and name the folder instead"
+            f"the data of MTEB's {name} is not on this machine ({type(error).__name__}: {error}); copy it here in "
+            "BEIR's format, corpus.jsonl, queries.jsonl and qrels/test.tsv, and pass the folder instead"
         ) from error
     return parts(task)
 

@@ -1,6 +1,6 @@
 """The pictures of a benchmark's report: accuracy against speed, accuracy against size, speed by length.
 
-Colours are Okabe and Ito's, which the colour-blind tell apart; each target has its own mark, for print without colour.
+Colors are Okabe and Ito's, which the color-blind tell apart; each target has its own mark, for print without color.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from c2llm_lite.errors import MissingDependencyError
 
 from .verdict import DOCUMENT, MEASURE, rate
 
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
+COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "osD^vP*X<>"
-FULL_PRECISION_COLOUR = "0.35"
+FULL_PRECISION_COLOR = "0.35"
 INCHES = (8.0, 4.8)
 DPI = 150
 TICKS = [digit * 10.0**power for power in range(-2, 5) for digit in (1, 2, 5)]  # of speed, which is drawn by ratio
-# Points between a mark and its name, in turn along the front, so that names of neighbours do not meet.
+# Points between a mark and its name, in turn along the front, so that names of neighbors do not meet.
 ABOVE = (14, -24, 28, -40)
 # Nothing of the picture depends on when it was made.
 METADATA = {"Software": None}
@@ -45,7 +45,7 @@ def draw(result: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
 
 
 def peers(result: dict[str, Any], path: Path) -> None:
-    """Bars of documents and queries a second, one a way to run the model, ours in colour, with the rounds' spread."""
+    """Bars of documents and queries a second, one a way to run the model, ours in color, with the rounds' spread."""
     from matplotlib import use
 
     use("agg")
@@ -62,8 +62,8 @@ def peers(result: dict[str, Any], path: Path) -> None:
         found = [ways[name][measure] for name in names]
         medians = [one["median"] for one in found]
         below, above = ([abs(one[end] - one["median"]) for one in found] for end in ("lowest", "highest"))
-        colours = [COLOURS[0] if ":" in name else "0.7" for name in names]
-        bars = axes.barh(names, medians, xerr=[below, above], color=colours, error_kw={"elinewidth": 1, "capsize": 3})
+        colors = [COLORS[0] if ":" in name else "0.7" for name in names]
+        bars = axes.barh(names, medians, xerr=[below, above], color=colors, error_kw={"elinewidth": 1, "capsize": 3})
         axes.bar_label(bars, [f" {median:.1f}" for median in medians], fontsize=9)
         axes.set_xlabel(told)
         axes.margins(x=0.15)
@@ -84,7 +84,7 @@ def _accuracy_speed(result: dict[str, Any]) -> Any:
     axes.set_xscale("log")
     axes.set_xticks([tick for tick in TICKS if min(rates) / 1.5 < tick < max(rates) * 1.5])
     _plain_ticks(axes.xaxis)
-    _legend(axes, "grey band: no target beats these")
+    _legend(axes, "gray band: targets that no other beats in both")
     return figure
 
 
@@ -126,12 +126,10 @@ def _axes(x: str, y: str) -> tuple[Any, Any]:
 
 def _styled(result: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     reference, *others = result["rows"]
-    looks = zip(itertools.cycle(COLOURS), itertools.cycle(MARKS), strict=False)
-    styles = [
-        {"color": colour, "marker": mark, "markersize": 8} for colour, mark in itertools.islice(looks, len(others))
-    ]
+    looks = zip(itertools.cycle(COLORS), itertools.cycle(MARKS), strict=False)
+    styles = [{"color": color, "marker": mark, "markersize": 8} for color, mark in itertools.islice(looks, len(others))]
     return [
-        (reference, {"color": FULL_PRECISION_COLOUR, "marker": "h", "markersize": 10}),
+        (reference, {"color": FULL_PRECISION_COLOR, "marker": "h", "markersize": 10}),
         *zip(others, styles, strict=True),
     ]
 

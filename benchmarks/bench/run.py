@@ -1,7 +1,7 @@
 """`c2llm-lite bench`: what each target of a checkpoint loses, how fast it is, how large; against full precision.
 
-What takes long is kept in OUTPUT/work by the hash of what it was made from, so that a run that is stopped goes on. Each
-target runs in processes of its own: vectors first, all targets', then the timings, one after another.
+Slow results are kept in OUTPUT/work under the hash of their inputs, so that an interrupted run resumes. Each target
+runs in its own processes: vectors first, all targets', then the timings, one after another.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ def bench(
     "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. Returns what results.json
     holds; a target that failed stands there with the reason.
 
-    Raises OutputError where `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
+    Raises OutputError if `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
     that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference fails by.
     """
     output = as_path(output, "output")
@@ -123,12 +123,12 @@ def bench(
 def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name: str, sha256: str) -> list[Subject]:
     """The reference first. Bundles made elsewhere must be of this checkpoint."""
     if reference not in ("cpu", "cuda"):
-        raise ArgumentError(f"the reference can run on cpu or cuda, not on {reference!r}")
+        raise ArgumentError(f"the reference runs on cpu or cuda, not on {reference!r}")
     if reference == "cuda":
         import torch
 
         if not torch.cuda.is_available():
-            raise DeviceError("no CUDA device is visible to torch: take --reference cpu, or run where a GPU is")
+            raise DeviceError("torch finds no CUDA device; pass --reference cpu, or run on a machine with a GPU")
     first = ON_GPU if reference == "cuda" else (FULL_PRECISION,)
     found = [Subject(target, reference) for target in first]
     found += [
@@ -137,7 +137,7 @@ def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name:
     for folder in own:
         opened = bundles.open_bundle(folder)
         if opened.manifest.source.sha256 != sha256:
-            raise BundleError(f"{folder} was made from another checkpoint than {name}: convert it again")
+            raise BundleError(f"{folder} was not made from {name}; convert it again")
         found.append(Subject(f"{opened.manifest.target} ({folder.name})", "auto", opened))
     return found
 
@@ -147,10 +147,12 @@ def _claim(output: Path, setup: dict[str, Any]) -> None:
     path = output / imported.WORK / "setup.json"
     if path.exists():
         if json.loads(path.read_text()) != setup:
-            raise OutputError(f"{output} holds the report of another checkpoint or other data: name another folder")
+            raise OutputError(
+                f"{output} contains the report of another checkpoint or other data; choose another folder"
+            )
         return
     if output.exists() and any(output.iterdir()):
-        raise OutputError(f"{output} exists and is not a report of this command: name another folder")
+        raise OutputError(f"{output} exists and is not a report of this command; choose another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(setup, indent=1))
 
@@ -164,7 +166,7 @@ def _texts(work: Path, t: Task) -> Path:
 
 @contextmanager
 def _told(subject: Subject, reference: Subject) -> Iterator[None]:
-    """A target that fails is told of in the report, and the others go on; without the reference there is no report."""
+    """Record a failed target in the report and continue; without the reference there is no report."""
     try:
         yield
     except ERRORS as error:
@@ -223,7 +225,7 @@ def _timings_file(work: Path, subject: Subject) -> Path:
 
 
 def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
-    """A file of this folder as a program, which prints a number for each step. Raises BundleError where it fails."""
+    """A file of this folder as a program, which prints a number for each step. Raises BundleError if it fails."""
     command = child.command(f"{__package__}.{module}", *arguments)
     with tempfile.TemporaryFile("w+", errors="replace") as told:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as process:

@@ -1,4 +1,4 @@
-"""Each engine alone, beside one and three busy processes, and two of it at once: does it get its fair share?
+"""Measures whether each engine gets its fair share: alone, beside one and three busy processes, and two at once.
 
     python -m c2llm_lite.benchmarks.lab.beside_other_work CHECKPOINT [TARGET...] [--seconds S] [--rounds N]
 
@@ -151,7 +151,7 @@ def _line(worker: subprocess.Popen[str]) -> float:
 
 @contextmanager
 def _worker(bundle: Path, setting: Setting) -> Iterator[subprocess.Popen[str]]:
-    """A process that has embedded once, and waits for a line that says for how long it is to go on."""
+    """A process that has embedded once, and waits for a line that says for how long it is to continue."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "GOMP_"))}
     if setting.wait:
         environment["OMP_WAIT_POLICY"] = setting.wait

@@ -1,4 +1,4 @@
-"""How fast bundles are beside each other, in turns within one process: what a recipe costs against plain rounding.
+"""Compares the speed of bundles in rotation within one process: the cost of a recipe against plain rounding.
 
     python -m c2llm_lite.benchmarks.lab.bundles_in_turns PLAIN OTHER...
 

@@ -1,4 +1,4 @@
-"""What each half of a calibration wins: matrices moved and rounded by GPTQ, and a head that makes up for what is left.
+"""Measures the gain of each half of a calibration: moved and GPTQ-rounded matrices, and the head's recovery.
 
     python -m c2llm_lite.benchmarks.lab.calibration CHECKPOINT gguf:int4 openvino:int4 --seed 0
 
@@ -30,8 +30,8 @@ from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.engines import open_engine
 from c2llm_lite.head_file import states_map
 from c2llm_lite.pma import AffineMap, Array
-from c2llm_lite.text import Tokeniser, prompts
-from c2llm_lite.vectors import normalise
+from c2llm_lite.text import TextTokenizer, prompts
+from c2llm_lite.vectors import normalize
 
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, development_pairs, list_sha256
@@ -64,10 +64,10 @@ def development_ids(checkpoint: Checkpoint) -> list[list[int]]:
     """Token ids of PAIRS functions, then of their queries."""
     pairs = development_pairs()
     chosen = pairs[:: len(pairs) // PAIRS][:PAIRS]
-    tokeniser = Tokeniser(checkpoint.tokenizer_file, TOKENS)
+    tokenizer = TextTokenizer(checkpoint.tokenizer_file, TOKENS)
     return [
-        *tokeniser.encode([pair.code for pair in chosen], prompts()["document"]),
-        *tokeniser.encode([pair.query for pair in chosen], prompts()["query"]),
+        *tokenizer.encode([pair.code for pair in chosen], prompts()["document"]),
+        *tokenizer.encode([pair.query for pair in chosen], prompts()["query"]),
     ]
 
 
@@ -125,7 +125,7 @@ def _vectors(
         for head, found in zip(heads, means, strict=True):
             found.append(pma.pool(states, head.queries))
     engine.close()
-    own, recovered = (normalise(head.embed(np.stack(found))) for head, found in zip(heads, means, strict=True))
+    own, recovered = (normalize(head.embed(np.stack(found))) for head, found in zip(heads, means, strict=True))
     return own, recovered
 
 

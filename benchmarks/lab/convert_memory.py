@@ -1,4 +1,4 @@
-"""How much memory a conversion of the 7B takes: `python -m c2llm_lite.benchmarks.lab.convert_memory FOLDER [TARGET]`.
+"""Measures the memory of converting the 7B: `python -m c2llm_lite.benchmarks.lab.convert_memory FOLDER [TARGET]`.
 
 A checkpoint in C2LLM-7B's shapes, of random weights, is written to FOLDER shard by shard (24 GB of disk are needed, and
 freed at the end), and converted in a child process whose anonymous memory is sampled: what the process holds, without

@@ -1,4 +1,4 @@
-"""Every engine in one run: tokens a second on 4 texts of 128 tokens, and the ratios between them.
+"""Times every engine in one run: tokens per second on 4 texts of 128 tokens, and the ratios between them.
 
     make -f benchmarks/lab/Makefile engines
 

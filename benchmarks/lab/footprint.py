@@ -1,4 +1,4 @@
-"""What a bundle takes of a small machine: the most memory it holds, and the wait from a process's start to a vector.
+"""Measures a bundle's footprint on a small machine: peak memory, and the time from process start to a vector.
 
     python -m c2llm_lite.benchmarks.lab.footprint BUNDLE... [--functions 100]
 

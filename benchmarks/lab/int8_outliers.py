@@ -1,4 +1,4 @@
-"""What int8 activations cost with one scale a token, and what mends it: why bnb:int8 is smoothed and has no threshold.
+"""Measures the cost of int8 activations with one scale per token, and the fixes: why bnb:int8 has smoothing.
 
     python -m c2llm_lite.benchmarks.lab.int8_outliers CHECKPOINT
 

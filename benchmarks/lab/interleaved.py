@@ -1,4 +1,4 @@
-"""Several ways timed in turns, so that what else the machine does falls on all of them alike."""
+"""Times several variants in rotation so that background load affects them equally."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One bundle in a process of its own: seconds to open it, and the most memory it held for one long text.
+"""Runs one bundle in its own process: seconds to load it, and peak memory for one long text.
 
 python -m c2llm_lite.benchmarks.lab.isolated_run BUNDLE TOKENS [CACHE]
 """
@@ -42,7 +42,7 @@ def main(folder: str, tokens: int, cache: Path | None = None) -> None:
     pooled = engine.pool([text], queries)
     ended = time.perf_counter()
     if not np.isfinite(pooled).all():
-        raise ValueError(f"{folder} gave NaN or infinity for a text of {tokens} tokens")
+        raise ValueError(f"{folder} returned NaN or infinity for a text of {tokens} tokens")
     result = {
         "seconds_to_open": round(opened - started, 2),
         "tokens": tokens,

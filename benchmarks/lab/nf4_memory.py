@@ -1,4 +1,4 @@
-"""What a C2LLM-7B bundle in bnb:nf4 takes, computed from its shapes: `python -m c2llm_lite.benchmarks.lab.nf4_memory`.
+"""Computes a bnb:nf4 bundle's size for C2LLM-7B: `python -m c2llm_lite.benchmarks.lab.nf4_memory`.
 
 The question is whether it fits a GPU of 6 GB for texts of 512 tokens. The bytes of the weights are exact (a test holds
 the same formula against written files); what a forward pass takes is counted layer by layer from the code it runs.

@@ -1,4 +1,4 @@
-"""Three ways for texts of mixed length to share OpenVINO's passes, on one bundle: which the engine took, and why.
+"""Compares three ways for texts of mixed lengths to share OpenVINO's passes, and records the engine's choice.
 
     padded   batches of texts near in length, each filled up to its longest, cut before padding passes 2% of tokens
     packed   texts end to end under a dense block-diagonal mask, 512 tokens: as dear as one text of that length

@@ -1,4 +1,4 @@
-"""The same openvino bundles under several releases of OpenVINO: seconds to open, memory, tokens a second.
+"""Compares OpenVINO releases on the same bundles: seconds to load, memory, tokens per second.
 
     python -m c2llm_lite.benchmarks.lab.openvino_versions BUNDLE... --python ENV1/bin/python --python ENV2/bin/python
 

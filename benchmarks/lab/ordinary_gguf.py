@@ -1,4 +1,4 @@
-"""An ordinary GGUF file of a backbone, vocabulary and all: what llama-cpp-python's users run, for peers.py.
+"""Writes an ordinary GGUF file of a backbone with its vocabulary, as llama-cpp-python's users have it, for peers.py.
 
 Every matrix is in one type, the token table too, as `convert_hf_to_gguf.py --outtype q8_0` has it.
 """
@@ -12,7 +12,7 @@ import gguf
 import numpy as np
 
 from c2llm_lite.convert.checkpoint import Checkpoint
-from c2llm_lite.convert.targets.gguf import Quantiser, add_shape, ggml_type
+from c2llm_lite.convert.targets.gguf import Quantizer, add_shape, ggml_type
 from c2llm_lite.durable import durable
 from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
@@ -29,13 +29,13 @@ def _write(checkpoint: Checkpoint, path: str, kind: str) -> None:
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
     add_shape(writer, backbone)
     _add_vocabulary(writer, json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8")), backbone.vocab)
-    quantise = Quantiser()
+    quantize = Quantizer()
     for name, gguf_name in (("embed_tokens.weight", TABLE), *tensor_names(backbone.layers)):
         values = checkpoint.tensor(name)
         if values.ndim == 1:
             writer.add_tensor(gguf_name, np.array(values))
         else:
-            stored = quantise(values, kind).reshape(len(values), -1)
+            stored = quantize(values, kind).reshape(len(values), -1)
             writer.add_tensor(gguf_name, stored, raw_dtype=ggml_type(gguf, kind))
     writer.write_header_to_file()
     writer.write_kv_data_to_file()

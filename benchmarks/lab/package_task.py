@@ -1,4 +1,4 @@
-"""An installed package's documented functions as a task, in a folder of BEIR's form, for `bench --data`.
+"""Writes an installed package's documented functions as a task in BEIR's format, for `bench --data`.
 
     python -m c2llm_lite.benchmarks.lab.package_task sympy build/sympy --pairs 300
 
@@ -40,7 +40,7 @@ def main(
 
 
 def chosen(package: str, count: int) -> list[Pair]:
-    """Raises MissingDependencyError where the package is not installed."""
+    """Raises MissingDependencyError if the package is not installed."""
     kept = unique(package_pairs(package, "bench", f"a task of {package}'s functions"), set(), set())
     named = {(pair.module, pair.name): pair for pair in kept}  # a property's setter has the getter's name
     return sorted(named.values(), key=lambda pair: pair.sha256)[:count]

@@ -1,4 +1,4 @@
-"""The ways that users would run C2LLM on a CPU without this package: peers.py sets each up at its best and times it.
+"""The ways to run C2LLM on a CPU without this package, each with its best settings, for peers.py.
 
 Each takes texts that already hold their prompt, and gives the model's embeddings: the pooling head, in fp32, as the
 formulas have it, over every state (the official code's way; the absorbed form is ours).
@@ -198,8 +198,8 @@ def export_for_optimum(source: Path, folder: Path) -> None:
     """optimum-intel's own export, in int8, of what write_for_transformers wrote."""
     from optimum.intel import OVModelForFeatureExtraction, OVWeightQuantizationConfig
 
-    quantised = OVWeightQuantizationConfig(bits=8, sym=True)
+    quantized = OVWeightQuantizationConfig(bits=8, sym=True)
     model = OVModelForFeatureExtraction.from_pretrained(
-        source, export=True, quantization_config=quantised, compile=False
+        source, export=True, quantization_config=quantized, compile=False
     )
     model.save_pretrained(folder)

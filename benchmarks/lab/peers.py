@@ -1,4 +1,4 @@
-"""The fastest way to run C2LLM on a CPU? Each way that users would pick instead, beside ours.
+"""Compares the speed of this package on a CPU with the alternatives that users would choose.
 
     make -f benchmarks/lab/Makefile peers
 

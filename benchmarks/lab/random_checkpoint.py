@@ -1,4 +1,4 @@
-"""Checkpoints of C2LLM's shapes with random weights: they tell speed and memory, never accuracy.
+"""Checkpoints of C2LLM's shapes with random weights: for speed and memory, never for accuracy.
 
 python -m c2llm_lite.benchmarks.lab.random_checkpoint FOLDER 0.5B|7B
 """

@@ -1,4 +1,4 @@
-"""A cluster of several nodes on this machine, as ray.cluster_utils makes them for Ray's own tests; and kills in it."""
+"""A cluster of several nodes on this machine, made with ray.cluster_utils as in Ray's own tests, and kills in it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def cluster(nodes: int) -> Iterator[str]:
 
 
 def kill_worker() -> bool:
-    """SIGKILL one process of cluster()'s in which an actor of Ray Data is at work on a task; False where none is.
+    """SIGKILL one process of cluster()'s in which an actor of Ray Data is at work on a task; False if none is.
 
     Ray sets its processes' titles: ray::MapWorker(…).submit while a task runs. Each is its node's child, and the nodes
     are this process's: another cluster on this machine is left alone.

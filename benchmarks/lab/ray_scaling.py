@@ -1,4 +1,4 @@
-"""What Ray Data costs: two actors of one core each beside one embed() of two threads, and five workers killed.
+"""Measures Ray Data's overhead: two single-core actors against one embed() of two threads, and five killed workers.
 
     python -m c2llm_lite.benchmarks.lab.ray_scaling BUNDLE [TEXTS]
 
@@ -43,7 +43,7 @@ BATCHES = 16  # of a dataset; what two actors leave each other waiting for at th
 ROUNDS = 3
 ACTORS = 2
 KILLS = 5
-LEAST = {"ratio": 0.9, "cosine": 0.995}  # the second: DESIGN.md's for a quantised bundle
+LEAST = {"ratio": 0.9, "cosine": 0.995}  # the second: DESIGN.md's for a quantized bundle
 
 
 class Nothing:
@@ -66,7 +66,7 @@ def main(bundle: str, count: int) -> None:
     embed_rates: list[float] = []
     jobs: dict[str, list[dict[str, float]]] = {"embed_dataset": [], "no-op": []}
     with c2llm_lite.load(bundle, threads=ACTORS) as model, cluster(nodes=ACTORS):
-        tokens = sum(map(len, model.tokenise(texts)))
+        tokens = sum(map(len, model.tokenize(texts)))
         model.embed(texts[:8])  # warm
         for _ in range(ROUNDS):
             started = time.perf_counter()

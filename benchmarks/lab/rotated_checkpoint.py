@@ -1,10 +1,10 @@
-"""A checkpoint that computes the same embeddings with its residual stream rotated: what rotation wins at 4 bits.
+"""Writes a checkpoint with a rotated residual stream and the same embeddings: the gain of rotation at 4 bits.
 
     python -m c2llm_lite.benchmarks.lab.rotated_checkpoint CHECKPOINT FOLDER
 
 RMSNorm's gains go into the matrices that read the normed stream, and what is left of it has no axes of its own; so an
 orthogonal Q can turn the stream, embeddings and all (QuaRot, arXiv 2404.00456, section 4, stage 1a; there Q is a
-randomised Hadamard matrix, here a random one, which every width has). The head reads the final norm's gains and Q⁻¹
+randomized Hadamard matrix, here a random one, which every width has). The head reads the final norm's gains and Q⁻¹
 with its keys and values, so rotation costs nothing at run time. It spreads what few wide columns hold over all of them.
 """
 

@@ -1,4 +1,4 @@
-"""Ways to round to 4 bits that calibration did not take, each alone, on the stand-in's development pairs.
+"""Measures the ways to round to 4 bits that calibration rejected, each alone, on the stand-in's development pairs.
 
     python -m c2llm_lite.benchmarks.lab.roundings CHECKPOINT
 
@@ -31,7 +31,7 @@ from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.calibrate.recovery import recover
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
-from c2llm_lite.convert.targets.gguf import Quantiser
+from c2llm_lite.convert.targets.gguf import Quantizer
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.pma import AffineMap, Array
 from c2llm_lite.progress import bar
@@ -78,7 +78,7 @@ def measured(
 ) -> Iterator[dict[str, Any]]:
     """Rows, two a way. ids, full: the texts that are scored, functions before their queries, and their vectors.
 
-    Seconds: of the calibration, the head's recovery included; None where only the head takes texts.
+    Seconds: of the calibration, the head's recovery included; None if only the head takes texts.
     """
     calibration = Calibration(calibration_ids(checkpoint, given))
     begun = time.monotonic()
@@ -140,7 +140,7 @@ def _matrices(bundle: Bundle) -> Iterator[tuple[str, str, NDArray[np.uint8]]]:
 
 def _by_importance(weights: Array, moments: Array) -> NDArray[np.uint8]:
     """ggml's bytes of weights (rows, width), each column's squared error weighed by its inputs' mean square."""
-    stored: NDArray[np.uint8] = Quantiser()(weights, KIND, np.ascontiguousarray(np.diagonal(moments)))
+    stored: NDArray[np.uint8] = Quantizer()(weights, KIND, np.ascontiguousarray(np.diagonal(moments)))
     return stored
 
 

@@ -1,9 +1,9 @@
-"""How much of embed()'s rate an index keeps: reading, cutting, hashing and writing cost the rest.
+"""Measures how much of embed()'s rate indexing keeps; reading, splitting, hashing and writing take the rest.
 
     python -m c2llm_lite.benchmarks.lab.search_rate BUNDLE
 
-Samples of the standard library's files, indexed anew, and the same texts given to embed() in one call: index, embed,
-embed, index, so that a machine that grows slower or faster favours neither. The median sample stands.
+Samples of the standard library's files, indexed again, and the same texts given to embed() in one call: index, embed,
+embed, index, so that a machine that grows slower or faster favors neither. The median sample stands.
 """
 
 from __future__ import annotations

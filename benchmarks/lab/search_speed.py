@@ -1,4 +1,4 @@
-"""How long a search among very many vectors takes.
+"""Times a search among very many vectors.
 
     python -m c2llm_lite.benchmarks.lab.search_speed [VECTORS]
 
@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from c2llm_lite.search.nearest import nearest
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 from ..bench.hardware import Stolen, stamp
 
@@ -29,8 +29,8 @@ RESULTS = Path(__file__).parents[1] / "results" / "search_speed.json"
 def main(count: int) -> None:
     """Time the search and write the results."""
     random = np.random.default_rng(0)
-    vectors = normalise(random.standard_normal((count, WIDTH), dtype=np.float32))
-    queries = normalise(random.standard_normal((QUERIES, WIDTH), dtype=np.float32))
+    vectors = normalize(random.standard_normal((count, WIDTH), dtype=np.float32))
+    queries = normalize(random.standard_normal((QUERIES, WIDTH), dtype=np.float32))
     stolen = Stolen()
     nearest(vectors, queries[0], FOUND)
     taken = []

@@ -1,9 +1,9 @@
-"""The running Python's standard library, indexed and asked twenty questions.
+"""Indexes the running Python's standard library and asks twenty questions.
 
     python -m c2llm_lite.benchmarks.lab.search_stdlib BUNDLE
 
 Told: the time to index it, and which of the twenty find their file among the first ten. Test folders and installed
-packages are left out. The index is made anew each time. The rate beside embed()'s is search_rate.py's.
+packages are skipped. The index is made again each time. The rate beside embed()'s is search_rate.py's.
 """
 
 from __future__ import annotations
@@ -86,13 +86,13 @@ def main(bundle: str) -> None:
 
 
 def copied(folder: Path) -> Path:
-    """The standard library as it is installed, without what is left out."""
+    """The standard library as it is installed, without what is skipped."""
     left_out = shutil.ignore_patterns(*LEFT_OUT)
     return Path(shutil.copytree(sysconfig.get_path("stdlib"), folder, ignore=left_out, symlinks=True))
 
 
 def _place(index: Index, question: str, files: tuple[str, ...]) -> int | None:
-    """At which place, from 1, the first piece of one of these files was found; None where it was not."""
+    """At which place, from 1, the first piece of one of these files was found; None if it was not."""
     hits = index.search(question, FOUND)
     return next((place for place, hit in enumerate(hits, 1) if hit.path in files), None)
 

@@ -1,4 +1,4 @@
-"""The server under load: 32 clients on loopback with mixed texts, beside embed() on the very same texts.
+"""Loads the server with 32 clients on loopback with mixed texts, and compares with embed() on the same texts.
 
     python -m c2llm_lite.benchmarks.lab.serve_load BUNDLE [SECONDS]
 

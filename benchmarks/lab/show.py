@@ -1,4 +1,4 @@
-"""What `make demo` ends with: questions in plain words, and the standard-library functions that a bundle finds."""
+"""The end of `make demo`: questions in plain words, and the standard-library functions that a bundle finds."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Where embed()'s time goes: tokenising, the forward pass, the head; and how near int8 products come to their best.
+"""Measures where embed()'s time goes: tokenizing, the forward pass, the head; and the efficiency of int8 products.
 
     python -m c2llm_lite.benchmarks.lab.time_shares BUNDLE...
 
-Tokenising and the head are timed alone, on the same texts and on states of the same shape, and told as shares of the
+Tokenizing and the head are timed alone, on the same texts and on states of the same shape, and told as shares of the
 whole: together they are the most that running them beside the forward pass could save. Products (OpenVINO): each of the
 graph's shapes alone, compiled with the engine's settings, against one pass of the engine: the share that the products
 would take at their best. Random weights tell all of this.
@@ -62,11 +62,11 @@ def _texts(model: Embedder) -> dict[str, Any]:
     pairs = pairs[:: len(pairs) // TEXTS][:TEXTS]
     found = {}
     for kind, texts in (("document", [pair.code for pair in pairs]), ("query", [pair.query for pair in pairs])):
-        ids = model.tokenise(texts, prompt=model.prompts[kind])
+        ids = model.tokenize(texts, prompt=model.prompts[kind])
         found[kind] = _shares(
             {
                 "whole": partial(model.embed, texts, prompt_name=kind),
-                "tokenising": partial(model.tokenise, texts, prompt=model.prompts[kind]),
+                "tokenising": partial(model.tokenize, texts, prompt=model.prompts[kind]),
                 "head": _head(model, [len(tokens) for tokens in ids]),
             }
         )

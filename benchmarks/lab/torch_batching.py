@@ -1,4 +1,4 @@
-"""Two ways for texts of mixed length to share PyTorch's passes, on one bundle: which the engine took, and why.
+"""Compares two ways for texts of mixed lengths to share PyTorch's passes, and records the engine's choice.
 
     flat     texts end to end, attention called text by text: no padding (what engines/torch.py does)
     padded   batches of texts near in length, each filled up to its longest, under transformers' own mask
@@ -26,7 +26,7 @@ from c2llm_lite.bundle import Backbone
 from c2llm_lite.convert.targets.openvino.export import qwen2_config
 from c2llm_lite.engines.torch import TorchEngine, open_engine
 from c2llm_lite.packing import packs
-from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
+from c2llm_lite.text import DOCUMENT_PROMPT, TextTokenizer
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
@@ -42,7 +42,7 @@ def main(folder: str) -> None:
     bundle = bundles.open_bundle(folder)
     manifest = bundle.manifest
     texts = [pair.code for pair in stdlib_pairs()[:TEXTS]]
-    ids = Tokeniser(bundle.path(bundles.TOKENIZER), manifest.max_tokens).encode(texts, DOCUMENT_PROMPT)
+    ids = TextTokenizer(bundle.path(bundles.TOKENIZER), manifest.max_tokens).encode(texts, DOCUMENT_PROMPT)
     lengths = [len(tokens) for tokens in ids]
     queries = np.zeros((manifest.head.heads, manifest.backbone.hidden), np.float32)
     engine = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=manifest.max_tokens)

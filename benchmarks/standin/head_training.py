@@ -1,4 +1,4 @@
-"""Training a pooling head on frozen states: in-batch contrastive loss (InfoNCE, arXiv 1807.03748) over (query, code).
+"""Trains a pooling head on frozen states: in-batch contrastive loss (InfoNCE, arXiv 1807.03748) over (query, code).
 
 The head is trained in the absorbed form of pma.py. States get no gradient, so a token costs 2·heads·hidden
 multiply-adds and a batch of hundreds of pairs takes a fraction of a second. Parameters live in the space of whitened
@@ -27,7 +27,7 @@ BATCH = 384
 LEARNING_RATE = 1e-3
 WARM_UP = 0.05  # of the steps; then a cosine down to 0
 WEIGHT_DECAY = 0.05
-TEMPERATURE = 0.05  # where it starts: it is learnt
+TEMPERATURE = 0.05  # where it starts: it is learned
 TOKEN_DROPOUT = 0.2
 OUTPUT_DROPOUT = 0.2
 # Of what rounding to 4 bits does to states, added in training, so that the head leans less on what it moves.
@@ -90,7 +90,7 @@ class TrainableHead(torch.nn.Module):
         }
 
     def forward(self, states: torch.Tensor, inside: torch.Tensor) -> torch.Tensor:
-        """states (n, tokens, hidden), inside (n, tokens): which count -> normalised embeddings (n, width)."""
+        """states (n, tokens, hidden), inside (n, tokens): which count -> normalized embeddings (n, width)."""
         t = self.tensors()
         width = states.shape[2]
         query = t["mab.fc_q.weight"] @ self.seed + t["mab.fc_q.bias"]
@@ -124,8 +124,8 @@ def train(queries: Texts, codes: Texts, noise: Half, progress: Callable[[int, fl
     decayed = [p for p in head.parameters() if p.ndim == 2]
     others = [p for p in head.parameters() if p.ndim != 2]
     groups = [{"params": decayed}, {"params": [*others, log_scale], "weight_decay": 0.0}]
-    optimiser = torch.optim.AdamW(groups, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, _rate)
+    optimizer = torch.optim.AdamW(groups, LEARNING_RATE, weight_decay=WEIGHT_DECAY)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, _rate)
     order: list[int] = []
     for step in range(STEPS):
         if len(order) < BATCH:
@@ -141,9 +141,9 @@ def train(queries: Texts, codes: Texts, noise: Half, progress: Callable[[int, fl
         logits = found[0] @ found[1].T * log_scale.exp()
         right = torch.arange(len(logits))
         loss = (F.cross_entropy(logits, right) + F.cross_entropy(logits.T, right)) / 2
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]  # torch's
-        optimiser.step()
+        optimizer.step()
         schedule.step()
         averaged.update_parameters(head)
         progress(step + 1, loss.item())

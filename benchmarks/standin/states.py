@@ -1,4 +1,4 @@
-"""Final hidden states of many texts on a CPU, computed once and kept on disk: a frozen backbone need not run twice.
+"""Computes the final hidden states of many texts on a CPU once and keeps them on disk.
 
 The forward is written out for speed, since the states are nearly all of a training's cost: bf16, queries, keys and
 values in one product, gate and up in another, texts batched by length, one process a core. On two cores it was about
@@ -30,7 +30,7 @@ ROUNDED_GROUP = 32  # weights that share a scale where they are rounded, as in g
 class Backbone:
     """A C2LLM checkpoint's Qwen2 backbone in bf16, for batches of short texts.
 
-    rounded: with its matrices rounded to 4 bits, so that the difference tells what quantisation does to the states.
+    rounded: with its matrices rounded to 4 bits, so that the difference tells what quantization does to the states.
     """
 
     def __init__(self, checkpoint: Path, *, rounded: bool = False) -> None:

@@ -3,7 +3,7 @@
 Takes the source of the packages named in training_packages.txt (brought by pip to build/head, pinned and without
 dependencies), computes the stand-in backbone's states of their functions once, trains, scores, and writes
 convert/demo_head.safetensors and benchmarks/results/demo_head.json. States are kept in build/head, part by part: a run
-that was stopped goes on where it was. On two cores with AMX, 1,100 tokens a second: 25 minutes for the states, then 5
+that was stopped continues where it was. On two cores with AMX, 1,100 tokens a second: 25 minutes for the states, then 5
 to train; 2 GB of disk.
 """
 
@@ -25,8 +25,8 @@ from c2llm_lite.convert.standin.demo import HEAD, write_demo
 from c2llm_lite.durable import durable, staged
 from c2llm_lite.pma import Array, Head, Variant, pool
 from c2llm_lite.progress import bar
-from c2llm_lite.text import Tokeniser, prompts
-from c2llm_lite.vectors import normalise
+from c2llm_lite.text import TextTokenizer, prompts
+from c2llm_lite.vectors import normalize
 
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, HELDOUT, development_pairs, list_sha256, stdlib_pairs, training_pairs
@@ -116,9 +116,9 @@ def _states(
     checkpoint: Path, pairs: list[Pair], query_tokens: int, code_tokens: int, *, rounded: bool = False
 ) -> tuple[Texts, Texts]:
     """Final states of the pairs' queries and of their code, from disk where they were computed before."""
-    tokeniser = Tokeniser(checkpoint / "tokenizer.json", SCORED_TOKENS)
-    ids = [text[:query_tokens] for text in tokeniser.encode([pair.query for pair in pairs], prompts()["query"])]
-    ids += [text[:code_tokens] for text in tokeniser.encode([pair.code for pair in pairs], prompts()["document"])]
+    tokenizer = TextTokenizer(checkpoint / "tokenizer.json", SCORED_TOKENS)
+    ids = [text[:query_tokens] for text in tokenizer.encode([pair.query for pair in pairs], prompts()["query"])]
+    ids += [text[:code_tokens] for text in tokenizer.encode([pair.code for pair in pairs], prompts()["document"])]
     name = hashlib.sha256(json.dumps(ids).encode()).hexdigest()[:16]
     kept = BUILD / f"{'rounded' if rounded else 'states'}-{name}.npy"
     if not kept.exists():
@@ -146,7 +146,7 @@ def _scores(head: Head, queries: Texts, codes: Texts) -> dict[str, float]:
     for texts in (queries, codes):
         ends = zip(texts.starts[:-1], texts.starts[1:], strict=True)
         pooled = [pool(texts.states[start:end].astype(np.float32), head.queries) for start, end in ends]
-        vectors.append(normalise(head.embed(np.stack(pooled))))
+        vectors.append(normalize(head.embed(np.stack(pooled))))
     found = per_query(ranked(vectors[0] @ vectors[1].T), [{i: 1} for i in range(len(queries))])
     return {"pairs": len(queries)} | {measure: round(float(values.mean()), 4) for measure, values in found.items()}
 

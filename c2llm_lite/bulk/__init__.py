@@ -1,4 +1,4 @@
 """Embedding files of any size: file/ on one machine into one file, ray/ on a cluster into a folder of parts.
 
-settings.py says what decides the vectors of a run, and rows.py embeds rows of which some may be unusable.
+settings.py has the settings that determine a run's vectors; rows.py embeds rows, some of which may be unusable.
 """

@@ -1,4 +1,4 @@
-"""Rows of which some cannot be embedded: the others get their vectors, and these a reason, so that no job stops."""
+"""Embeds rows. Rows that cannot be embedded get a reason instead of stopping the job."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from ..errors import TextError
 from ..text import choose_prompt
 from ..vectors import Precision
 
-# Of texts tokenised at a time: some 300,000 tokens of code, which fill hundreds of packs (embed() packs by tokens), so
-# that the last, part-full one costs nothing; and token ids in Python's lists take about 10 bytes a character, so that
-# very long texts do not fill the memory.
+# Characters of texts tokenized at a time: some 300,000 tokens of code, which fill hundreds of packs (embed() packs by
+# tokens), so that the partly empty last one costs nothing. Token ids in Python lists take about 10 bytes per character,
+# so that very long texts do not exhaust the memory.
 GROUP_CHARACTERS = 1 << 20
 
 
 class Embedded(NamedTuple):
-    """vectors: (kept, d), of the texts at the indices `kept`. left_out: why, by index, for every other text."""
+    """vectors: (kept, d), of the texts at the indices `kept`. left_out: the reason, by index, of every other text."""
 
     vectors: NDArray[Any]
     kept: list[int]
@@ -30,7 +30,7 @@ class Embedded(NamedTuple):
 
 
 def checked_prompt(bundle: Bundle, prompt_name: str | None, prompt: str | None, dim: int | None, precision: str) -> str:
-    """The prefix asked for. Raises ValueError for what embed() would refuse, before any machine loads the bundle."""
+    """The selected prefix. Raises ArgumentError for what embed() would refuse, before any machine loads the bundle."""
     vectors.check(dim, precision, bundle.manifest.width)
     return choose_prompt(bundle.manifest.prompts, prompt_name, prompt)
 
@@ -38,10 +38,10 @@ def checked_prompt(bundle: Bundle, prompt_name: str | None, prompt: str | None, 
 def embed_rows(
     model: Embedder, texts: Sequence[object], *, prompt: str = "", dim: int | None = None, precision: Precision
 ) -> Embedded:
-    """Vectors of what can be embedded, in the texts' order, as Embedder.embed() gives them.
+    """Vectors of the texts that can be embedded, in order, as Embedder.embed() returns them.
 
-    texts: anything; one that is not a string, is empty without a prompt or is not valid Unicode is left out, and so is
-    one that could not be read, in whose place its TextError stands.
+    texts: any values. Those that are not strings, empty without a prompt, or not valid Unicode are skipped, and so are
+    TextErrors in place of texts that could not be read.
     """
     left_out: dict[int, str] = {}
     found = [model.embed([], prompt=prompt, dim=dim, precision=precision)]  # (0, d), of the right type
@@ -54,7 +54,7 @@ def embed_rows(
 
 
 def values(column: Any) -> list[object]:
-    """An Arrow array's values; a TextError in place of a string that is not UTF-8, which Arrow does not check."""
+    """An Arrow array's values. Strings that are not UTF-8, which Arrow does not check, become TextErrors."""
     try:
         listed: list[object] = column.to_pylist()
     except UnicodeDecodeError:
@@ -70,7 +70,7 @@ def _value(scalar: Any) -> object:
 
 
 def _groups(texts: Sequence[object]) -> Iterator[range]:
-    """Indices of neighbours that hold about GROUP_CHARACTERS together."""
+    """Indices of neighbors with about GROUP_CHARACTERS together."""
     start = held = 0
     for i, text in enumerate(texts):
         held += len(text) if isinstance(text, str) else 0
@@ -82,7 +82,7 @@ def _groups(texts: Sequence[object]) -> Iterator[range]:
 
 
 def unfit(model: Embedder, texts: Sequence[object], group: range, prompt: str) -> dict[int, str]:
-    """Why, by index, for each text of the group that embed() would refuse. Tokenising is a hundredth of the work."""
+    """The reason, by index, of each text of the group that embed() would refuse. Tokenizing is 1% of the work."""
     if _refusal(model, [texts[i] for i in group], prompt) is None:
         return {}
     reasons = {i: _refusal(model, [texts[i]], prompt) for i in group}
@@ -94,7 +94,7 @@ def _refusal(model: Embedder, texts: list[Any], prompt: str) -> str | None:
     if unread is not None:
         return str(unread)
     try:
-        model.tokenise(texts, prompt=prompt)
+        model.tokenize(texts, prompt=prompt)
     except TextError as error:
         return str(error)
     return None

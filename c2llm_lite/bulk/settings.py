@@ -14,7 +14,7 @@ FORMAT = 1
 
 @dataclass(frozen=True)
 class Settings:
-    """`prompt` is the prefix itself, whatever name it was asked for by; `field` is None where lines are texts."""
+    """`prompt` is the prefix itself, whatever name it was asked for by; `field` is None if lines are texts."""
 
     format: int
     bundle: str  # sha256 of its manifest

@@ -1,7 +1,7 @@
-"""The command line: one file a command, or two that belong together.
+"""The command line: one file for each command, or for two related ones.
 
-Exit codes: 0 done; 1 failed, and standard error says what to do; 2 the command line cannot be read; 3 a search found
-nothing; 130 and 143 stopped by Ctrl-C and by SIGTERM.
+Exit codes: 0 success; 1 failure, and standard error says what to do; 2 invalid command line; 3 a search found nothing;
+130 stopped by Ctrl-C; 143 stopped by SIGTERM.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import typer
 from rich.logging import RichHandler
 
 from .. import __version__
+from .argument_help import with_argument_help
 from .bench import bench
 from .convert import convert, demo
 from .embed import embed
@@ -30,7 +31,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for command in (convert, embed, embed_dataset, info, verify, search, index, duplicates, serve, bench, demo):
-    app.command()(guarded(command))
+    app.command(cls=with_argument_help(command))(guarded(command))
 
 
 def _print_version(wanted: bool) -> None:
@@ -55,5 +56,7 @@ def main() -> None:
         format="%(message)s",
         handlers=[RichHandler(console=err, show_path=False, show_time=False)],
     )
-    logging.getLogger("c2llm_lite.llama_cpp").setLevel(logging.ERROR)  # it warns of a headless file's empty vocabulary
+    logging.getLogger("c2llm_lite.llama_cpp").setLevel(
+        logging.ERROR
+    )  # it warns about a headless file's empty vocabulary
     app()

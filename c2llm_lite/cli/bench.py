@@ -1,4 +1,4 @@
-"""`c2llm-lite bench`: what targets lose, how fast they are, how large; the work is benchmarks/bench.py's."""
+"""`c2llm-lite bench`: measures targets' accuracy, speed and size; benchmarks/bench does the work."""
 
 from __future__ import annotations
 
@@ -11,11 +11,16 @@ from .options import fail, out, settings
 
 
 def bench(
-    source: Annotated[str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or a hub's OWNER/NAME.")],
+    source: Annotated[
+        str, typer.Argument(metavar="CHECKPOINT", help="A checkpoint's folder, or OWNER/NAME on a model hub.")
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="REPORT", help="The folder to write.")],
-    targets: Annotated[str, typer.Option(metavar="A,B,…", help="What to measure; see convert --list-targets.")] = "",
+    targets: Annotated[
+        str, typer.Option(metavar="A,B,…", help="The targets to measure; see convert --list-targets.")
+    ] = "",
     own: Annotated[
-        list[Path] | None, typer.Option("--bundle", metavar="BUNDLE", help="Also a bundle that is there; repeatable.")
+        list[Path] | None,
+        typer.Option("--bundle", metavar="BUNDLE", help="Also measure an existing bundle; repeatable."),
     ] = None,
     imports: Annotated[
         list[Path] | None,
@@ -23,17 +28,19 @@ def bench(
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="stdlib, a folder in BEIR's form, or mteb:NAME; repeatable; default: stdlib."),
+        typer.Option(help="stdlib, a folder in BEIR's format, or mteb:NAME; repeatable. [dim]\\[default: stdlib][/]"),
     ] = None,
     reference: Annotated[str, typer.Option(help="Where full precision runs: cpu or cuda.")] = "cpu",
-    limit: Annotated[int | None, typer.Option(min=2, help="Only the first queries of each task.")] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=2, help="Use only the first queries of each task. [dim]\\[default: all][/]")
+    ] = None,
     max_loss: Annotated[
-        float | None, typer.Option(help="Exit 1 where a target loses more points of NDCG@10 than this.")
+        float | None, typer.Option(help="Exit with 1 if a target loses more points of NDCG@10 than this.")
     ] = None,
 ) -> None:
-    """Measure what each target loses against full precision, how fast it is and how large; write a report.
+    """Measure each target's accuracy against full precision, its speed and its size, and write a report.
 
-    A run that is stopped goes on where it was, by the same command. Exits 1 where a target failed.
+    An interrupted run resumes when you repeat the command. The exit code is 1 if a target failed.
 
     Example: c2llm-lite bench codefuse-ai/C2LLM-0.5B --targets gguf:q8_0,openvino:int8 -o report
     """
@@ -42,7 +49,7 @@ def bench(
     wanted = [target.strip() for target in targets.split(",") if target.strip()]
     if not wanted and not own and not imports:
         raise typer.BadParameter(
-            "say what to measure: --targets gguf:q8_0,openvino:int8, --bundle BUNDLE or --import REPORT"
+            "nothing to measure; pass --targets gguf:q8_0,openvino:int8, --bundle BUNDLE or --import REPORT"
         )
     result = run(
         source,
@@ -57,7 +64,7 @@ def bench(
     )
     for sentence in result["recommendation"]:
         out.print(sentence.replace("**", ""))
-    out.print(f"{output / 'report.md'}: the whole of it")
+    out.print(f"{output / 'report.md'}: the full report")
     for target, reason in result["failed"].items():
         fail(f"{target}: {reason}")
     lost = {
@@ -67,6 +74,6 @@ def bench(
     }
     over = {name: points for name, points in lost.items() if max_loss is not None and points > max_loss}
     for name, points in over.items():
-        fail(f"{name} loses {points:.2f} points, over --max-loss {max_loss}")
+        fail(f"{name} loses {points:.2f} points, more than --max-loss {max_loss}")
     if over or result["failed"]:
         raise typer.Exit(1)

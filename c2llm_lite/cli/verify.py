@@ -1,4 +1,4 @@
-"""`c2llm-lite info` and `verify`: what a bundle is, and that it is what it was."""
+"""`c2llm-lite info` and `verify`: describe a bundle, and check that it is intact and runs correctly here."""
 
 from __future__ import annotations
 
@@ -17,9 +17,12 @@ DEFAULT_LEAST = 0.99  # cosine
 
 
 def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
-    """Say what a bundle is: its source, target, widths, prompts and files. Its engine need not be installed."""
+    """Describe a bundle: source, target, dimensions, prompts and versions. Its engine need not be installed.
+
+    Example: c2llm-lite info c2llm-int8
+    """
     opened = bundles.open_bundle(bundle)
-    manifest = opened.manifest
+    manifest, backbone = opened.manifest, opened.manifest.backbone
     if as_json:
         print_json(json.loads(manifest.to_json()) | {"sha256": opened.sha256})
         return
@@ -32,10 +35,10 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
         "bundle": f"sha256 {opened.sha256[:16]}, {sum(f.size for f in manifest.files.values()) / 1e6:,.0f} MB",
         "target": f"{manifest.target}, run by {manifest.engine}",
         "tensors": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
-        "vectors": f"{manifest.width} components, from {manifest.backbone.layers} layers of {manifest.backbone.hidden}",
+        "vectors": f"{manifest.width} components, from {backbone.layers} layers of width {backbone.hidden}",
         "head": f"{manifest.head.heads} heads, residual {manifest.head.residual}, scale {manifest.head.scale}, fp32",
-        "longest text": f"{manifest.max_tokens} tokens, the prompt included",
-        "memory": f"about {manifest.memory / 1e6:,.0f} MB, beside what a batch takes",
+        "longest text": f"{manifest.max_tokens} tokens, prompt included",
+        "memory": f"about {manifest.memory / 1e6:,.0f} MB, plus memory for each batch",
         "prompts": ", ".join(sorted(manifest.prompts)),
         "written by": ", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items())),
     }
@@ -48,32 +51,34 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
 def verify(
     bundle: BundleArgument,
     against: Annotated[
-        str | None, typer.Option(metavar="CHECKPOINT", help="Compare text by text with the fp32 checkpoint.")
+        str | None, typer.Option(metavar="CHECKPOINT", help="Compare each text's vector with the fp32 checkpoint's.")
     ] = None,
     vectors: Annotated[
-        Path | None, typer.Option(metavar="REF.npy", help="Compare with vectors made elsewhere, one a text.")
+        Path | None, typer.Option(metavar="REF.npy", help="Compare with vectors computed elsewhere, one per text.")
     ] = None,
     texts: Annotated[
-        Path | None, typer.Option(metavar="T.jsonl", help="The texts to compare on: JSONL, field `text`.")
+        Path | None, typer.Option(metavar="T.jsonl", help="The texts to compare: JSON lines with the field `text`.")
     ] = None,
     min_cosine: Annotated[
-        float | None, typer.Option(help="The least cosine that passes, with --against or --vectors; default: 0.99.")
+        float | None, typer.Option(help="The lowest cosine that passes. [dim]\\[default: 0.99][/]")
     ] = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check every file's hash, then recompute the bundle's probes; or compare its vectors with a reference.
+    """Check every file's hash, then recompute the bundle's probe vectors or compare vectors with a reference.
 
-    The last line is the verdict. Exits 1 if anything fails.
+    The last line is the verdict. The exit code is 1 if anything fails.
+
+    Example: c2llm-lite verify c2llm-int8
     """
     if against is None and vectors is None:
         if texts is not None or min_cosine is not None:
-            raise typer.BadParameter("--texts and --min-cosine go with --against or --vectors")
+            raise typer.BadParameter("--texts and --min-cosine need --against or --vectors")
         _verify_probes(bundle, device, threads, as_json)
     elif vectors is not None and (against is not None or texts is None):
         raise typer.BadParameter(
-            "--vectors goes with --texts, which name the texts they were made from, and not --against"
+            "--vectors needs --texts, the texts that the vectors were computed from, and excludes --against"
         )
     else:
         _verify_against(
@@ -99,13 +104,13 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
         probes = [vars(result) | {"passed": result.passed} for result in results]
         print_json({"passed": passed, "files": files, "unlisted": unlisted, "probes": probes})
     else:
-        table = Table("probe", "as when made", "full precision", "")
+        table = Table("probe", "cosine to record", "cosine to fp32", "")
         for result in results:
             text = result.text.replace("\n", " ")
             table.add_row(
                 f"{text[:48]}…" if len(text) > 48 else text,
-                "no record" if result.own is None else f"{result.own:.5f} (least {result.own_least})",
-                f"{result.full:.5f}" + ("" if result.full_least is None else f" (least {result.full_least:.5f})"),
+                "no record" if result.own is None else f"{result.own:.5f} (min {result.own_least})",
+                f"{result.full:.5f}" + ("" if result.full_least is None else f" (min {result.full_least:.5f})"),
                 Text("ok", "green") if result.passed else Text("failed", "red"),
             )
         print_table(table)
@@ -113,20 +118,20 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
     beyond = sum(not result.passed for result in results)
     if not passed:
         fail(
-            f"{files} files hashed, {beyond} of {len(results)} probes beyond their limits: this machine's build of the "
-            "engine computes something else; reinstall it, or convert the checkpoint again here"
+            f"{files} files hashed, {beyond} of {len(results)} probes outside their limits: the engine computes "
+            "different vectors on this machine; reinstall the engine, or convert the checkpoint again here"
         )
         raise typer.Exit(1)
     if not as_json:
-        within = "within limits" if limits else "computed; the bundle records no limits for them"
+        within = "within limits" if limits else "computed; the bundle has no limits for them"
         out.print(f"ok: {files} files hashed, {len(results)} probes {within}")
 
 
 def _note_unlisted(bundle: Path) -> list[str]:
-    """Name the files that the manifest does not, on standard error."""
+    """Print on standard error the files that the manifest does not list."""
     unlisted = bundles.open_bundle(bundle).unlisted()
     if unlisted:
-        err.print(f"not in the manifest, and not checked: {', '.join(map(repr, unlisted))}")
+        err.print(f"not in the manifest, not checked: {', '.join(map(repr, unlisted))}")
     return unlisted
 
 
@@ -152,7 +157,7 @@ def _verify_against(
             from ..convert.proof.against import default_texts, reference_vectors
 
             chosen = chosen or default_texts()
-            with err.status(Text(f"computing {len(chosen)} texts in full precision")):
+            with err.status(Text(f"embedding {len(chosen)} texts in full precision")):
                 reference = reference_vectors(str(against), model.bundle, chosen)
         files = len(model.bundle.manifest.files)
         found = verifying.fidelity(model.embed(chosen, progress=settings.progress), reference)
@@ -163,10 +168,10 @@ def _verify_against(
     else:
         out.print(
             f"cosine to the reference over {len(chosen)} texts: mean {found.mean:.5f}, 1st percentile "
-            f"{found.percentile_1:.5f}, worst {found.worst:.5f} (text {found.worst_text})"
+            f"{found.percentile_1:.5f}, lowest {found.worst:.5f} (text {found.worst_text})"
         )
     if not passed:
-        fail(f"the worst is under --min-cosine {min_cosine}")
+        fail(f"the lowest cosine is below --min-cosine {min_cosine}")
         raise typer.Exit(1)
     if not as_json:
-        out.print(f"ok: {files} files hashed, {len(chosen)} texts at or over --min-cosine {min_cosine}")
+        out.print(f"ok: {files} files hashed, {len(chosen)} texts at or above --min-cosine {min_cosine}")

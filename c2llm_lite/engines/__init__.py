@@ -1,4 +1,4 @@
-"""Engines run a bundle's backbone and pool its states where they are. One file an engine, all with one contract."""
+"""Engines run a bundle's backbone and pool its states in place. One folder per engine, all with the same contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ENGINES = ("llama_cpp", "openvino", "torch")
 
 
 class Description(TypedDict):
-    """What `info` and results files keep of an engine; None where an engine has no such thing."""
+    """The description of an engine in `info` and results files; None if it does not apply."""
 
     name: str
     libraries: str  # with their versions
@@ -31,9 +31,9 @@ class Description(TypedDict):
 
 
 class Engine(Protocol):
-    """What runs a backbone. Not safe from several threads at once: the Embedder takes turns.
+    """Runs a backbone. Not thread-safe: the Embedder serializes calls.
 
-    batch_tokens: how many tokens a call of `pool` takes, beside what its texts share. batch_texts: how many texts.
+    batch_tokens: the tokens in one call of `pool`, besides those that its texts share. batch_texts: the texts.
     """
 
     batch_tokens: int
@@ -53,14 +53,14 @@ class Engine(Protocol):
         """One text's final hidden states (after the final norm), in chunks (tokens, hidden), float32."""
 
     def describe(self) -> Description:
-        """What decides speed: library versions, device, threads."""
+        """What determines speed: library versions, device, threads."""
 
     def close(self) -> None:
-        """Free the model. The engine is not used again."""
+        """Free the model. The engine cannot be used afterwards."""
 
 
 class EngineModule(Protocol):
-    """What an engine's file offers."""
+    """The interface of an engine's module."""
 
     def open_engine(
         self, bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None
@@ -69,12 +69,12 @@ class EngineModule(Protocol):
 
 
 def require_memory(bundle: Bundle) -> None:
-    """Raises OutOfMemoryError where the host's free memory is less than the bundle needs on the host."""
+    """Raises OutOfMemoryError if the host's free memory is less than the bundle needs on the host."""
     free, needed = machine.free_memory(), bundle.manifest.memory
     if free is not None and free < needed:
         raise OutOfMemoryError(
-            f"{bundle.folder} needs about {needed >> 20} MiB and {free >> 20} MiB are free: "
-            "free some, or convert the checkpoint to a smaller target"
+            f"{bundle.folder} needs about {needed >> 20} MiB, but only {free >> 20} MiB are free; "
+            "free some memory, or convert the checkpoint to a smaller target"
         )
 
 
@@ -85,8 +85,6 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     """
     name = bundle.manifest.engine
     if name not in ENGINES:
-        raise BundleError(
-            f"{bundle.folder}: made for the engine {name!r}, which this version does not know: upgrade c2llm-lite"
-        )
+        raise BundleError(f"{bundle.folder}: this version does not have the engine {name!r}; upgrade c2llm-lite")
     module = cast(EngineModule, import_module(f"{__name__}.{name}"))
     return module.open_engine(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache)

@@ -1,4 +1,4 @@
-"""Leading tokens that texts share, held in an engine's cache from one batch to the next."""
+"""The leading tokens that texts share, which an engine's cache keeps between batches."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ class Prefix:
         return cls(ids, queries, total)
 
     def serves(self, ids: tuple[int, ...], queries: Array) -> bool:
-        """Whether this is what texts that begin with `ids` need."""
+        """Whether this fits texts that start with `ids`."""
         return self.ids == ids and self.queries is queries

@@ -1,10 +1,10 @@
-"""The embedding objects that frameworks ask for, each over a loaded bundle: give one where the framework takes its own.
+"""Adapters that give a loaded bundle the interface of a framework's embedding model.
 
     langchain.py               LangChain's Embeddings
     llamaindex.py              LlamaIndex's BaseEmbedding
-    sentence_transformers.py   encode(), encode_query() and encode_document() as sentence-transformers has them
+    sentence_transformers.py   encode(), encode_query() and encode_document() as in sentence-transformers
     mteb.py                    MTEB's encoder
-    ray.py                     embed_column() over a Dataset of Ray Data's, with actors that load the bundle
+    ray.py                     embed_column() for a Ray Data dataset, with actors that load the bundle
 
-The name of a file is the framework's. Each imports its framework; ray.py gets what it offers from bulk/ray/.
+Each file is named after its framework and imports it. ray.py reexports from bulk/ray/.
 """

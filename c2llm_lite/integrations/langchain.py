@@ -1,4 +1,4 @@
-"""A bundle as LangChain's Embeddings: each kind of text gets the instruction that the model was trained with."""
+"""LangChain's Embeddings for a bundle: queries and documents get the prompts that the model was trained with."""
 
 from __future__ import annotations
 
@@ -12,9 +12,13 @@ except ImportError as error:
 
 
 class C2LLMEmbeddings(Embeddings):
-    """embed_documents() and embed_query() of a loaded bundle; the asynchronous forms run in LangChain's threads.
+    """LangChain's Embeddings for a loaded bundle. Asynchronous calls run in LangChain's threads.
 
-    query_prompt, document_prompt: names of the bundle's prompts, such as "CosQA-query". dim: only the first components.
+    Args:
+        model: The loaded bundle.
+        query_prompt: The name of the prompt for queries, such as "CosQA-query".
+        document_prompt: The name of the prompt for documents.
+        dim: Keep only the first components.
     """
 
     def __init__(
@@ -31,11 +35,31 @@ class C2LLMEmbeddings(Embeddings):
         self._dim = dim
 
     def embed_documents(self, texts: list[str]) -> list[list[float]]:
-        """One vector per text, with the prompt "document"."""
+        """Embed documents, with the document prompt.
+
+        Args:
+            texts: The documents.
+
+        Returns:
+            One vector per text.
+
+        Raises:
+            TextError: As in Embedder.embed().
+        """
         vectors: list[list[float]] = self._model.embed(texts, prompt_name=self._document_prompt, dim=self._dim).tolist()
         return vectors
 
     def embed_query(self, text: str) -> list[float]:
-        """The vector of a query, with the prompt "query"."""
+        """Embed a query, with the query prompt.
+
+        Args:
+            text: The query.
+
+        Returns:
+            Its vector.
+
+        Raises:
+            TextError: As in Embedder.embed().
+        """
         vector: list[float] = self._model.embed(text, prompt_name=self._query_prompt, dim=self._dim).tolist()
         return vector

@@ -1,4 +1,4 @@
-"""A bundle as LlamaIndex's BaseEmbedding: each kind of text gets the instruction that the model was trained with."""
+"""LlamaIndex's BaseEmbedding for a bundle: queries and texts get the prompts that the model was trained with."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ except ImportError as error:
     raise MissingDependencyError("llama-index-core", "llamaindex", "c2llm_lite.integrations.llamaindex") from error
 
 Vector = list[float]
-BATCH = 256  # texts to a call; LlamaIndex's default, 10, would leave batches half empty
+BATCH = 256  # texts per call; LlamaIndex's default of 10 would leave batches half empty
 
 
 class C2LLMEmbedding(BaseEmbedding):
-    """A loaded bundle, for Settings.embed_model or an index's embed_model.
+    """LlamaIndex's BaseEmbedding for a loaded bundle: pass it as Settings.embed_model or an index's embed_model.
 
-    query_prompt, text_prompt: names of the bundle's prompts, such as "CosQA-query". dim: only the first components.
+    Attributes:
+        query_prompt: The name of the prompt for queries, such as "CosQA-query".
+        text_prompt: The name of the prompt for texts.
+        dim: Keep only the first components.
     """
 
     query_prompt: str = "query"
@@ -30,13 +33,18 @@ class C2LLMEmbedding(BaseEmbedding):
     _model: Embedder = PrivateAttr()
 
     def __init__(self, model: Embedder, **fields: Any) -> None:
-        """fields: those above and BaseEmbedding's own."""
+        """Wrap a loaded bundle.
+
+        Args:
+            model: The loaded bundle.
+            **fields: The attributes above and those of BaseEmbedding.
+        """
         super().__init__(**{"model_name": model.bundle.folder.name, "embed_batch_size": BATCH} | fields)
         self._model = model
 
     @classmethod
     def class_name(cls) -> str:
-        """The name under which LlamaIndex records this class."""
+        """The name of this class in LlamaIndex's serialized form."""
         return "C2LLMEmbedding"
 
     def _get_query_embedding(self, query: str) -> Vector:

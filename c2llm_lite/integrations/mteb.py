@@ -1,4 +1,4 @@
-"""A bundle as MTEB's encoder: `mteb.evaluate(C2LLMEncoder(model), tasks)`, each task with its own instruction."""
+"""MTEB's encoder for a bundle: `mteb.evaluate(C2LLMEncoder(model), tasks)` gives each task its own instruction."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ except ImportError as error:
 
 
 class C2LLMEncoder(AbsEncoder):
-    """A loaded bundle as MTEB's encoder.
+    """MTEB's encoder for a loaded bundle.
 
-    Prompts are chosen by the task's name and the kind of text, as MTEB names them: "CosQA-query"; then by the kind
-    alone: "query" or "document". Texts of a task that has neither kind get none.
+    The prompt is chosen by the task's name and the kind of text, such as "CosQA-query"; failing that, by the kind
+    alone: "query" or "document". Texts of a task without kinds get no prompt.
+
+    Args:
+        model: The loaded bundle.
     """
 
     def __init__(self, model: Embedder) -> None:
         manifest = model.bundle.manifest
         self.model = model
         self.model_prompts = model.prompts
-        # The name is a folder of MTEB's cache of results: another bundle must have another.
+        # MTEB's cache of results has a folder of this name: it must be unique to the bundle.
         self.mteb_model_meta = ModelMeta.create_empty(
             {
                 "name": f"c2llm-lite/{model.bundle.folder.name}-{manifest.target.replace(':', '-')}",
@@ -50,12 +53,25 @@ class C2LLMEncoder(AbsEncoder):
         prompt_type: Any = None,
         **kwargs: Any,
     ) -> Array:
-        """(n, d) float32, unit length. inputs: MTEB's batches, each with its texts under "text".
+        """Embed MTEB's batches.
 
-        kwargs: show_progress_bar; batch_size is not used, as texts are packed by their tokens.
+        Args:
+            inputs: Batches, each with its texts under "text".
+            task_metadata: The task, whose name selects the prompt.
+            hf_split: Not used.
+            hf_subset: Not used.
+            prompt_type: The kind of text: query or document.
+            **kwargs: show_progress_bar. batch_size is ignored: texts are packed by their tokens.
+
+        Returns:
+            The vectors (n, d), float32, of unit length.
+
+        Raises:
+            ArgumentError: Another precision than float32 was requested.
+            TextError: As in Embedder.embed().
         """
         if kwargs.get("precision") not in (None, "float32"):
-            raise ArgumentError("MTEB compares vectors by their cosine: leave precision out")
+            raise ArgumentError("MTEB compares vectors by cosine; omit precision")
         texts = [text for batch in inputs for text in batch["text"]]
         vectors: Array = self.model.embed(
             texts,

@@ -1,7 +1,6 @@
 """Embeddings as a column of a Ray dataset: embed_column() and ship(), from c2llm_lite.bulk.ray.
 
-`embed_dataset`, embed_column()'s earlier name, meant something else than the command of that name. It is kept for one
-release.
+`embed_dataset`, its earlier name, differed in meaning from the command of that name. It is kept for one release.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""encode() as sentence-transformers has it, for code that was written for a SentenceTransformer.
+"""The interface of sentence-transformers, for code written for a SentenceTransformer.
 
-The library itself is not needed, and PyTorch only where tensors are asked for.
+The library itself is not needed, and PyTorch only for tensors.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 from ..embedder import Embedder
 from ..errors import ArgumentError, MissingDependencyError
 from ..pma import Array
-from ..vectors import Precision, normalise
+from ..vectors import Precision, normalize
 
-# sentence-transformers' word for each form, and embed()'s. Its "binary" is the packed bits less 128, as int8.
+# sentence-transformers' name of each precision -> embed()'s. Its "binary" is the packed bits minus 128, as int8.
 PRECISIONS: dict[str, Precision] = {"float32": "float32", "int8": "int8", "ubinary": "binary", "binary": "binary"}
 
 
 def _accepts_sentences(encode: Callable[..., Any]) -> Callable[..., Any]:
-    """`sentences=` for `inputs=`: its name until sentence-transformers 5."""
+    """Also accept `sentences=`, the name of `inputs=` before sentence-transformers 5."""
 
     @functools.wraps(encode)
     def renamed(self: SentenceEncoder, *arguments: Any, **settings: Any) -> Any:
@@ -34,11 +34,14 @@ def _accepts_sentences(encode: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class SentenceEncoder:
-    """A loaded bundle with a SentenceTransformer's face.
+    """A loaded bundle with the interface of a SentenceTransformer.
 
-    As there, vectors are of unit length only where normalize_embeddings asks for it, prompt goes before prompt_name,
-    and a string gives one vector. Otherwise than there, int8 needs no calibration: each vector has its own scale.
-    truncate_dim: for every call that names none.
+    As there, vectors have unit length only with normalize_embeddings, prompt overrides prompt_name, and a string gives
+    one vector. Unlike there, int8 needs no calibration: each vector has its own scale.
+
+    Args:
+        model: The loaded bundle.
+        truncate_dim: The default of encode()'s truncate_dim.
     """
 
     similarity_fn_name = "cosine"
@@ -65,16 +68,33 @@ class SentenceEncoder:
         normalize_embeddings: bool = False,
         truncate_dim: int | None = None,
     ) -> Any:
-        """Vectors: (n, d) for a sequence, (d,) for a string.
+        """Embed texts.
 
-        A NumPy array; a tensor with convert_to_tensor; a list of tensors without convert_to_numpy.
-        batch_size: accepted and not used; texts are packed by their tokens. device: where tensors go; the model runs
-        where it was loaded. Raises embed()'s errors, and ArgumentError for another output_value.
+        Args:
+            inputs: A string or a sequence of strings.
+            prompt_name: The name of a prompt.
+            prompt: A literal prefix; overrides `prompt_name`.
+            batch_size: Ignored: texts are packed by their tokens.
+            show_progress_bar: Print the rate and the time left.
+            output_value: Only "sentence_embedding".
+            precision: As in sentence-transformers.
+            convert_to_numpy: Return an array; otherwise, a list of tensors.
+            convert_to_tensor: Return one tensor; overrides `convert_to_numpy`.
+            device: The device of returned tensors. The model runs where it was loaded.
+            normalize_embeddings: Scale vectors to unit length.
+            truncate_dim: Keep only the first components.
+
+        Returns:
+            Vectors (n, d) for a sequence, (d,) for a string.
+
+        Raises:
+            ArgumentError: An argument is out of range, or output_value is not supported.
+            TextError: As in Embedder.embed().
         """
         if precision not in PRECISIONS:
-            raise ArgumentError(f"precision is {precision!r}; it can be {', '.join(PRECISIONS)}")
+            raise ArgumentError(f"precision is {precision!r}; it must be one of {', '.join(PRECISIONS)}")
         if output_value != "sentence_embedding":
-            raise ArgumentError(f"output_value is {output_value!r}; only 'sentence_embedding' is available")
+            raise ArgumentError(f"output_value is {output_value!r}; only 'sentence_embedding' is supported")
         vectors = self._model.embed(
             inputs if isinstance(inputs, str) else list(inputs),
             prompt_name=prompt_name if prompt is None else None,
@@ -95,33 +115,67 @@ class SentenceEncoder:
 
     @_accepts_sentences
     def encode_query(self, inputs: str | Sequence[str], prompt_name: str | None = None, **settings: Any) -> Any:
-        """encode() with the prompt "query", unless another is named."""
+        """encode() with the prompt "query" by default.
+
+        Args:
+            inputs: As in encode().
+            prompt_name: As in encode().
+            **settings: As in encode().
+
+        Returns:
+            As encode() does.
+        """
         return self.encode(inputs, prompt_name or "query", **settings)
 
     @_accepts_sentences
     def encode_document(self, inputs: str | Sequence[str], prompt_name: str | None = None, **settings: Any) -> Any:
-        """encode() with the prompt "document", unless another is named."""
+        """encode() with the prompt "document" by default.
+
+        Args:
+            inputs: As in encode().
+            prompt_name: As in encode().
+            **settings: As in encode().
+
+        Returns:
+            As encode() does.
+        """
         return self.encode(inputs, prompt_name or "document", **settings)
 
     def similarity(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of all pairs, a tensor (n, m), of embeddings (n, d) and (m, d): arrays, tensors, or lists of them."""
+        """Cosines of all pairs.
+
+        Args:
+            embeddings1: (n, d): an array, a tensor, or a list of either.
+            embeddings2: (m, d), likewise.
+
+        Returns:
+            A tensor (n, m).
+        """
         return _torch().from_numpy(_unit(embeddings1) @ _unit(embeddings2).T)
 
     def similarity_pairwise(self, embeddings1: Any, embeddings2: Any) -> Any:
-        """Cosines of each embedding with its counterpart, a tensor (n,). The embeddings: both (n, d)."""
+        """Cosines of corresponding embeddings.
+
+        Args:
+            embeddings1: (n, d): an array, a tensor, or a list of either.
+            embeddings2: (n, d), likewise.
+
+        Returns:
+            A tensor (n,).
+        """
         return _torch().from_numpy(np.sum(_unit(embeddings1) * _unit(embeddings2), axis=1))
 
     def get_embedding_dimension(self) -> int:
-        """The vectors' width."""
+        """The number of components of a vector."""
         return self.truncate_dim or self._model.dim
 
-    get_sentence_embedding_dimension = get_embedding_dimension  # its name until sentence-transformers 5
+    get_sentence_embedding_dimension = get_embedding_dimension  # its name before sentence-transformers 5
 
 
 def _unit(embeddings: Any) -> Array:
-    """(n, d) float32, each row of unit length; a single embedding (d,) counts as one row."""
+    """(n, d) float32 with rows of unit length. A single embedding (d,) becomes one row."""
     rows = [np.asarray(row.cpu() if hasattr(row, "cpu") else row, np.float32) for row in embeddings]
-    return normalise(np.atleast_2d(np.asarray(rows, np.float32)))
+    return normalize(np.atleast_2d(np.asarray(rows, np.float32)))
 
 
 def _torch() -> Any:

@@ -1,4 +1,4 @@
-"""Find code in a folder, offline: in words, by an example, or whatever is there twice.
+"""Finds code in a folder: in words, by an example, or duplicates.
 
 >>> import c2llm_lite
 >>> from c2llm_lite.search import Index
@@ -10,7 +10,8 @@
 
 from __future__ import annotations
 
-from .index import Duplicate, Hit, Index
+from .hits import Duplicate, Hit
+from .index import Index
 from .store import BusyError
 from .update import Update
 

@@ -1,7 +1,7 @@
-"""Where an index is kept when nobody says: in the user's cache folder.
+"""The default place of an index: the user's cache folder.
 
-Not in the folder that is searched, which may be read-only, another's, or under version control; an index is as large as
-the vectors in it, and can always be made again.
+The searched folder may be read-only, another user's, or under version control. An index is as large as its vectors, and
+can always be rebuilt.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from ..cache import cache_folder
 
 
 def default_place(folder: Path, bundle_sha256: str) -> Path:
-    """One a folder and bundle."""
+    """One per folder and bundle."""
     folder = folder.resolve()
     key = hashlib.sha256(f"{folder}\n{bundle_sha256}".encode(errors="surrogateescape")).hexdigest()
     return cache_folder() / "indexes" / f"{folder.name or 'root'}-{key[:16]}"

@@ -1,4 +1,4 @@
-"""Pairs of near-identical vectors, by block after block of all products: exact, and bounded in memory."""
+"""Finds pairs of near-identical vectors from all products, in blocks: exact, with bounded memory."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ..progress import Advance
 
 BLOCK = 1024  # rows at a time, against COLUMNS others: 64 MB of products
 COLUMNS = 16384
-MOST = 200_000  # pairs; a threshold that gives more says nothing
+MOST = 200_000  # pairs; a threshold that admits more is not useful
 
 
 def pairs(vectors: Array, threshold: float, advance: Advance) -> list[tuple[int, int, float]]:
     """(row, later row, cosine) of at least `threshold`, the nearest first. vectors: (n, d) float32, of unit length.
 
-    advance: told the number of rows done. Raises ValueError where more than MOST pairs are that near.
+    advance: called with the number of rows done. Raises ValueError if more than MOST pairs are that near.
     """
     rows: list[Array] = []
     found = 0
@@ -29,7 +29,9 @@ def pairs(vectors: Array, threshold: float, advance: Advance) -> list[tuple[int,
             left, right = left[later], right[later]
             found += len(left)
             if found > MOST:
-                raise ArgumentError(f"more than {MOST:,} pairs are as near as {threshold}: give a higher threshold")
+                raise ArgumentError(
+                    f"more than {MOST:,} pairs have a cosine of at least {threshold}; pass a higher threshold"
+                )
             rows.append(np.stack([left + start, right + column, products[left, right].astype(np.float64)], axis=1))
         advance(len(block))
     if not rows:

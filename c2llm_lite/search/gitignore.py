@@ -127,7 +127,7 @@ class Patterns:
         return bisect_left(self._ends, matched.bit_length() - 1) if matched else None
 
     def ignores(self, number: int) -> bool:
-        """Whether a pattern leaves out what it matches; one that begins with ! takes it back in."""
+        """Whether a pattern leaves out what it matches; one that starts with ! takes it back in."""
         return not self._negative[number]
 
     def _skipped(self, entered: int) -> int:
@@ -236,7 +236,7 @@ def _bracket(text: bytes, i: int) -> tuple[frozenset[int], int]:
     negative = _at(text, i) in b"!^"
     i += negative
     members: set[int] = set()
-    previous: int | None = None  # that a range may begin with
+    previous: int | None = None  # that a range may start with
     first = True
     while first or _at(text, i) != ord("]"):
         first = False

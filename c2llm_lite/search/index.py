@@ -1,10 +1,9 @@
-"""An index over a folder: brought up to date, searched in words or by code, and looked through for duplicates."""
+"""The index of a folder: update, search in words or by code, and duplicates."""
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Collection, Sequence
-from dataclasses import dataclass
 from numbers import Real
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from ..text import choose_prompt
 from . import duplicates as near
 from .cache import default_place
 from .contents import Contents, Place
+from .hits import Duplicate, Hit
 from .languages import language_of
 from .nearest import Rows, nearest
 from .pieces import Piece, cut
@@ -27,53 +27,34 @@ from .store import Store
 from .update import Update, text_sha256, update
 from .walk import matcher
 
-LEAST_LINES = 5  # of a duplicate: shorter functions are alike everywhere
-
-
-@dataclass(frozen=True)
-class Hit:
-    """A piece that was found. line, end: from 1. symbol: such as "Stack.push", or "" for lines outside definitions.
-
-    score: the cosine to the query. also: other places where the same text stands, as path:line.
-    """
-
-    path: str
-    line: int
-    end: int
-    symbol: str
-    language: str
-    score: float
-    code: str
-    also: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Duplicate:
-    """Two pieces that say nearly the same. score: their cosine; 1.0 where the texts are identical."""
-
-    score: float
-    first: Hit
-    second: Hit
+LEAST_LINES = 5  # of a duplicate; shorter functions are similar everywhere
 
 
 class Index:
-    """The index of a folder with one bundle. A context manager; used from the thread that made it.
+    """The index of a folder, for one bundle. A context manager. Use it only in the thread that made it.
 
-    Several processes may read an index, and one write to it, at the same time.
+    Several processes may read an index while one writes to it.
     """
 
     def __init__(self, model: Embedder, folder: str | Path, *, index: str | Path | None = None) -> None:
-        """Open the index, made where there is none; `update` fills it.
+        """Open the index, or create it; `update` fills it.
 
-        index: the folder it is kept in; None takes one in the user's cache folder, named after `folder` and the bundle.
-        Raises BundleError where it was made with another bundle, OutputError where it cannot be opened or `index` is a
-        folder of other things, FileNotFoundError or NotADirectoryError where `folder` is no folder.
+        Args:
+            model: The loaded bundle.
+            folder: The folder to index.
+            index: The folder to keep the index in; None means one in the user's cache folder, named after `folder` and
+                the bundle.
+
+        Raises:
+            BundleError: The index was built with a different bundle.
+            OutputError: The index cannot be opened, or `index` contains other files.
+            OSError: `folder` is not a folder.
         """
         self.folder = as_path(folder, "folder")
         if not self.folder.exists():
-            raise FileNotFoundError(f"{self.folder} does not exist: name the folder to search")
+            raise FileNotFoundError(f"{self.folder} does not exist; pass the folder to search")
         if not self.folder.is_dir():
-            raise NotADirectoryError(f"{self.folder} is not a folder: name the folder to search")
+            raise NotADirectoryError(f"{self.folder} is not a folder; pass the folder to search")
         self.place = as_path(index, "index") if index is not None else default_place(self.folder, model.bundle.sha256)
         self._model = model
         self._prefix = choose_prompt(model.prompts, "document", None)
@@ -87,10 +68,18 @@ class Index:
         self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32))
 
     def update(self, *, progress: bool = False) -> Update:
-        """Bring the index up to the folder; only what changed is embedded. A stopped update goes on where it was.
+        """Update the index. Only changes are embedded. An interrupted update resumes when it is repeated.
 
-        Raises TextError where the folder holds nothing to index, BusyError (an OutputError) where another process is
-        updating this index, MissingDependencyError.
+        Args:
+            progress: Print the rate and the time left.
+
+        Returns:
+            What changed, and which files were skipped.
+
+        Raises:
+            TextError: The folder contains nothing to index.
+            BusyError: Another process is updating this index. A subclass of OutputError.
+            MissingDependencyError: tree-sitter-language-pack is not installed.
         """
         self._version = None
         return update(self._store, self.folder, self._model, self._prefix, progress=progress)
@@ -98,13 +87,23 @@ class Index:
     def search(
         self, query: str, count: int = 10, *, languages: Sequence[str] = (), paths: Sequence[str] = ()
     ) -> list[Hit]:
-        """The `count` pieces nearest to a question in words, nearest first.
+        """Search in words.
 
-        languages: only these, such as "python"; paths: only these, written as .gitignore has them ("src/").
-        Raises TextError for an empty query, ValueError for a language that the index does not hold.
+        Args:
+            query: The question.
+            count: The number of results.
+            languages: Only these languages, such as "python".
+            paths: Only paths that match these .gitignore patterns, such as "src/".
+
+        Returns:
+            The pieces nearest to the query, nearest first.
+
+        Raises:
+            TextError: The query is empty.
+            ArgumentError: The index has no such language, or an argument is out of range.
         """
         if not isinstance(query, str) or not query.strip():
-            raise TextError("the query is empty: say in words what to look for")
+            raise TextError("the query is empty")
         vector = self._model.embed(query, prompt_name="query")
         return self._hits(vector, count, languages, paths)
 
@@ -117,10 +116,20 @@ class Index:
         languages: Sequence[str] = (),
         paths: Sequence[str] = (),
     ) -> list[Hit]:
-        """The `count` pieces nearest to the one that covers a line of a file, itself left out.
+        """Search by an example: the piece of code at a line of a file, which is not among the results.
 
-        file: below the index's folder, or any other. Raises OSError where it cannot be read, ValueError where no piece
-        covers the line.
+        Args:
+            file: A file below the index's folder, or any other.
+            line: A line of it, from 1.
+            count: As in search().
+            languages: As in search().
+            paths: As in search().
+
+        Returns:
+            The nearest pieces, nearest first.
+
+        Raises:
+            ArgumentError: No piece covers the line, or an argument is out of range.
         """
         file = as_path(file, "file")
         check_whole("line", line)
@@ -130,14 +139,22 @@ class Index:
         return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
 
     def duplicates(self, threshold: float = 0.95, *, progress: bool = False) -> list[Duplicate]:
-        """Pairs of pieces with a cosine of at least `threshold`, nearest first.
+        """Pairs of nearly identical pieces.
 
-        Of identical texts, each is paired with the first. Pieces of less than 5 lines, and pairs that share lines of a
-        file, are left out. Raises ValueError for a threshold that is not between 0 and 1, or lets hundreds of thousands
-        of pairs through.
+        Identical texts are paired with the first. Short pieces, and pairs that share lines of a file, are skipped.
+
+        Args:
+            threshold: The lowest cosine of a pair.
+            progress: Print the rate and the time left.
+
+        Returns:
+            The pairs, most similar first.
+
+        Raises:
+            ArgumentError: The threshold is not between 0 and 1, or admits hundreds of thousands of pairs.
         """
         if not isinstance(threshold, Real) or not 0 < threshold <= 1:
-            raise ArgumentError(f"threshold is {threshold}: give a cosine between 0 and 1, such as 0.95")
+            raise ArgumentError(f"threshold is {threshold}; pass a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
             places = self._places_where(lambda place: place.end - place.start + 1 >= LEAST_LINES)
@@ -162,11 +179,11 @@ class Index:
             ]
 
     def file_count(self) -> int:
-        """How many files the index holds."""
+        """The number of files in the index."""
         return self._store.counts()["files"]
 
     def close(self) -> None:
-        """Close the database; the Index cannot be used again."""
+        """Close the database. The Index cannot be used afterwards."""
         self._store.close()
 
     def __enter__(self) -> Index:
@@ -243,12 +260,12 @@ def _piece_at(file: Path, line: int) -> Piece:
     try:
         source = decode(read_bytes(file))
     except SkippedError as skipped:
-        raise ArgumentError(f"{file} is {skipped.reason} and says nothing to look for: name a file of code") from None
+        raise ArgumentError(f"{file} is {skipped.reason}; pass a file of code") from None
     pieces = cut(source.text, language_of(file.name, source.text))
     covering = [piece for piece in pieces if piece.start <= line <= piece.end]
     if not covering:
         starts = ", ".join(str(piece.start) for piece in pieces[:10])
-        raise ArgumentError(f"{file}: no definition and no text stands at line {line}; pieces begin at lines {starts}")
+        raise ArgumentError(f"{file}: no piece of code at line {line}; pieces start at lines {starts}")
     return min(covering, key=lambda piece: piece.end - piece.start)
 
 

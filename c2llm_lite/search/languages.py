@@ -1,7 +1,7 @@
-"""What a definition looks like in each language: node types of the tree-sitter grammars, as data.
+"""Definitions in each language: node types of the tree-sitter grammars, as data.
 
-A node is a definition where its type has a Rule, the rule's conditions hold and it has a name; all else is passed
-through. The names are those of the grammars in tree-sitter-language-pack 0.13.0.
+A node is a definition if its type has a Rule, the rule's conditions hold and it has a name; other nodes are descended
+into. The names are those of the grammars in tree-sitter-language-pack 0.13.0.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ TEXT = "text"  # the language of a file that no grammar here reads
 
 
 class Kind(Enum):
-    """What a definition is, and so how it is cut."""
+    """The kind of a definition, which determines how it is split."""
 
     FUNCTION = "function"  # a piece of its own, with all its lines
     CLASS = "class"  # a piece of its own, without its methods' bodies, which are pieces themselves

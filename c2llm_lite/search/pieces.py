@@ -1,14 +1,14 @@
-"""A file cut into the pieces that are embedded: its functions, methods and classes, and windows of the rest.
+"""Splits a file into the pieces to embed: functions, methods, classes, and windows of the rest.
 
-Every line of a file is in some piece, or is one of a few lines that say nothing (a lone bracket, an import or two):
+Every line is in a piece, except a few lines without content (a lone bracket, an import or two):
 
-- a function is a piece, with its decorators and the comment above it; its text is the code alone, as the model was
+- a function is a piece, with its decorators and the comment above it. Its text is only the code, as the model was
   trained on functions;
 - a class is a piece without the bodies of its methods, which are pieces themselves: header, docstring, fields and
-  signatures say what the class is for, and no line is embedded twice;
-- what no definition holds, and every line of a file without a grammar, goes into overlapping windows;
-- a definition longer than the model reads well is cut into windows that keep its name, and what it defines inside is
-  cut out as well.
+  signatures describe the class, and no line is embedded twice;
+- lines outside definitions, and all lines of a file without a grammar, go into overlapping windows;
+- a definition longer than the model reads well is split into windows that keep its name, and its inner definitions are
+  pieces as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from .languages import LANGUAGES, Kind, Language, Rule
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
-CUTTING = 2  # raised when pieces change, so that files of an older index are cut again
+CUTTING = 2  # increased when pieces change, so that files of an older index are split again
 LONGEST = 120  # lines of a definition; about 1,500 tokens, where C2LLM reads 2,048
 WINDOW = 40  # lines that are not blank
 OVERLAP = 10
@@ -122,7 +122,7 @@ def _windows(numbers: Sequence[int], lines: Sequence[str], symbol: str) -> Itera
 
 
 def _joined(numbers: Sequence[int], lines: Sequence[str]) -> str:
-    """These lines as a text of its own; blank lines that meet where others were left out become one."""
+    """These lines as a text of its own; blank lines that meet where others were skipped become one."""
     kept = [lines[i].rstrip() for i in numbers]
     return textwrap.dedent("\n".join(line for i, line in enumerate(kept) if line or (i and kept[i - 1])))
 

@@ -1,4 +1,4 @@
-"""One file's text, or why it is not worth embedding."""
+"""Reads a file's text, or the reason to skip it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pathlib import Path
 from .pieces import CUTTING
 
 MAX_BYTES = 1 << 20  # larger files are data, or generated
-HEAD_LINES = 20  # where a generator signs; a licence may stand above it
+HEAD_LINES = 20  # where a generator signs; a license may stand above it
 # The two marks in use (the second by https://go.dev/s/generatedcode), on a line that begins as a comment does: code
 # that only names them, as this does, was written by hand, and "do not edit" alone is said to people.
 GENERATED = re.compile(r"^[ \t]*[^\w\s].*(?:@generated\b|Code generated .*DO NOT EDIT)", re.MULTILINE)
@@ -23,7 +23,7 @@ _SIGN = re.compile(r"[;{}()\[\]=<>]")
 
 @dataclass(frozen=True)
 class Source:
-    """digest: of the file's bytes and of the way they are cut. replaced: whether bytes that are not UTF-8 were."""
+    """digest: of the bytes and the version of the cutting rules. replaced: whether invalid UTF-8 was replaced."""
 
     digest: str
     text: str
@@ -31,7 +31,7 @@ class Source:
 
 
 class SkippedError(ValueError):
-    """A file that is not worth embedding. reason: one word or a few, to count by."""
+    """The file is skipped. reason: a few words, by which files are counted."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -39,7 +39,7 @@ class SkippedError(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises OSError, or SkippedError where the file is too large or not a regular one."""
+    """Raises OSError, or SkippedError if the file is too large or not a regular one."""
     return read_regular(path, MAX_BYTES)
 
 
@@ -61,7 +61,7 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
         if status.st_size > limit:
             raise SkippedError(f"over {limit >> 20} MiB")
         content = file.read(limit + 1)
-    if len(content) > limit:  # it grew, or its size is not told, as in /proc
+    if len(content) > limit:  # it grew, or its size is unknown, as in /proc
         raise SkippedError(f"over {limit >> 20} MiB")
     return content
 
@@ -74,8 +74,8 @@ def digest_of(content: bytes) -> str:
 def decode(content: bytes) -> Source:
     """The text, its lines ended by line feeds alone. Raises SkippedError.
 
-    What is not UTF-8 is read all the same, with U+FFFD in place of such bytes: code is ASCII but for a few names and
-    comments, and can be found without them.
+    Bytes that are not UTF-8 become U+FFFD: code is ASCII except for a few names and comments, and can be found without
+    them.
     """
     if b"\0" in content:
         raise SkippedError("binary")
@@ -95,7 +95,7 @@ def decode(content: bytes) -> Source:
 
 
 def _is_data(line: str) -> bool:
-    """Whether a line says nothing in words: an image in a notebook, a minified script. It is left out, not the file."""
+    """Whether a line is data, such as an image in a notebook or a minified script. Only the line is skipped."""
     if len(line) <= LONG_LINE:
         return False
     return len(line) > WORDS * (1 + line.count(" ")) or len(line) < SIGNS * len(_SIGN.findall(line))

@@ -1,4 +1,4 @@
-"""What was found and what was done, on the terminal; a line that a pipe or an editor reads as well begins each hit."""
+"""Prints results. Each hit starts with a line that pipes and editors can parse."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.text import Text
 
-from .index import Duplicate, Hit
+from .hits import Duplicate, Hit
 from .update import Update
 
 LINES = 12  # of a piece's code
@@ -25,7 +25,7 @@ def hits(found: Sequence[Hit], console: Console) -> None:
         console.print(Text.assemble(*_heading(hit), "  ", (f"{hit.score:.3f}", "green")), soft_wrap=True)
         console.print(_code(hit), soft_wrap=True)
         if hit.also:
-            console.print(Text(f"  the same at {_listed(hit.also)}", "dim"), soft_wrap=True)
+            console.print(Text(f"  also at {_listed(hit.also)}", "dim"), soft_wrap=True)
         console.print()
 
 
@@ -37,9 +37,9 @@ def duplicates(found: Sequence[Duplicate], console: Console) -> None:
 
 
 def update(done: Update, console: Console) -> None:
-    """In one line what changed, and a line for each kind of file that was left out."""
+    """Print one line with what changed, and a line for each kind of skipped file."""
     console.print(
-        f"{done.files:,} files, {done.pieces:,} pieces; {done.changed:,} files new or changed, {done.removed:,} gone, "
+        f"{done.files:,} files, {done.pieces:,} pieces; {done.changed:,} new or changed, {done.removed:,} removed, "
         f"{done.embedded:,} texts embedded in {done.seconds:,.1f} s",
         highlight=False,
         soft_wrap=True,
@@ -54,9 +54,7 @@ def update(done: Update, console: Console) -> None:
         whys = [_plain(f"{path} ({why})") for path, why in done.unreadable.items()]
         console.print(Text(f"not readable: {_listed(whys)}", "yellow"), soft_wrap=True)
     if done.not_utf8:
-        console.print(
-            Text(f"not UTF-8, read with � for what is not: {_listed(done.not_utf8)}", "yellow"), soft_wrap=True
-        )
+        console.print(Text(f"not UTF-8, invalid bytes read as �: {_listed(done.not_utf8)}", "yellow"), soft_wrap=True)
 
 
 def _heading(hit: Hit) -> Iterator[str | tuple[str, str]]:
@@ -70,7 +68,7 @@ def _code(hit: Hit) -> RenderableType:
     lines = _plain(hit.code).split("\n")
     shown = "\n".join(f"    {line}" for line in lines[:LINES])
     lexer = Syntax.guess_lexer(hit.path, hit.code)
-    # The terminal's own colours; as Text, so that no line is padded or cut where the output is a file.
+    # The terminal's own colors; as Text, so that no line is padded or cut where the output is a file.
     code = Syntax(shown, lexer, theme="ansi_dark", background_color="default").highlight(shown)
     code.rstrip()
     left = len(lines) - LINES
@@ -78,7 +76,7 @@ def _code(hit: Hit) -> RenderableType:
 
 
 def _plain(text: str) -> str:
-    """Without what would move the terminal's cursor or change its state: the code is not ours."""
+    """Replace characters that would move the terminal's cursor or change its state."""
     return _CONTROL.sub("\ufffd", text)
 
 

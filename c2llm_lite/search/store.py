@@ -1,4 +1,4 @@
-"""The index on the disk: one folder, one SQLite database, whole at every moment.
+"""The index on disk: one folder with one SQLite database, consistent at every moment.
 
     meta     what every vector was made with: another bundle's vectors do not compare, and are refused
     files    path, digest of the content (read.py), language
@@ -12,10 +12,10 @@ A batch of files is one transaction: a kill loses the batch that was being embed
 write-ahead mode readers see the last whole state while one process writes. Vectors lie in the same database, as
 float32, so that no second file can disagree with it.
 
-SQLite comes with Python. sqlite-vec was left out: it compares every float32 vector on one thread, so 200,000 vectors of
+SQLite comes with Python. sqlite-vec was skipped: it compares every float32 vector on one thread, so 200,000 vectors of
 896 would cost 700 MB of reading a query, and a Python built without loadable extensions (macOS' own, many of pyenv's;
-https://github.com/asg017/sqlite-vec/issues/83) cannot load it. LanceDB was left out: a second database engine and Arrow
-for what is one table of vectors, and an approximate index that has to be trained and built anew as files change.
+https://github.com/asg017/sqlite-vec/issues/83) cannot load it. LanceDB was skipped: a second database engine and Arrow
+for what is one table of vectors, and an approximate index that has to be trained and built again as files change.
 """
 
 from __future__ import annotations
@@ -73,19 +73,21 @@ class Store:
     """An open index. Used from one thread; raises OutputError for whatever SQLite cannot do."""
 
     def __init__(self, folder: Path, identity: Mapping[str, str]) -> None:
-        """Open the index in `folder`, made where there is none. identity: what decides a text's vector.
+        """Open the index in `folder`, made if there is none. identity: what decides a text's vector.
 
-        Raises BundleError where the index was made with another identity; OutputError where it cannot be opened.
+        Raises BundleError if the index was made with another identity; OutputError if it cannot be opened.
         """
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True)
             if not (folder / DATABASE).exists() and any(p.name not in (DATABASE, LOCK) for p in folder.iterdir()):
-                raise OutputError(f"{folder} holds other files and no index: name an empty folder, or a new one")
+                raise OutputError(f"{folder} contains other files and no index; pass an empty or a new folder")
         except OSError as error:
             if isinstance(error, OutputError):
                 raise
-            raise OutputError(f"cannot make the index {folder}: {error.strerror}; name another with --index") from error
+            raise OutputError(
+                f"cannot create the index {folder}: {error.strerror}; pass another folder with --index"
+            ) from error
         self._read_only = (folder / DATABASE).exists() and not os.access(folder, os.W_OK)
         with self._told():
             # SQLite keeps shared memory beside a database that it reads, unless it is told that nobody writes.
@@ -116,14 +118,13 @@ class Store:
                 meta = self._meta()
         if meta.get("format") not in (FORMAT, UNCHECKED):
             raise OutputError(
-                f"{self.folder} was written by another version of c2llm-lite (format {meta.get('format')}): "
-                "delete the folder, or name another with --index"
+                f"{self.folder} was written by another version of c2llm-lite (format {meta.get('format')}); "
+                "delete the folder, or pass another with --index"
             )
         if other := sorted(name for name, value in identity.items() if meta.get(name) != value):
             raise BundleError(
                 f"{self.folder} was made with another {', '.join(other)} (its bundle is {meta.get('bundle', '')[:16]}, "
-                f"this one {identity['bundle'][:16]}), and such vectors do not compare: give the same as then, or "
-                "name another folder with --index"
+                f"this one {identity['bundle'][:16]}); use the same again, or pass another folder with --index"
             )
 
     def close(self) -> None:
@@ -132,12 +133,12 @@ class Store:
 
     @contextlib.contextmanager
     def writing(self) -> Iterator[None]:
-        """Be the one writer; raises BusyError where another process is, or the index is read-only.
+        """Be the one writer; raises BusyError if another process is, or the index is read-only.
 
         A kill lets go, as it does of every lock.
         """
         if self._read_only:
-            raise BusyError(f"the index {self.folder} is read-only and was not brought up to date")
+            raise BusyError(f"the index {self.folder} is read-only and was not updated")
         with self._told():
             lock = sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None)
         try:

@@ -1,7 +1,7 @@
-"""An index brought up to its folder: what changed is cut and embedded again, batch by batch.
+"""Updates an index: changed files are split and embedded again, batch by batch.
 
-Every file is read and hashed each time: times and sizes can lie (a checkout, a restored backup), and hashing a tree
-takes less than loading the model.
+Every file is read and hashed each time: times and sizes can mislead (a checkout, a restored backup), and hashing a tree
+takes less time than loading the model.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .read import MAX_BYTES, SkippedError, decode, digest_of, read_bytes
 from .store import CutFile, Store
 from .walk import files
 
-# A batch of files is about so much work, which is what a kill loses, and of so many characters, which fill passes.
+# The work in one batch of files, which is what a crash loses, and its characters, enough to fill passes.
 BATCH_SECONDS = 15.0
 FIRST_CHARACTERS, MOST_CHARACTERS = 8_000, 1_000_000
 _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
@@ -32,19 +32,21 @@ _UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-
 
 @dataclass
 class Update:
-    """What an update did. Paths are below the folder."""
+    """The result of an update. Paths are relative to the folder."""
 
     files: int = 0  # in the index when it ended
     pieces: int = 0
     changed: int = 0  # files that were new or had changed
-    removed: int = 0  # files that are in the index no more
-    embedded: int = 0  # texts; what stood in the index already was taken from it
+    removed: int = 0  # files removed from the index
+    embedded: int = 0  # texts; those already in the index are reused
     seconds: float = 0.0
     skipped: dict[str, int] = field(default_factory=dict)  # files by reason: binary, generated, minified, …
     skipped_paths: dict[str, list[str]] = field(default_factory=dict)  # the same files, by reason
     linked: list[str] = field(default_factory=list)  # links, which are not followed
-    unreadable: dict[str, str] = field(default_factory=dict)  # path: what the system said; kept as last read
-    not_utf8: list[str] = field(default_factory=list)  # read with U+FFFD for what is not
+    unreadable: dict[str, str] = field(
+        default_factory=dict
+    )  # path: the system's error; the index keeps the last version
+    not_utf8: list[str] = field(default_factory=list)  # read with U+FFFD for invalid bytes
 
 
 @dataclass
@@ -59,17 +61,17 @@ class _Look:
 
 
 def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress: bool) -> Update:
-    """Make `store` hold what `folder` holds now. prefix: the documents' prompt.
+    """Update `store` to the content of `folder`. prefix: the documents' prompt.
 
-    Raises TextError where the folder holds nothing to index (the index is left as it is), BusyError where another
-    process writes to the index, OSError where the folder cannot be listed.
+    Raises TextError if the folder contains nothing to index (the index is unchanged), BusyError if another process
+    writes to the index, OSError if the folder cannot be listed.
     """
     started = time.monotonic()
     with store.writing():
         known = store.digests()
         look = _look(folder, known)
         if not look.changed and not look.unchanged:
-            raise TextError(f"{folder} holds nothing to index{_because(look)}: name a folder with code or text in it")
+            raise TextError(f"{folder} contains nothing to index{_because(look)}; pass a folder with code or text")
         counts_by_reason = {reason: len(paths) for reason, paths in look.skipped.items()}
         done = Update(
             skipped=counts_by_reason, skipped_paths=look.skipped, linked=look.linked, unreadable=look.unreadable
@@ -176,7 +178,7 @@ def _because(look: _Look) -> str:
 
 
 def _plain(path: str) -> bool:
-    """Whether a path is one line of valid Unicode that shows what it is.
+    """Whether a path is one line of valid Unicode without invisible characters.
 
     Python keeps bytes that are not UTF-8 as lone surrogates. Control characters and Unicode's bidirectional controls
     would act on the terminal.

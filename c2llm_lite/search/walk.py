@@ -1,7 +1,7 @@
-"""The files of a folder that are worth reading: what .gitignore leaves out is not looked at.
+"""Walks a folder's files, except those that .gitignore excludes.
 
-Hidden files and folders are passed over, as ripgrep does (virtual environments, caches and .git lie there), and so are
-links (a link's target is read where it stands), node_modules, and folders that say they are caches (CACHEDIR.TAG).
+Hidden files and folders are skipped, as in ripgrep (virtual environments, caches, .git), and so are links (a link's
+target is read in its own place), node_modules, and folders marked as caches (CACHEDIR.TAG).
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ class _Ignore(NamedTuple):
 def files(folder: Path, on_error: Failed, on_link: Callable[[str], None] = lambda path: None) -> Iterator[str]:
     """Paths below `folder`, with /, in a fixed order.
 
-    A .gitignore counts from the repository's top down, where `folder` lies in a repository and is not ignored itself:
-    a folder that was named is wanted. on_error: called for each unreadable folder and .gitignore; the walk continues.
+    If `folder` is in a repository and not ignored itself, .gitignore files count from the repository's top down.
+    on_error: called for each unreadable folder and .gitignore; the walk continues.
     on_link: called for each link that .gitignore does not leave out.
-    Raises OSError where `folder` itself cannot be listed.
+    Raises OSError if `folder` itself cannot be listed.
     """
     folder = folder.resolve()
     top = next((parent for parent in (folder, *folder.parents) if (parent / ".git").exists()), folder)
@@ -108,7 +108,7 @@ def _below(top: Path, at: str, above: list[_Ignore], on_error: Failed, on_link: 
 
 
 def _ignored(ignores: list[_Ignore], name: str) -> bool:
-    """Whether a file is left out: the innermost .gitignore that says anything of it decides."""
+    """Whether a file is skipped: the innermost .gitignore that says anything of it decides."""
     for patterns, state in reversed(ignores):
         number = patterns.last_match(patterns.after_name(state, os.fsencode(name)), folder=False)
         if number is not None:
@@ -117,7 +117,7 @@ def _ignored(ignores: list[_Ignore], name: str) -> bool:
 
 
 def _entered(ignores: list[_Ignore], name: str) -> tuple[bool, list[_Ignore]]:
-    """Whether a folder is left out, and what the patterns have matched when it is entered."""
+    """Whether a folder is skipped, and what the patterns have matched when it is entered."""
     states = [patterns.after_name(state, os.fsencode(name)) for patterns, state in ignores]
     inside = [_Ignore(one.patterns, one.patterns.after_slash(now)) for one, now in zip(ignores, states, strict=True)]
     for (patterns, _), state in zip(reversed(ignores), reversed(states), strict=True):

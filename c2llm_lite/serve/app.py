@@ -1,4 +1,4 @@
-"""The endpoints: what a request goes through from its key to its answer."""
+"""The endpoints: the path of a request from its key to its response."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..bundle import MANIFEST
 from ..embedder import Embedder
 from ..errors import TextError
 from ..pma import Array
-from ..vectors import normalise
+from ..vectors import normalize
 from . import limits, openapi, reply
 from .body import Bodies
 from .failures import ApiError
@@ -32,11 +32,11 @@ from .request import EmbeddingRequest, Offer, parse
 
 EMBEDDINGS, MODELS = "/v1/embeddings", "/v1/models"
 PATHS = frozenset({EMBEDDINGS, MODELS, "/healthz", "/readyz", "/metrics", "/openapi.json"})
-HUNG_UP = 499  # as nginx counts it; nobody is there to read it
+HUNG_UP = 499  # nginx's status for a client that has left
 
 
 class Service:
-    """One model behind the API. close() finishes what was accepted."""
+    """One model behind the API. close() finishes accepted requests."""
 
     def __init__(
         self,
@@ -49,9 +49,9 @@ class Service:
         cut_long_texts: bool = False,
         hosts: Iterable[str] | None = None,
     ) -> None:
-        """queue_tokens: how many may wait. max_batch_tokens: run at once; None takes what is fastest.
+        """queue_tokens: how many may wait. max_batch_tokens: tokens in one batch; None means the fastest.
 
-        hosts: the names that requests may be addressed to; None takes any.
+        hosts: the names that requests may be addressed to; None means any.
         """
         self._model = model
         self._offer = offer
@@ -61,7 +61,7 @@ class Service:
         self._most = queue_tokens
         self._max_batch_tokens = max_batch_tokens
         self._bodies = Bodies()
-        self._tokenising = asyncio.Semaphore(limits.TOKENISING)
+        self._tokenizing = asyncio.Semaphore(limits.TOKENIZING)
         self.metrics = Metrics(lambda: self.queue.held)
         self.queue = Queue(
             lambda texts, prompt: model.embed_tokens(texts, prompt=prompt),
@@ -94,8 +94,8 @@ class Service:
     async def _embeddings(self, request: Request) -> Response:
         self._keys.check(request.headers.get("authorization"))
         try:
-            self.queue.check()  # before the work of reading it
-            async with self._bodies.read(request) as body, self._tokenising:
+            self.queue.check()  # before reading it
+            async with self._bodies.read(request) as body, self._tokenizing:
                 asked, texts, prompt = await asyncio.to_thread(self._read, body)
             shared, room = self._model.full_batch(prompt)
             room = min(room, self._max_batch_tokens or room)
@@ -114,11 +114,11 @@ class Service:
             return self._gone()
         if vectors is None:
             return self._gone()
-        body_pieces = reply.pieces(normalise(vectors[:, : asked.dim]), asked.encoding_format, asked.model, tokens)
+        body_pieces = reply.pieces(normalize(vectors[:, : asked.dim]), asked.encoding_format, asked.model, tokens)
         return StreamingResponse(body_pieces, media_type="application/json")
 
     def _read(self, body: bytearray) -> tuple[EmbeddingRequest, list[list[int]], str]:
-        """The request, each text's token ids, and the prompt they begin with. Runs in a thread."""
+        """The request, each text's token ids, and the prompt that they start with. Runs in a thread."""
         asked = parse(body, self._offer)
         if asked.ids:
             return asked, asked.ids, ""
@@ -127,7 +127,7 @@ class Service:
         held = 0
         for first, texts in _portions(asked.texts):
             try:
-                found = self._model.tokenise(texts, prompt=prompt, first_index=first, cut=self._cut)
+                found = self._model.tokenize(texts, prompt=prompt, first_index=first, cut=self._cut)
             except TextError as error:
                 raise ApiError(400, str(error), param="input") from None
             ids += found
@@ -167,7 +167,7 @@ class Service:
 
 
 async def _answer(waiting: Future[Array], request: Request) -> Array | None:
-    """The vectors, or None where the client left before; then its place is free."""
+    """The vectors, or None if the client has left, which frees its place."""
     done = asyncio.wrap_future(waiting)
     gone = asyncio.ensure_future(_hang_up(request))
     either: set[asyncio.Future[Any]] = {done, gone}
@@ -180,16 +180,16 @@ async def _answer(waiting: Future[Array], request: Request) -> Array | None:
 
 
 async def _hang_up(request: Request) -> None:
-    """Returns when the client has closed the connection."""
+    """Return when the client closes the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass
 
 
 def _portions(texts: list[str]) -> Iterator[tuple[int, list[str]]]:
-    """The texts in runs of limits.TOKENISED_CHARACTERS, each with its first text's index."""
+    """Split the texts into runs of limits.TOKENIZED_CHARACTERS, each with its first text's index."""
     first = held = 0
     for i, text in enumerate(texts):
-        if held and held + len(text) > limits.TOKENISED_CHARACTERS:
+        if held and held + len(text) > limits.TOKENIZED_CHARACTERS:
             yield first, texts[first:i]
             first, held = i, 0
         held += len(text)
@@ -202,10 +202,10 @@ async def _api_error(_: Request, error: Any) -> Response:
 
 
 async def _http_error(_: Request, error: Any) -> Response:
-    """starlette's own: no such path, or no such method there."""
+    """Starlette's own errors: no such path, or no such method."""
     return ApiError(error.status_code, f"{error.detail}; see /openapi.json", headers=error.headers).response()
 
 
 async def _failure(_: Request, error: Exception) -> Response:
-    """What went wrong stands in the log, which the server's owner reads."""
+    """An unexpected error. The details go to the log only."""
     return ApiError(500, "the server failed to embed this; its log says why").response()

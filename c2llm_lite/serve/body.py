@@ -1,4 +1,4 @@
-"""Reading a request's body within bounds of size, time and memory, whatever the client does."""
+"""Reads a request's body within limits of size, time and memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from .failures import ApiError
 
 
 class Bodies:
-    """The bodies that are being read or worked on: together they hold at most limits.BODIES_BYTES."""
+    """The bodies in memory: together at most limits.BODIES_BYTES."""
 
     def __init__(self) -> None:
         self._held = 0
 
     @asynccontextmanager
     async def read(self, request: Request) -> AsyncIterator[bytearray]:
-        """The whole body, held until the block is left.
+        """The whole body, counted as in memory until the block ends.
 
-        Raises ApiError 413 (too large), 408 (too slow), 429 (too many others are being read), and starlette's
+        Raises ApiError 413 (too large), 408 (too slow) or 429 (too many others are being read), and Starlette's
         ClientDisconnect.
         """
         body = bytearray()
@@ -40,8 +40,8 @@ class Bodies:
             raise ApiError(408, message, headers={"Connection": "close"}) from None
 
     async def _collect(self, request: Request, body: bytearray) -> None:
-        """Fills `body`, and counts it as held."""
-        # What a client goes on to send after its answer is read and thrown away by uvicorn.
+        """Fill `body`, and count its bytes."""
+        # uvicorn reads and discards what a client sends after its response.
         said = request.headers.get("content-length", "")
         if said.isdigit() and int(said) > limits.BODY_BYTES:
             raise _too_large()
@@ -51,7 +51,7 @@ class Bodies:
             if self._held + len(part) > limits.BODIES_BYTES:
                 raise ApiError(
                     429,
-                    "too many requests are being read: try again in a second",
+                    "too many requests are being read; try again in a second",
                     code="server_busy",
                     headers={"Retry-After": "1"},
                 )

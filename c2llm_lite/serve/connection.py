@@ -1,4 +1,4 @@
-"""One connection: uvicorn's own, with a limit on how many there are and on how long each may take."""
+"""uvicorn's connection, with limits on their number and on the time each may take."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def most_connections() -> int:
     """How many connections this process has file descriptors for."""
     try:
         import resource
-    except ImportError:  # not Unix
+    except ImportError:  # not on Unix
         return limits.CONNECTIONS
     allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if allowed == resource.RLIM_INFINITY:
@@ -35,7 +35,7 @@ def most_connections() -> int:
 
 
 class Config(uvicorn.Config):
-    """uvicorn's settings, and how many connections may be open."""
+    """uvicorn's settings, and the limit on open connections."""
 
     def __init__(self, *args: Any, connections: int, **settings: Any) -> None:
         super().__init__(*args, **settings)
@@ -43,10 +43,10 @@ class Config(uvicorn.Config):
 
 
 class Connection(H11Protocol):
-    """Closed if a request's header takes too long or the client does not read its answer; refused if too many are open.
+    """Closes if a request's header takes too long or the client does not read its response; refused beyond the limit.
 
-    A response's bytes that the client does not take are in the transport's buffer: uvicorn alone would keep them,
-    and the connection, until the client leaves.
+    Bytes that the client does not read stay in the transport's buffer: uvicorn alone would keep them, and the
+    connection, until the client leaves.
     """
 
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
@@ -57,10 +57,10 @@ class Connection(H11Protocol):
         self._send_timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """asyncio's: a client has connected."""
+        """Called by asyncio when a client has connected."""
         super().connection_made(transport)
-        transport.set_write_buffer_limits(0)  # pause_writing() is called for any byte that the client does not take
-        # Without it, an answer on a kept connection waits for the acknowledgement of its header: 40 ms. asyncio sets it
+        transport.set_write_buffer_limits(0)  # call pause_writing() as soon as a byte is not read
+        # Without it, a response on a kept connection waits 40 ms for the acknowledgment of its header. asyncio sets it
         # only on sockets whose protocol is IPPROTO_TCP, and that of socket.create_server()'s is 0.
         transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if len(self.connections) > self._most:
@@ -69,34 +69,34 @@ class Connection(H11Protocol):
             self._start_header_timer()
 
     def data_received(self, data: bytes) -> None:
-        """asyncio's: the client has sent this."""
+        """Called by asyncio when the client has sent data."""
         if self._refused:
             return
         super().data_received(data)
-        # Either the next request's header is not complete, or its answer is and the client goes on sending the body.
+        # Either the next request's header is incomplete, or its response is sent and the client still sends the body.
         if self.conn.their_state is h11.IDLE or self.conn.our_state is h11.DONE:
             self._start_header_timer()
         else:
             self._stop_header_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """asyncio's: the connection is closed."""
+        """Called by asyncio when the connection is closed."""
         self._stop_header_timer()
         self._stop_send_timer()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """asyncio's: the client has not taken all that was sent."""
+        """Called by asyncio when the client has not read everything."""
         super().pause_writing()
         self._send_timer = self.loop.call_later(limits.SEND_SECONDS, self.abort)
 
     def resume_writing(self) -> None:
-        """asyncio's: it has."""
+        """Called by asyncio when the client has read everything."""
         self._stop_send_timer()
         super().resume_writing()
 
     def abort(self) -> None:
-        """Close the connection now, whatever the client has not taken."""
+        """Close the connection now and discard unread bytes."""
         self.transport.abort()
 
     def _start_header_timer(self) -> None:
@@ -119,9 +119,11 @@ class Connection(H11Protocol):
         self.transport.close()
 
     def _refuse(self) -> None:
-        """Answer 503. What the client is sending is read for a moment, or its machine would throw away the answer."""
+        """Respond with 503. Read from the client for a moment; otherwise its system would discard the response."""
         self._refused = True
-        log.warning("refused a connection with 503: %d are open, all that the limit on open files allows", self._most)
+        log.warning(
+            "refused a connection with 503: %d are open, the most that the limit on open files allows", self._most
+        )
         message = f"the server has {self._most:,} connections open, its maximum: try again in a few seconds"
         self._write(ApiError(503, message, code="server_busy", headers={"Retry-After": "5"}))
         if len(self.connections) > self._most + limits.REFUSED:
@@ -131,7 +133,7 @@ class Connection(H11Protocol):
         self._header_timer = self.loop.call_later(limits.REFUSED_SECONDS, self.abort)
 
     def _write(self, error: ApiError) -> None:
-        """An answer outside of any request."""
+        """A response outside of any request."""
         answer = error.response()
         response = h11.Response(
             status_code=answer.status_code, headers=[*answer.raw_headers, (b"connection", b"close")]

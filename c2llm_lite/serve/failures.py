@@ -1,4 +1,4 @@
-"""Errors in the form that OpenAI's API gives them, so that a client's own error handling works."""
+"""Errors in the format of OpenAI's API, so that clients' error handling works."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ SERVER_ERROR = "server_error"
 
 
 class ApiError(Exception):
-    """A request that is answered with an error. param: the field at fault. code: what a program can tell it by."""
+    """An error response. param: the field at fault. code: its machine-readable name."""
 
     def __init__(
         self,
@@ -29,7 +29,7 @@ class ApiError(Exception):
         self.headers = dict(headers or {})
 
     def response(self) -> JSONResponse:
-        """The answer, in the form of OpenAI's errors."""
+        """The response, in OpenAI's format."""
         kind = "rate_limit_error" if self.status == 429 else SERVER_ERROR if self.status >= 500 else BAD_REQUEST
         body = {"message": str(self), "type": kind, "param": self.param, "code": self.code}
         return JSONResponse({"error": body}, self.status, self.headers)

@@ -1,4 +1,4 @@
-"""The names that a server answers to: against DNS rebinding, with which a web page's script reaches a local server."""
+"""Checks the Host header against DNS rebinding, by which a web page's script could reach a local server."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
 class Hosts:
-    """ASGI middleware that refuses a request whose Host header names another host. The port is not compared."""
+    """ASGI middleware that refuses requests with another Host header. The port is not compared."""
 
     def __init__(self, app: ASGIApp, names: Iterable[str]) -> None:
         self._app = app
         self._names = {_bare(name) for name in names}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on, or answer it with 421."""
+        """Pass a request on, or respond with 421."""
         given = next((value.decode("latin-1") for name, value in scope.get("headers", ()) if name == b"host"), None)
-        # Without a Host header (HTTP/1.0) it is no browser.
+        # A client without a Host header (HTTP/1.0) is not a browser.
         if given is None or _bare(given) in self._names:
             await self._app(scope, receive, send)
             return
@@ -32,7 +32,7 @@ class Hosts:
 
 
 def _bare(host: str) -> str:
-    """Without a port and an IPv6 address's brackets."""
+    """The host without its port and an IPv6 address's brackets."""
     host = host.strip().lower()
     if host.startswith("["):
         return host[1:].partition("]")[0]

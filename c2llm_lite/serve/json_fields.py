@@ -1,7 +1,7 @@
-"""A request's JSON, read within bounds: what no request has is refused where it begins, before it takes memory or time.
+"""Parses a request's JSON within limits: unexpected content is refused at its start, before it takes memory or time.
 
-json.loads would build all of a body first, 40 times its size where it is lists of lists, and no other thread would run
-meanwhile. Here each value is one short call of the json module, and there are only as many as a request can have.
+json.loads would build the whole body first, which takes 40 times its size for lists of lists and blocks all other
+threads. Here each value is one short call of the json module, and their number is limited.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NoReturn
 from ..errors import ArgumentError
 from .failures import ApiError
 
-FIELDS = 64  # of one request: those that are known, and unknown ones that are null
+FIELDS = 64  # per request: known ones, and unknown ones that are null
 SPACE = re.compile(r"[ \t\n\r]*")
 INTEGERS = re.compile(r"\[[-0-9, \t\n\r]*\]")
 
@@ -27,10 +27,10 @@ DECODER = json.JSONDecoder(parse_constant=_no_constant)  # NaN and Infinity are 
 
 
 def read(text: str, known: Sequence[str], *, items: int) -> dict[str, Any]:
-    """The fields of the object that `text` is. Each value is a scalar, a list of scalars, or a list of such lists.
+    """The fields of a JSON object. Each value is a scalar, a list of scalars, or a list of such lists.
 
-    items: how many a list may have. An unknown field is passed over if it is null, as clients send what is not set.
-    Raises ValueError where it is not JSON, ApiError 400 where it is no object or has what no request has.
+    items: the longest list. Unknown fields that are null are ignored, because clients send unset fields. Raises
+    ValueError if it is not JSON, ApiError 400 if it is not an object or has fields that no request has.
     """
     reader = _Reader(text, items)
     found = reader.fields(known)
@@ -39,7 +39,7 @@ def read(text: str, known: Sequence[str], *, items: int) -> dict[str, Any]:
 
 
 class _Reader:
-    """The text, and how far it has been read."""
+    """The text and the current position."""
 
     def __init__(self, text: str, items: int) -> None:
         self._text = text
@@ -59,20 +59,20 @@ class _Reader:
             if name in known:
                 found[name] = self._value(name)
             elif self._next() != "n" or self._scalar() is not None:
-                # A misspelt prompt_name that was passed over would give vectors of another kind, and nobody would see.
+                # Ignoring a misspelled prompt_name would silently give vectors of another kind.
                 name = name[:64].encode("ascii", "replace").decode()
-                raise ApiError(400, f"unknown field {name!r}; a request has {', '.join(known)}", param=name)
+                raise ApiError(400, f"unknown field {name!r}; the fields are {', '.join(known)}", param=name)
             if self._take(",}") == "}":
                 return found
-        raise ApiError(400, f"the request has over {FIELDS} fields")
+        raise ApiError(400, f"the request has more than {FIELDS} fields")
 
     def end(self) -> None:
         if self._next():
-            raise ArgumentError("something follows the object")
+            raise ArgumentError("unexpected text after the object")
 
     def _name(self) -> str:
         if self._next() != '"':
-            raise ArgumentError("a name is missing")
+            raise ArgumentError("a field name is missing")
         name: str = self._scalar()
         self._take(":")
         return name
@@ -80,11 +80,11 @@ class _Reader:
     def _value(self, name: str, *, depth: int = 0) -> Any:
         following = self._next()
         if following == "{":
-            raise ApiError(400, f"{name} is or holds a JSON object: no field takes one", param=name)
+            raise ApiError(400, f"{name} is or contains a JSON object; no field accepts one", param=name)
         if following != "[":
             return self._scalar()
         if depth == 2:
-            raise ApiError(400, f"{name} holds lists of lists of lists: no field takes them", param=name)
+            raise ApiError(400, f"{name} is nested too deeply; no field accepts lists of lists of lists", param=name)
         integers = INTEGERS.match(self._text, self._at)
         if integers:
             if self._text.count(",", self._at, integers.end()) >= self._items:
@@ -103,20 +103,20 @@ class _Reader:
         return ApiError(400, f"{name} has over {self._items:,} items: send several requests", param=name)
 
     def _scalar(self) -> Any:
-        """The value that begins here, with no object or list inside it."""
+        """The scalar at the current position."""
         value, self._at = DECODER.raw_decode(self._text, self._at)
         return value
 
     def _next(self) -> str:
-        """The next character that is no space; empty at the end."""
+        """The next character that is not a space; empty at the end."""
         space = SPACE.match(self._text, self._at)
         self._at = space.end() if space else self._at
         return self._text[self._at : self._at + 1]
 
     def _take(self, characters: str) -> str:
-        """The next character, which has to be one of these."""
+        """Take the next character, which must be one of these."""
         found = self._next()
         if not found or found not in characters:
-            raise ArgumentError(f"one of {characters} is missing")
+            raise ArgumentError(f"expected one of {characters}")
         self._at += 1
         return found

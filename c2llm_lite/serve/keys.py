@@ -1,4 +1,4 @@
-"""API keys from a file, compared so that the time an answer takes tells nothing about them."""
+"""API keys from a file, compared in constant time."""
 
 from __future__ import annotations
 
@@ -16,37 +16,39 @@ from .failures import ApiError
 log = logging.getLogger(__name__)
 
 FILE_BYTES = 1 << 20
-GUESSED = 16  # characters: a shorter key may be guessed
+GUESSED = 16  # characters; shorter keys can be guessed
 
 
 class Keys:
-    """The keys that may call; none at all lets everyone."""
+    """The accepted keys. Without any, every client is accepted."""
 
     def __init__(self, keys: list[str]) -> None:
         self._digests = [_digest(key.encode()) for key in keys]
 
     @classmethod
     def read(cls, path: Path) -> Keys:
-        """One key a line; empty lines and those that begin with # are passed over.
+        """Read one key per line; empty lines and lines that start with # are ignored.
 
-        Logs a warning about a short key, and about a file that everyone may write. Raises ValueError where there is no
-        key, or where one has a character that no header can carry.
+        Warns about short keys and about a file that everyone can write. Raises ArgumentError if there is no key, or if
+        a key has a character that a header cannot carry.
         """
         try:
             lines = _content(as_path(path, "the key file")).decode().splitlines()
         except UnicodeDecodeError as error:
-            raise ArgumentError(f"{path} is not text: give a file with one key a line") from error
+            raise ArgumentError(f"{path} is not text; pass a file with one key per line") from error
         keys = []
         for number, line in enumerate(lines, 1):
             key = line.strip()
             if not key or key.startswith("#"):
                 continue
             if not (key.isascii() and key.isprintable()) or " " in key:
-                raise ArgumentError(f"{path}, line {number}: a key is of visible ASCII characters, without spaces")
+                raise ArgumentError(
+                    f"{path}, line {number}: a key may only have visible ASCII characters, without spaces"
+                )
             if len(key) < GUESSED:
                 log.warning(
-                    "%s, line %d: this key has %d characters, and one under %d may be guessed: use a longer one, "
-                    "such as `openssl rand -hex 32` prints",
+                    "%s, line %d: this key has %d characters; keys under %d characters can be guessed. Use a longer "
+                    "one, such as the output of `openssl rand -hex 32`",
                     path,
                     number,
                     len(key),
@@ -54,19 +56,21 @@ class Keys:
                 )
             keys.append(key)
         if not keys:
-            raise ArgumentError(f"{path} holds no key: write one a line, such as `openssl rand -hex 32` prints")
+            raise ArgumentError(
+                f"{path} contains no key; write one per line, such as the output of `openssl rand -hex 32`"
+            )
         return cls(keys)
 
     def __bool__(self) -> bool:
         return bool(self._digests)
 
     def check(self, authorization: str | None) -> None:
-        """Raises ApiError 401 unless the header `Authorization: Bearer KEY` holds one of the keys."""
+        """Raise ApiError 401 unless the header `Authorization: Bearer KEY` has one of the keys."""
         if not self._digests:
             return
         scheme, _, given = (authorization or "").partition(" ")
         digest = _digest(given.strip().encode("latin-1"))  # as headers are decoded
-        # Every key is compared, whether or not one fitted already.
+        # Compare every key, even after a match.
         if sum(hmac.compare_digest(digest, known) for known in self._digests) and scheme.lower() == "bearer":
             return
         message = "no such API key" if given else "this server asks for an API key: Authorization: Bearer KEY"
@@ -74,21 +78,21 @@ class Keys:
 
 
 def _content(path: Path) -> bytes:
-    """A regular file's bytes. Another kind is not waited for: a FIFO may never give any, a device never end."""
+    """A regular file's bytes. Other kinds are refused: a FIFO may block forever, a device may never end."""
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0))
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ArgumentError(f"{path} is not a regular file: write the keys to one, one a line")
+            raise ArgumentError(f"{path} is not a regular file; write the keys to a file, one per line")
         if status.st_size > FILE_BYTES:
-            raise ArgumentError(f"{path} is larger than {FILE_BYTES >> 20} MiB: give a file with one key a line")
+            raise ArgumentError(f"{path} is larger than {FILE_BYTES >> 20} MiB; pass a file with one key per line")
         if status.st_mode & stat.S_IWOTH and os.name == "posix":
-            log.warning("%s can be written by every user, who could add a key: run chmod o-w on it", path)
+            log.warning("%s can be written by every user, who could add a key; run chmod o-w on it", path)
         return os.read(descriptor, FILE_BYTES)
     finally:
         os.close(descriptor)
 
 
 def _digest(key: bytes) -> bytes:
-    """Of one length for every key: compare_digest tells lengths apart."""
+    """A digest of fixed length: compare_digest reveals lengths."""
     return hashlib.sha256(key).digest()

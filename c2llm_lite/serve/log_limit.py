@@ -1,4 +1,4 @@
-"""A log that clients cannot fill: one line a minute of each kind."""
+"""Limits the log that clients can cause to one line a minute of each kind."""
 
 from __future__ import annotations
 
@@ -7,23 +7,25 @@ import threading
 import time
 
 SECONDS = 60.0
-# What clients can make write: uvicorn's complaints, asyncio's, and this package's own.
+# Loggers that clients can trigger: uvicorn's, asyncio's, and this package's.
 LOGGERS = ("uvicorn.error", "asyncio", "c2llm_lite.serve.connection", "c2llm_lite.serve.queue")
 
 
 class OncePerMinute(logging.Filter):
-    """Passes the first line of each kind in a minute, and tells with the next how many were left out.
+    """Passes the first line of each kind in a minute; the next one says how many were suppressed.
 
-    A kind is a logger, a message before its values are filled in, and an exception's type.
+    A kind is a logger, an unformatted message, and an exception's type.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._lock = threading.Lock()
-        self._kinds: dict[tuple[str, str, type | None], tuple[float, int]] = {}  # when one passed, how many since
+        self._kinds: dict[
+            tuple[str, str, type | None], tuple[float, int]
+        ] = {}  # time of the last line, number suppressed since
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """logging's: whether to write this line."""
+        """Called by logging: whether to write this line."""
         kind = (record.name, str(record.msg).partition("\n")[0], record.exc_info[0] if record.exc_info else None)
         now = time.monotonic()
         with self._lock:

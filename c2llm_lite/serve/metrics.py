@@ -1,4 +1,4 @@
-"""What the server counts, as Prometheus reads it: requests, texts, tokens, batches, waiting; never a text."""
+"""Prometheus metrics: requests, texts, tokens, batches and waiting tokens; never a text."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ BATCH_TOKENS = (16, 64, 128, 256, 384, 448, 512, 1024, 4096, 16384)
 
 
 class Metrics:
-    """One server's figures, in a registry of their own."""
+    """One server's metrics, in their own registry."""
 
     def __init__(self, waiting: Callable[[], float]) -> None:
-        """waiting: how many tokens were accepted and are not answered."""
+        """waiting: returns the number of accepted tokens without a response."""
         registry = self._registry = CollectorRegistry()
         ProcessCollector(registry=registry)
         self.requests = Counter("c2llm_requests", "Answers by path and status.", ["path", "status"], registry=registry)
@@ -41,7 +41,7 @@ class Metrics:
 
 
 class Counted:
-    """ASGI middleware that counts every answer, by its path where that is one of the API's."""
+    """ASGI middleware that counts responses, by path for the API's paths."""
 
     def __init__(self, app: ASGIApp, metrics: Metrics, paths: frozenset[str]) -> None:
         self._app = app
@@ -49,7 +49,7 @@ class Counted:
         self._paths = paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass a request on and count its answer."""
+        """Pass a request on and count its response."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -1,4 +1,4 @@
-"""The API's description at /openapi.json, as this server was started: its models, width, prompts, bounds and keys."""
+"""The API's description at /openapi.json, for this server's models, dimensions, prompts, limits and keys."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Json = dict[str, Any]
 
 
 def document(offer: Offer, *, keys: bool) -> Json:
-    """An OpenAPI 3.1 document. keys: whether all but the probes asks for one."""
+    """An OpenAPI 3.1 document. keys: whether all paths but the probes require one."""
     security: Json = {"security": [{"key": []}]} if keys else {}
     denied: Json = {"401": _error("No API key, or an unknown one.", "WWW-Authenticate")} if keys else {}
     schemes: Json = {"securitySchemes": {"key": {"type": "http", "scheme": "bearer"}}} if keys else {}
@@ -84,7 +84,7 @@ def _schemas(offer: Offer) -> Json:
         "EmbeddingRequest": {
             "type": "object",
             "required": ["input", "model"],
-            "additionalProperties": {"type": "null"},  # clients send what is not set as null
+            "additionalProperties": {"type": "null"},  # clients send unset fields as null
             "maxProperties": json_fields.FIELDS,
             "properties": {
                 "input": {"anyOf": forms},
@@ -143,7 +143,7 @@ def _schemas(offer: Offer) -> Json:
 
 
 def _object(**properties: Json) -> Json:
-    """An object that has exactly these."""
+    """An object with exactly these properties."""
     return {
         "type": "object",
         "required": list(properties),

@@ -1,9 +1,9 @@
-"""Requests that wait, joined into full batches for the one engine, and fair among them.
+"""Joins waiting requests into full batches for the engine, fairly.
 
-Which text goes next is decided by weighted fair queueing (Demers, Keshav and Shenker, 1989): each request is treated as
-if it had an equal share of the engine, and the text that would be done first under such sharing is run first. So a
-short request goes before the long ones that wait, and a long one waits no longer than its share makes it, however many
-short ones come. A batch holds one prompt, whose tokens are then computed once for all its texts.
+Weighted fair queueing (Demers, Keshav and Shenker, 1989) chooses the next text: it assumes that each request has an
+equal share of the engine, and runs first the text that would finish first under such sharing. So a short request
+overtakes long ones, and a long one waits no longer than its share requires, however many short ones arrive. A batch has
+one prompt, whose tokens are computed once for all its texts.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from ..pma import Array
 
 log = logging.getLogger(__name__)
 
-LOOKED_AT = 64  # requests that are passed over, at most, to find a text that still fits a batch
-RATE_MEMORY = 0.9  # weight of the past in the speed that Retry-After is reckoned from
+LOOKED_AT = 64  # most requests skipped to find a text that still fits a batch
+RATE_MEMORY = 0.9  # smoothing factor of the throughput estimate for Retry-After
 
 
 class QueueFullError(Exception):
-    """No room now. retry_after: seconds until there should be."""
+    """The queue is full. retry_after: seconds until it should have room."""
 
     def __init__(self, retry_after: int) -> None:
         super().__init__(f"the queue is full; try again in {retry_after} s")
@@ -37,12 +37,12 @@ class QueueFullError(Exception):
 
 
 class QueueClosedError(Exception):
-    """The server is stopping and takes nothing new."""
+    """The server is stopping and accepts no requests."""
 
 
 @dataclass(order=True)
 class _Job:
-    """One request. done_at: when its next text would be done under equal sharing, in tokens; jobs are ordered by it."""
+    """One request. done_at: when its next text would finish under equal sharing, in tokens; the order of jobs."""
 
     done_at: float
     order: int
@@ -50,12 +50,12 @@ class _Job:
     costs: Sequence[int] = field(compare=False)  # tokens that each text adds to a batch
     vectors: Array = field(compare=False)  # (texts, d)
     future: Future[Array] = field(compare=False, default_factory=Future)
-    taken: int = field(compare=False, default=0)  # texts that went to the engine
-    missing: int = field(compare=False, default=0)  # texts whose vectors are not here yet
+    taken: int = field(compare=False, default=0)  # texts sent to the engine
+    missing: int = field(compare=False, default=0)  # texts without vectors so far
 
 
 class Queue:
-    """Accepts requests from any thread; one thread of its own runs them."""
+    """Accepts requests from any thread and runs them in its own thread."""
 
     def __init__(
         self,
@@ -65,7 +65,7 @@ class Queue:
         most: int,
         on_batch: Callable[[int], object] = lambda tokens: None,
     ) -> None:
-        """run: token ids and their prompt to (n, width). most: tokens that may be held. on_batch: told each's size."""
+        """run: token ids and their prompt -> (n, width). most: tokens that may wait. on_batch: gets each size."""
         self._run = run
         self._width = width
         self._most = most
@@ -73,17 +73,17 @@ class Queue:
         self._waiting: dict[tuple[str, int], list[_Job]] = {}  # heaps, by prompt and room
         self._change = threading.Condition()
         self._order = itertools.count()
-        self._clock = 0.0  # tokens that each request has had by now under equal sharing
-        self._rate = 0.0  # tokens a second, of late
+        self._clock = 0.0  # tokens that each request would have had so far under equal sharing
+        self._rate = 0.0  # recent tokens per second
         self._held = 0
-        self._open: set[Future[Array]] = set()  # what was accepted and has no answer yet
+        self._open: set[Future[Array]] = set()  # accepted, without a response so far
         self._closed = False
         self._thread = threading.Thread(target=self._work, name="engine", daemon=True)
         self._thread.start()
 
     @property
     def held(self) -> int:
-        """Tokens that were accepted and are not answered."""
+        """Accepted tokens without a response."""
         return self._held
 
     @property
@@ -92,10 +92,10 @@ class Queue:
         return not self._closed and self._held < self._most and self._thread.is_alive()
 
     def submit(self, texts: Sequence[TokenIds], prompt: str, *, shared: int, room: int) -> Future[Array]:
-        """The vectors to come, (n, width). Cancelling the future frees the request's place.
+        """A future of the vectors (n, width). Canceling it frees the request's place.
 
-        shared: how many tokens of the prompt each text begins with. room: how many others fill a batch. An idle queue
-        takes any request, however large. Raises QueueFullError or QueueClosedError.
+        shared: the number of prompt tokens that each text starts with. room: the number of others that fill a batch. An
+        idle queue accepts a request of any size. Raises QueueFullError or QueueClosedError.
         """
         tokens = sum(map(len, texts))
         costs = [max(1, len(ids) - shared) for ids in texts]
@@ -113,19 +113,19 @@ class Queue:
         return job.future
 
     def check(self, tokens: int = 1) -> None:
-        """Raises QueueFullError where a request of so many tokens would not be accepted now."""
+        """Raise QueueFullError if a request of this many tokens would not be accepted now."""
         if self._held and self._held + tokens > self._most:
             raise QueueFullError(max(1, min(600, round(self._held / self._rate)) if self._rate else 1))
 
     def close(self) -> None:
-        """Accept nothing more, finish what was accepted, and stop."""
+        """Stop accepting requests, finish the accepted ones, and stop."""
         with self._change:
             self._closed = True
             self._change.notify()
         self._thread.join()
 
     def abandon(self) -> None:
-        """Accept nothing more, and answer what was accepted with QueueClosedError. A batch that runs is not stopped."""
+        """Stop accepting requests, and fail the accepted ones with QueueClosedError. A running batch is not stopped."""
         with self._change:
             self._closed = True
             self._change.notify()
@@ -134,7 +134,7 @@ class Queue:
             _settle(future, QueueClosedError("the server is stopping"))
 
     def _release(self, job: _Job, lane: tuple[str, int], tokens: int) -> None:
-        """Called once, when a job has its answer or its client has left."""
+        """Called once, when a job has its response or its client has left."""
         with self._change:
             self._held -= tokens
             self._open.discard(job.future)
@@ -149,7 +149,7 @@ class Queue:
         except BaseException:
             log.exception("the engine's thread ended; restart the server")
         finally:
-            self.abandon()  # whatever ended this thread, no client waits for it
+            self.abandon()  # whatever ended this thread, no client may wait for it
 
     def _run_batches(self) -> None:
         while True:
@@ -197,13 +197,15 @@ class Queue:
             vectors = self._run([job.texts[place] for job, place in batch], prompt)
             if np.shape(vectors) != (len(batch), self._width):
                 raise RuntimeError(f"the engine gave {np.shape(vectors)} for {len(batch)} texts of {self._width}")
-        except BaseException as error:  # a library's panic is no Exception
+        except BaseException as error:  # a library's panic is not an Exception
             requests: dict[int, list[tuple[_Job, int]]] = {}
             for job, place in batch:
                 requests.setdefault(job.order, []).append((job, place))
             if len(requests) > 1:
                 log.warning(
-                    "a batch of %d requests failed (%s): running each alone", len(requests), type(error).__name__
+                    "a batch of %d requests failed (%s); running each request separately",
+                    len(requests),
+                    type(error).__name__,
                 )
                 for alone in requests.values():
                     if not alone[0][0].future.done():
@@ -222,7 +224,7 @@ class Queue:
 
 
 def _settle(future: Future[Array], outcome: Array | Exception) -> None:
-    """Give a job its answer, unless its client has left or it has one."""
+    """Give a job its response, unless its client has left or it already has one."""
     try:
         if isinstance(outcome, Exception):
             future.set_exception(outcome)

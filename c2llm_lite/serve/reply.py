@@ -1,4 +1,4 @@
-"""Vectors as OpenAI's API sends them, piece by piece: the body of a large request is never whole in memory."""
+"""Writes vectors in the format of OpenAI's API, in pieces, so that a large body is never whole in memory."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from ..pma import Array
 from .request import EncodingFormat
 
-ROWS = 16  # in a piece
+ROWS = 16  # per piece
 
 
 def pieces(vectors: Array, encoding_format: EncodingFormat, model: str, tokens: int) -> Iterator[bytes]:
@@ -28,5 +28,5 @@ def pieces(vectors: Array, encoding_format: EncodingFormat, model: str, tokens: 
 def _encoded(row: Array, encoding_format: EncodingFormat) -> str:
     if encoding_format == "base64":
         return f'"{base64.b64encode(row.astype("<f4").tobytes()).decode()}"'
-    # Nine digits give every float32 back exactly, in half the bytes that a float64 takes.
+    # Nine digits restore every float32 exactly, in half the bytes of a float64's.
     return "[" + ",".join(["%.9g"] * len(row)) % tuple(row.tolist()) + "]"

@@ -1,4 +1,4 @@
-"""A request's body, checked field by field: whatever is wrong with it, the answer names the field and the remedy."""
+"""Checks a request's body field by field. Errors name the field and what to do."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .failures import ApiError
 
 EncodingFormat = Literal["float", "base64"]
 FIELDS = ("input", "model", "dimensions", "encoding_format", "user", "prompt_name")
-ALIASES = ("query", "document")  # NAME:query and NAME:document choose a prompt where a client can only choose a model
+ALIASES = ("query", "document")  # NAME:query and NAME:document select a prompt for clients that can only select a model
 
 TOKENS_REFUSED = (
     "input is token ids. Ids are particular to a tokenizer: another model's look valid here and give wrong vectors, so "
@@ -22,7 +22,7 @@ TOKENS_REFUSED = (
 
 @dataclass(frozen=True)
 class Offer:
-    """What this server has: the model's name, its width, its prompts by name, and how many token ids it knows.
+    """What this server offers: the model's name, dimensions, prompts by name, and vocabulary size.
 
     token_ids: whether input may be token ids.
     """
@@ -41,7 +41,7 @@ class Offer:
 
 @dataclass(frozen=True)
 class EmbeddingRequest:
-    """texts, or this model's own token ids in their place; `model` is the name as the client wrote it."""
+    """texts, or token ids instead. model: the name as the client wrote it."""
 
     model: str
     texts: list[str]
@@ -52,11 +52,11 @@ class EmbeddingRequest:
 
 
 def parse(body: bytes | bytearray, offer: Offer) -> EmbeddingRequest:
-    """Raises ApiError 400, or 404 for a model that is not here."""
+    """Raises ApiError 400, or 404 for an unknown model."""
     try:
         data = json_fields.read(body.decode(), FIELDS, items=max(limits.TEXTS, offer.max_tokens))
     except UnicodeDecodeError as error:
-        raise ApiError(400, f"the body is not UTF-8: byte {error.start} is wrong") from None
+        raise ApiError(400, f"the body is not UTF-8: byte {error.start} is invalid") from None
     except (ValueError, RecursionError):
         raise ApiError(400, "the body is not JSON") from None
     model, alias = _model(data, offer)
@@ -65,7 +65,7 @@ def parse(body: bytes | bytearray, offer: Offer) -> EmbeddingRequest:
     if ids and prompt_name is not None:
         raise ApiError(
             400,
-            "token ids are run as they are: put the prompt's own ids first and choose no prompt, or send text",
+            "token ids take no prompt; put the prompt's own ids first and choose no prompt, or send text",
             param="prompt_name" if data.get("prompt_name") is not None else "model",
         )
     if not isinstance(data.get("user"), str | None):
@@ -77,13 +77,13 @@ def parse(body: bytes | bytearray, offer: Offer) -> EmbeddingRequest:
 
 
 def _model(data: Mapping[str, Any], offer: Offer) -> tuple[str, str | None]:
-    """The name as it was given, and the prompt that it stands for."""
+    """The name as the client wrote it, and the prompt that it selects."""
     model = data.get("model")
     if not isinstance(model, str):
-        raise ApiError(400, f"model is missing or no string: give {offer.name!r}", param="model")
+        raise ApiError(400, f"model is missing or not a string; use {offer.name!r}", param="model")
     if model not in offer.models():
         raise ApiError(
-            404, f"no such model here; there are {', '.join(offer.models())}", param="model", code="model_not_found"
+            404, f"no such model; the models are {', '.join(offer.models())}", param="model", code="model_not_found"
         )
     return model, None if model == offer.name else model.removeprefix(f"{offer.name}:")
 
@@ -93,12 +93,14 @@ def _input(data: Mapping[str, Any], offer: Offer) -> tuple[list[str], list[list[
     given = data.get("input")
     items = [given] if isinstance(given, str) else given
     if not isinstance(items, list) or not items:
-        raise ApiError(400, "input is missing or empty: give a string or a list of strings", param="input")
+        raise ApiError(400, "input is missing or empty; send a string or a list of strings", param="input")
     if all(_is_id(item) for item in items):
         items = [items]
     if len(items) > limits.TEXTS:
         raise ApiError(
-            400, f"input has {len(items):,} texts, and a request takes {limits.TEXTS:,}: send several", param="input"
+            400,
+            f"input has {len(items):,} texts; a request may have {limits.TEXTS:,}, so send several requests",
+            param="input",
         )
     if isinstance(items[0], list):
         return [], [_ids(i, item, offer) for i, item in enumerate(items)]
@@ -114,12 +116,14 @@ def _input(data: Mapping[str, Any], offer: Offer) -> tuple[list[str], list[list[
 
 def _ids(index: int, item: object, offer: Offer) -> list[int]:
     if not isinstance(item, list) or not item or not all(map(_is_id, item)):
-        raise ApiError(400, f"input {index} is not a list of token ids, or an empty one", param="input")
+        raise ApiError(400, f"input {index} is not a non-empty list of token ids", param="input")
     if not offer.token_ids:
         raise ApiError(400, TOKENS_REFUSED, param="input", code="token_ids_refused")
     if max(item) >= offer.vocab or min(item) < 0:
         raise ApiError(
-            400, f"input {index} has a token id that is not this model's: ids are under {offer.vocab:,}", param="input"
+            400,
+            f"input {index} has a token id that this model does not have; ids are below {offer.vocab:,}",
+            param="input",
         )
     if len(item) > offer.max_tokens:
         message = f"input {index} has {len(item):,} tokens, and this model takes {offer.max_tokens:,}: cut it"
@@ -133,9 +137,9 @@ def _is_id(item: object) -> bool:
 
 def _one_of(data: Mapping[str, Any], field: str, choices: tuple[str, ...]) -> str | None:
     value = data.get(field)
-    if value is None or value in choices:  # an unhashable value is compared, too: choices is a tuple
+    if value is None or value in choices:  # choices is a tuple, so that unhashable values can be compared
         return value
-    raise ApiError(400, f"{field} can be {', '.join(choices)}", param=field)
+    raise ApiError(400, f"{field} must be one of {', '.join(choices)}", param=field)
 
 
 def _dimensions(data: Mapping[str, Any], offer: Offer) -> int:
@@ -145,5 +149,5 @@ def _dimensions(data: Mapping[str, Any], offer: Offer) -> int:
     if isinstance(value, float) and value.is_integer():
         value = int(value)  # to JSON Schema, 6.0 is an integer
     if not _is_id(value) or not 1 <= value <= offer.dim:
-        raise ApiError(400, f"dimensions can be 1 to {offer.dim}", param="dimensions")
+        raise ApiError(400, f"dimensions must be 1 to {offer.dim}", param="dimensions")
     return cast(int, value)

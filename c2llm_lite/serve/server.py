@@ -1,4 +1,4 @@
-"""uvicorn over one service: its settings, and how it stops."""
+"""Runs a service under uvicorn: settings and shutdown."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ log = logging.getLogger(__name__)
 
 
 class Server(uvicorn.Server):
-    """Serves until SIGTERM or SIGINT, then finishes what was accepted; a SIGINT after that answers it with 503."""
+    """Serves until SIGTERM or SIGINT, then finishes accepted requests; a further SIGINT answers them with 503."""
 
     def __init__(self, service: Service, *, connections: int | None = None) -> None:
-        """connections: how many may be open; None takes what the limit on open files allows."""
+        """connections: the limit on open connections; None means what the limit on open files allows."""
         config = Config(
             service.app(),
             connections=most_connections() if connections is None else connections,
@@ -32,7 +32,7 @@ class Server(uvicorn.Server):
             ws="none",
             lifespan="on",
             log_config=None,  # this process's own
-            access_log=False,  # a request's path may hold a text
+            access_log=False,  # a request's path may contain a text
             server_header=False,
             proxy_headers=False,
             backlog=limits.BACKLOG,
@@ -43,7 +43,7 @@ class Server(uvicorn.Server):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     async def serve(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve, and write no more to the log than clients should be able to make it."""
+        """Serve, with the log limit."""
         self._loop = asyncio.get_running_loop()
         once = log_limit.OncePerMinute()
         loggers = [logging.getLogger(name) for name in log_limit.LOGGERS]
@@ -56,7 +56,7 @@ class Server(uvicorn.Server):
                 logger.removeFilter(once)
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
-        """A signal came. uvicorn would end a second SIGINT's requests with 500 and a traceback each."""
+        """Handle a signal. At a second SIGINT, uvicorn would end each request with 500 and a traceback."""
         if not self.should_exit:
             super().handle_exit(sig, frame)
             if self._service.queue.held and self._loop:
@@ -65,13 +65,13 @@ class Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self.hurry)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish what was accepted, for STOP_SECONDS at most."""
+        """Finish accepted requests, for at most STOP_SECONDS."""
         late = asyncio.get_running_loop().call_later(limits.STOP_SECONDS, self.hurry)
         await super().shutdown(sockets)
         late.cancel()
 
     def hurry(self) -> None:
-        """Answer what waits with 503, and close what is still open a moment later."""
+        """Answer waiting requests with 503, and close open connections a moment later."""
         self._service.queue.abandon()
         asyncio.get_running_loop().call_later(limits.HURRY_SECONDS, self._close_connections)
 

@@ -51,7 +51,7 @@ class Pair:
 def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> Iterator[Pair]:
     """Pairs of every Python file below `folder`, sorted by path; `package` is what stands before their modules' names.
 
-    skip: names of top folders to leave out. Vendored copies, tests and what this Python cannot parse are left out.
+    skip: names of top folders to leave out. Vendored copies, tests and what this Python cannot parse are skipped.
     """
     for parts, path in sorted(sources(folder, skip=skip), key=lambda source: source[1]):
         module = ".".join(part for part in (package, *parts) if part and part != "__init__")
@@ -71,7 +71,7 @@ def sources(folder: Path, *, skip: Iterable[str] = ()) -> Iterator[tuple[tuple[s
 
 
 def pairs_of(source: str, module: str) -> Iterator[Pair]:
-    """Pairs of one file's functions and methods. Raises SyntaxError where this Python cannot parse it."""
+    """Pairs of one file's functions and methods. Raises SyntaxError if this Python cannot parse it."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # invalid escapes in other people's source
         tree = ast.parse(source)

@@ -1,7 +1,7 @@
-"""Rounding a matrix to 4 bits by what it does to its outputs: GPTQ (arXiv 2210.17323).
+"""Rounds a matrix so that its outputs change least: GPTQ (arXiv 2210.17323).
 
-Columns are rounded one after another, and what each rounds away is made up for by those that are still to come, as the
-inputs' second moments tell. A block's scale is chosen when its turn comes, on the weights as they then stand.
+Columns are rounded one after another, and later columns correct each one's error, according to the inputs' second
+moments. A block's scale is chosen when it is reached, for the weights as corrected by then.
 """
 
 from __future__ import annotations

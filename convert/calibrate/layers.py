@@ -1,11 +1,10 @@
 """One pass over calibration texts that rounds a backbone's matrices in order.
 
-Each is rounded on the inputs that the rounding before it leaves: what a later matrix meets when the bundle runs is then
-what it was rounded for.
+Each matrix is rounded on the inputs that earlier rounding leaves, which are its inputs when the bundle runs.
 
-Beside it runs the backbone at full precision. Before a matrix is rounded, it is moved to where it best makes up for
-what the matrices before it lost (asymmetric calibration, arXiv 2504.02692): those that read the residual stream give
-what they would have given at full precision, as nearly as their inputs allow; those that add to it also mend it.
+The backbone runs at full precision as well. Before a matrix is rounded, it is adjusted to correct the errors of earlier
+matrices (asymmetric calibration, arXiv 2504.02692): matrices that read the residual stream reproduce their
+full-precision outputs as nearly as their inputs allow; matrices that add to the stream also correct it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
 five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
@@ -38,9 +37,9 @@ MATRICES = 7  # of a layer: q, k, v, o, gate, up, down
 
 @dataclass
 class Calibration:
-    """Texts to calibrate on, as token ids, and what one step has found and another can use.
+    """Texts to calibrate on, as token ids, and results that one step passes to another.
 
-    progress: show a bar. unfinished: where the rounding is kept, to go on from. states: each text's final states at
+    progress: show a bar. unfinished: where to keep the rounding, to resume. states: each text's final states at
     full precision, (tokens, hidden) float32, once a forward has made them.
     """
 
@@ -55,7 +54,7 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
 
     Layers that an earlier run kept go to `placing` at once.
 
-    Raises OutputError where what is kept cannot be read or written.
+    Raises OutputError if what is kept cannot be read or written.
     """
     shape, texts, unfinished = checkpoint.backbone, calibration.texts, calibration.unfinished
     cuts = list(groups([len(text) for text in texts]))

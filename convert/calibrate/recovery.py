@@ -1,7 +1,7 @@
-"""What a head can undo of its backbone's quantisation: an affine map of the states, fitted on calibration texts.
+"""Recovery: an affine map of the states, fitted on calibration texts, that undoes part of the quantization.
 
 More than half of what rounding to 4 bits does to the final states is linear in them (on the stand-in: 55 to 58% of the
-squared error). The ridge solution from quantised to full-precision states follows from two second moments and is
+squared error). The ridge solution from quantized to full-precision states follows from two second moments and is
 absorbed into the head's key and value weights when a bundle is loaded: nothing at run time, and hidden x hidden numbers
 on disk.
 """
@@ -31,19 +31,19 @@ from ..proof import child
 from .layers import Calibration
 
 Doubles = NDArray[np.float64]
-# Of the mean variance of the quantised states; the largest leaves states nearly alone.
+# Of the mean variance of the quantized states; the largest leaves states nearly alone.
 RIDGES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 FOLDS = 5  # one text in so many judges a ridge that the others were fitted with
 
 
-def fit(quantised: Sequence[Array], full: Sequence[Array]) -> AffineMap:
-    """The map that brings quantised states nearest to full-precision ones, shrunk towards the identity.
+def fit(quantized: Sequence[Array], full: Sequence[Array]) -> AffineMap:
+    """The map that brings quantized states nearest to full-precision ones, shrunk towards the identity.
 
-    quantised, full: (tokens, hidden) float32 of each text. The ridge is the one that serves texts left out best, so
-    that few texts, or texts all alike, move little.
+    quantized, full: (tokens, hidden) float32 of each text. The ridge is the one that is best on held-out texts, so that
+    few texts, or similar texts, change little.
     """
     fitted, judging = _Moments(), _Moments()
-    for index, (ours, theirs) in enumerate(zip(quantised, full, strict=True)):
+    for index, (ours, theirs) in enumerate(zip(quantized, full, strict=True)):
         (judging if index % FOLDS == FOLDS - 1 else fitted).add(ours, theirs - ours)
     ridge = max(RIDGES)
     if judging.tokens:
@@ -54,7 +54,7 @@ def fit(quantised: Sequence[Array], full: Sequence[Array]) -> AffineMap:
 
 
 class _Moments:
-    """Sums over tokens from which a ridge regression of the errors on the quantised states follows, in fp64."""
+    """Sums over tokens from which a ridge regression of the errors on the quantized states follows, in fp64."""
 
     def __init__(self) -> None:
         self.tokens = 0
@@ -116,7 +116,7 @@ def recover(
         ends = np.cumsum([len(text) for text in texts])[:-1]
         found = np.load(path, mmap_mode="r")
         if not all(np.isfinite(states).all() for states in np.split(found, ends)):
-            raise BundleError(f"the new bundle gave NaN or infinity {what}, and was not kept: try another target")
+            raise BundleError(f"the new bundle returned NaN or infinity {what} and was deleted; try another target")
         return fit(np.split(found, ends), calibration.states or _full_precision(checkpoint, calibration))
 
 

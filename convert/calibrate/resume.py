@@ -1,4 +1,4 @@
-"""What a calibration has rounded so far, in a folder beside the bundle that it will be: one that was stopped goes on.
+"""Keeps the finished layers of a calibration in a folder beside the future bundle, so that it can resume.
 
 After each layer there are two files: what the bundle holds of the layer's matrices, and the texts' states on their way
 through the backbone. So the folder grows to the size of the bundle's backbone and of those states.
@@ -35,7 +35,7 @@ class Unfinished:
         return max((int(path.stem.removeprefix("after-")) for path in self.folder.glob("after-*.npz")), default=0)
 
     def matrices(self, layer: int) -> dict[str, Parts]:
-        """By the matrix's name. Raises OutputError where the file is damaged."""
+        """By the matrix's name. Raises OutputError if the file is damaged."""
         found: dict[str, Parts] = {}
         for name, values in self._read(self._matrices(layer)).items():
             matrix, _, part = name.partition("/")
@@ -43,7 +43,7 @@ class Unfinished:
         return found
 
     def states(self) -> list[list[Array]]:
-        """What keep() was given last. Raises OutputError where the file is damaged."""
+        """What keep() was given last. Raises OutputError if the file is damaged."""
         found: list[list[Array]] = []
         for name, values in self._read(self._states(self.layers())).items():  # in the order of writing
             if name.endswith("/0"):
@@ -54,7 +54,7 @@ class Unfinished:
     def keep(self, layer: int, matrices: Mapping[str, Parts], states: Sequence[Sequence[Array]]) -> None:
         """What there is when `layer`, counted from 0, is done: its matrices, and forwards' states, in groups of texts.
 
-        Raises OutputError where it cannot be written.
+        Raises OutputError if it cannot be written.
         """
         parts = {f"{matrix}/{part}": values for matrix, held in matrices.items() for part, values in held.items()}
         groups = {f"{forward}/{i}": x for forward, xs in enumerate(states) for i, x in enumerate(xs)}
@@ -93,7 +93,7 @@ class Unfinished:
             with np.load(path, allow_pickle=False) as arrays:
                 return dict(arrays)
         except (OSError, ValueError, zipfile.BadZipFile) as error:
-            raise OutputError(f"{path} cannot be read ({error}): delete {self.folder}, to begin anew") from error
+            raise OutputError(f"{path} cannot be read ({error}); delete {self.folder} to start over") from error
 
 
 def _write(path: Path, arrays: Mapping[str, NDArray[Any]]) -> None:

@@ -1,4 +1,4 @@
-"""An exact rescaling that takes outliers out of activations and puts them into weights, before int8 rounds both.
+"""Smoothing: an exact rescaling that moves outliers from activations to weights before both are rounded to int8.
 
 SmoothQuant (arXiv 2211.10438, equation 4): each column j of a matrix is multiplied, and its inputs are divided, by
 

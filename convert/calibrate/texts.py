@@ -1,4 +1,4 @@
-"""Texts to calibrate on: a user's own, or documented functions of the packages that are installed here."""
+"""Calibration texts: the user's own, or documented functions of installed packages."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Texts = Mapping[str, Sequence[str]]
 
 DEFAULT = "default"
 PAIRS = 250
-PAIRS_A_PACKAGE = 40  # so that no package's style rules
+PAIRS_A_PACKAGE = 40  # so that no package's style dominates
 PAIRS_A_FILE = 4
 # Fewer fit their own peculiarities: with one text "a" the cosine to full precision was 0.880.
 LEAST_TEXTS = 8
@@ -45,13 +45,13 @@ def read(path: Path) -> Texts:
 def default(pairs: int = PAIRS, seed: int = 0) -> Texts:
     """Functions of installed packages and their docstrings, `pairs` of each: the same where the same is installed.
 
-    Raises ValueError where too little is installed to calibrate on.
+    Raises ValueError if too little is installed to calibrate on.
     """
     folders = {Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")}
     found = _drawn([path for folder in sorted(folders) for path in _sources(folder)], pairs, seed)
     if not found:
         raise ArgumentError(
-            "no package with documented functions is installed: give texts of your own, --calibrate FILE"
+            "no package with documented functions is installed; pass your own texts with --calibrate FILE"
         )
     return {"document": [pair.code for pair in found], "query": [pair.query for pair in found]}
 

@@ -54,7 +54,7 @@ class Checkpoint:
         if not any(tail.startswith(PMA) for tail in self._tensors):
             raise CheckpointError(
                 f"{name} is not a C2LLM checkpoint: it has no {PMA}* tensors, the pooling head. "
-                "Give codefuse-ai/C2LLM-0.5B, codefuse-ai/C2LLM-7B, or a folder that holds one of them"
+                "Pass codefuse-ai/C2LLM-0.5B, codefuse-ai/C2LLM-7B, or a folder that contains one of them"
             )
         self.backbone = fields.backbone(self.config, "lm_head.weight" in self._tensors)
         self.variant = fields.variant(self.config, self.backbone.layers)
@@ -63,7 +63,7 @@ class Checkpoint:
         self.tokenizer_file = folder / "tokenizer.json"
         if not self.tokenizer_file.is_file():
             raise CheckpointError(
-                f"{name} has no tokenizer.json; copy it from where the weights come from, or write it with "
+                f"{name} has no tokenizer.json; copy it from the source of the weights, or write it with "
                 "transformers: AutoTokenizer.from_pretrained(FOLDER).save_pretrained(FOLDER)"
             )
         try:
@@ -89,7 +89,7 @@ class Checkpoint:
     def stored(self, name: str) -> tuple[Stored, Dtype]:
         """The exact stored values, mapped read-only, and their type; BF16 comes as its bits in uint16.
 
-        Raises CheckpointError where one is NaN or infinite.
+        Raises CheckpointError if one is NaN or infinite.
         """
         return self._tensors[name].read(), self._tensors[name].dtype
 
@@ -115,7 +115,7 @@ class Checkpoint:
     def _check_tensors(self) -> None:
         if self.backbone.layers > len(self._tensors):  # before as many names are built
             raise CheckpointError(
-                f"{self.name}: config.json says num_hidden_layers {self.backbone.layers}, and the weights hold "
+                f"{self.name}: config.json says num_hidden_layers {self.backbone.layers}, but the weights have "
                 f"{len(self._tensors)} tensors; copy config.json again"
             )
         wanted = _backbone_shapes(self.backbone)
@@ -123,13 +123,14 @@ class Checkpoint:
             wanted["lm_head.weight"] = (self.backbone.vocab, self.backbone.hidden)
         expected = set(wanted) | {PMA + name for name in HEAD_TENSORS}
         if missing := sorted(expected - self._tensors.keys()):
-            raise CheckpointError(f"{self.name} lacks {_some(missing)}; fetch its files again, every shard of them")
+            raise CheckpointError(f"{self.name} lacks {_some(missing)}; download all of its files again")
         if surplus := sorted(self._tensors[tail].name for tail in self._tensors.keys() - expected):
-            raise CheckpointError(f"{self.name} holds {_some(surplus)}, which C2LLM does not have: it is another model")
+            raise CheckpointError(f"{self.name} has {_some(surplus)}, which C2LLM does not have; it is another model")
         for tail, shape in wanted.items():
             if self.shape(tail) != shape:
                 raise CheckpointError(
-                    f"{self.name}: {self._tensors[tail].name} has shape {self.shape(tail)}; config.json says {shape}"
+                    f"{self.name}: {self._tensors[tail].name} has shape {self.shape(tail)}, but config.json says "
+                    f"{shape}"
                 )
         try:
             pma.check_shapes({n: self.shape(PMA + n) for n in HEAD_TENSORS}, self.backbone.hidden, self.variant)
@@ -138,7 +139,8 @@ class Checkpoint:
         width = self.shape(f"{PMA}S")[-1]
         if self.config.get("compress_dim") not in (None, width):
             raise CheckpointError(
-                f"{self.name}: the head is {width} wide; config.json says compress_dim {self.config['compress_dim']}"
+                f"{self.name}: the head is {width} wide, but config.json says compress_dim "
+                f"{self.config['compress_dim']}"
             )
 
 
@@ -154,18 +156,16 @@ def open_checkpoint(source: str | Path) -> Checkpoint:
     if is_hub_name(str(source)):
         downloaded, revision = download(str(source))
         return Checkpoint(downloaded, str(source), revision)
-    raise CheckpointError(f"{source} is neither a folder nor a hub name of the form owner/name")
+    raise CheckpointError(f"{source} is neither a folder nor a model name of the form OWNER/NAME")
 
 
 def _read_json(path: Path) -> dict[str, Any]:
     if not path.is_file():
-        raise CheckpointError(f"{path.parent} has no {path.name}; copy it from where the weights come from")
+        raise CheckpointError(f"{path.parent} has no {path.name}; copy it from the source of the weights")
     with reading(path), path.open("rb") as file:
         data = file.read(_MAX_JSON + 1)
     if len(data) > _MAX_JSON:
-        raise CheckpointError(
-            f"{path} has over {_MAX_JSON:,} bytes, which none of a C2LLM checkpoint has; copy it again"
-        )
+        raise CheckpointError(f"{path} has over {_MAX_JSON:,} bytes, more than in any C2LLM checkpoint; copy it again")
     try:
         content = json.loads(data.decode("utf-8"))
     except (ValueError, RecursionError) as error:
@@ -183,8 +183,8 @@ def _weight_files(folder: Path) -> list[Path]:
             return [single]
         if pickles := sorted(path.name for kind in _PICKLES for path in folder.glob(kind)):
             raise CheckpointError(
-                f"{folder} holds its weights as pickles ({_some(pickles)}), which can run any code when read; "
-                "take the safetensors of the same model"
+                f"{folder} stores its weights as pickles ({_some(pickles)}), which can run code when read; "
+                "use the same model's safetensors"
             )
         raise CheckpointError(f"{folder} has neither {_SINGLE} nor {_INDEX}; copy the weights into it")
     weight_map = _read_json(index).get("weight_map")
@@ -192,17 +192,18 @@ def _weight_files(folder: Path) -> list[Path]:
         isinstance(file, str) and Path(file).name == file and file.endswith(".safetensors")
         for file in weight_map.values()
     ):
-        raise CheckpointError(f"{index}: weight_map does not give each tensor a safetensors file of this folder")
+        raise CheckpointError(f"{index}: weight_map does not map each tensor to a safetensors file of this folder")
     files = sorted(set(weight_map.values()))
     if single.is_file() and _SINGLE not in files:
-        raise CheckpointError(f"{folder} has both {_SINGLE} and {_INDEX}; remove the one that does not belong")
+        raise CheckpointError(f"{folder} has both {_SINGLE} and {_INDEX}; remove the wrong one")
     if missing := [file for file in files if not (folder / file).is_file()]:
         raise CheckpointError(f"{folder} lacks {_some(missing)}, which {_INDEX} lists; copy them too")
     listed = set(weight_map.items())
     present = {(tensor.name, file) for file in files for tensor in read_header(folder / file)}
     if differing := sorted({name for name, _ in listed ^ present}):
         raise CheckpointError(
-            f"{_INDEX} and its shards disagree on where {_some(differing)} lies; fetch them all again, at one revision"
+            f"{_INDEX} and its shards disagree on the file of {_some(differing)}; download them all again, at one "
+            "revision"
         )
     return [folder / file for file in files]
 

@@ -118,8 +118,7 @@ def _count(config: Config, field: str) -> int:
     value = config.get(field)
     if type(value) is not int or not 1 <= value <= LARGEST_COUNT:
         raise CheckpointError(
-            f"config.json: {field} is {_shown(value)}, not a whole number from 1 to {LARGEST_COUNT}; "
-            "copy config.json again"
+            f"config.json: {field} is {_shown(value)}, not an integer from 1 to {LARGEST_COUNT}; copy config.json again"
         )
     return value
 
@@ -128,7 +127,7 @@ def _positive(config: Config, field: str) -> float:
     value = config.get(field)
     if not isinstance(value, int | float) or isinstance(value, bool) or not SMALLEST <= value <= LARGEST:
         raise CheckpointError(
-            f"config.json: {field} is {_shown(value)}, not a number above 0 that fp32 holds; copy config.json again"
+            f"config.json: {field} is {_shown(value)}, not a positive fp32 number; copy config.json again"
         )
     return float(value)
 

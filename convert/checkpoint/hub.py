@@ -1,4 +1,4 @@
-"""A hub name becomes a folder: the few kinds of file a conversion reads are fetched, never Python and never pickles."""
+"""Downloads the files of a hub model that a conversion reads; never Python code or pickles."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def is_hub_name(source: str) -> bool:
 def download(name: str) -> tuple[Path, str]:
     """(folder, commit) of the model `name` on the Hugging Face Hub, from the local cache where it is already there.
 
-    Raises MissingDependencyError without huggingface_hub, CheckpointError where the hub or the model cannot be reached.
+    Raises MissingDependencyError without huggingface_hub, CheckpointError if the hub or the model cannot be reached.
     """
     try:
         from huggingface_hub import snapshot_download
@@ -32,9 +32,9 @@ def download(name: str) -> tuple[Path, str]:
     # Its errors (offline, not found, gated, refused) are OSErrors; a name it cannot parse is a ValueError.
     except (OSError, ValueError) as error:
         raise CheckpointError(
-            f"there is no folder {name}, and the hub did not give the model of that name "
+            f"there is no folder {name}, and the model hub did not return a model of that name "
             f"({type(error).__name__}). On a machine with a network, copy config.json, tokenizer.json, LICENSE, NOTICE "
-            f"(where there is one) and every *.safetensors with its model.safetensors.index.json from "
-            f"https://huggingface.co/{name}/tree/main into one folder, and give that folder instead of the name"
+            f"(if there is one) and every *.safetensors with its model.safetensors.index.json from "
+            f"https://huggingface.co/{name}/tree/main into one folder, and pass that folder instead of the name"
         ) from error
     return folder, folder.name  # the cache keeps a snapshot under its commit

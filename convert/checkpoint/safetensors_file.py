@@ -53,7 +53,7 @@ class StoredTensor:
     def read(self) -> Stored:
         """The stored values, mapped read-only.
 
-        Raises CheckpointError where one of them is NaN or infinite, or the file cannot be read any longer.
+        Raises CheckpointError if one of them is NaN or infinite, or the file cannot be read any longer.
         """
         if not math.prod(self.shape):
             return np.empty(self.shape, _NUMPY[self.dtype])
@@ -61,7 +61,7 @@ class StoredTensor:
             with reading(self.path):
                 mapped = np.memmap(self.path, _NUMPY[self.dtype], "r", self.start, self.shape)
         except ValueError as error:  # beyond the file's end
-            raise CheckpointError(f"{self.path} was changed while it was read ({error}); convert it again") from error
+            raise CheckpointError(f"{self.path} changed while it was read ({error}); convert it again") from error
         values: Stored = mapped.view(np.ndarray)
         flat = values.reshape(-1)
         for first in range(0, flat.size, _CHECKED_AT_ONCE):
@@ -69,8 +69,8 @@ class StoredTensor:
             if not finite.all():
                 place = np.unravel_index(first + int(np.argmin(finite)), self.shape)
                 raise CheckpointError(
-                    f"{self.path.name}: {self.name} holds NaN or infinity, first at {[int(i) for i in place]}; "
-                    "the file is damaged or its training diverged: fetch it again"
+                    f"{self.path.name}: {self.name} contains NaN or infinity, first at {[int(i) for i in place]}; "
+                    "the file is damaged or its training diverged; download it again"
                 )
         return values
 
@@ -81,7 +81,7 @@ def reading(path: Path) -> Iterator[None]:
     try:
         yield
     except PermissionError as error:
-        raise CheckpointError(f"{path} may not be read by this user: change its permissions, or copy it") from error
+        raise CheckpointError(f"{path} cannot be read by this user; change its permissions, or copy it") from error
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror or error}; copy it again") from error
 
@@ -103,7 +103,7 @@ def bf16_bits(values: NDArray[np.float32]) -> NDArray[np.uint16]:
 
 
 def read_header(path: Path) -> list[StoredTensor]:
-    """Every tensor of the file. Raises CheckpointError where the file breaks the format or holds another type."""
+    """Every tensor of the file. Raises CheckpointError if the file breaks the format or holds another type."""
     with reading(path), path.open("rb") as file:
         size = path.stat().st_size
         length = int.from_bytes(file.read(_LENGTH_BYTES), "little")
@@ -115,13 +115,13 @@ def read_header(path: Path) -> list[StoredTensor]:
     try:
         header = json.loads(text.decode("utf-8"), object_pairs_hook=_unique)
     except (ValueError, RecursionError) as error:
-        raise _broken(path, f"its header is not the JSON it should be ({error})") from error
+        raise _broken(path, f"its header is not valid JSON ({error})") from error
     if not isinstance(header, dict):
         raise _broken(path, "its header is not a JSON object")
     header.pop("__metadata__", None)
     if len(header) > _MAX_TENSORS:
         raise CheckpointError(
-            f"{path.name} holds {len(header):,} tensors; C2LLM has some hundreds: it is another model"
+            f"{path.name} holds {len(header):,} tensors; C2LLM has a few hundred, so it is another model"
         )
 
     data = _LENGTH_BYTES + length
@@ -129,7 +129,7 @@ def read_header(path: Path) -> list[StoredTensor]:
     end = data
     for tensor, tensor_end in sorted(placed, key=lambda pair: (pair[0].start, pair[1])):
         if tensor.start != end:
-            raise _broken(path, f"tensor {tensor.name} does not begin where the one before it ends")
+            raise _broken(path, f"tensor {tensor.name} does not start where the previous tensor ends")
         end = tensor_end
     if end != size:
         raise _broken(path, f"its tensors end at byte {end}, the file at byte {size}")
@@ -142,11 +142,11 @@ def _place(path: Path, name: str, entry: object, data: int) -> tuple[StoredTenso
         raise _broken(path, f"the entry of tensor {name} lacks its dtype, shape or data_offsets")
     if not isinstance(entry["dtype"], str) or entry["dtype"] not in _NUMPY:
         raise CheckpointError(
-            f"{path.name}: tensor {name} is stored as {str(entry['dtype'])[:40]}; only BF16, F16 and F32 are read: "
-            "take the checkpoint that was not quantised"
+            f"{path.name}: tensor {name} is stored as {str(entry['dtype'])[:40]}; only BF16, F16 and F32 are "
+            "supported, so use the checkpoint that was not quantized"
         )
     if not _natural(entry["shape"]) or not _natural(entry["data_offsets"]) or len(entry["data_offsets"]) != 2:
-        raise _broken(path, f"the shape or the offsets of tensor {name} are not natural numbers")
+        raise _broken(path, f"the shape or the offsets of tensor {name} are not non-negative integers")
     dtype, shape = entry["dtype"], tuple(entry["shape"])
     start, end = entry["data_offsets"]
     if end - start != math.prod(shape) * _NUMPY[dtype].itemsize:
@@ -165,9 +165,9 @@ def _natural(numbers: object) -> bool:
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        raise ArgumentError("a name stands twice")
+        raise ArgumentError("a name occurs twice")
     return found
 
 
 def _broken(path: Path, why: str) -> CheckpointError:
-    return CheckpointError(f"{path.name} is not a whole safetensors file: {why}; fetch it again")
+    return CheckpointError(f"{path.name} is not a complete safetensors file: {why}; download it again")

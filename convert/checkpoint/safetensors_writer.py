@@ -33,7 +33,7 @@ class Tensor(NamedTuple):
 def write_safetensors(path: Path, tensors: Iterable[Tensor], count: int) -> None:
     """Write at most `count` tensors to `path`, each as it is drawn from `tensors`.
 
-    Raises OSError where the disk is full, ValueError where there are more tensors than `count`.
+    Raises OSError if the disk is full, ValueError if there are more tensors than `count`.
     """
     room = -(-(8 + (count + 1) * _ENTRY) // ALIGNMENT) * ALIGNMENT - 8
     header: dict[str, object] = {"__metadata__": {"format": "pt"}}

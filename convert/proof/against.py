@@ -10,7 +10,7 @@ from pathlib import Path
 from c2llm_lite import bundle as bundles
 from c2llm_lite.errors import ArgumentError
 from c2llm_lite.pma import Array
-from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser
+from c2llm_lite.text import DOCUMENT_PROMPT, TextTokenizer
 
 from .. import reference
 from ..checkpoint import open_checkpoint
@@ -27,14 +27,14 @@ def default_texts() -> list[str]:
 
 
 def reference_vectors(source: str, bundle: bundles.Bundle, texts: Sequence[str]) -> Array:
-    """(n, d) normalised fp32 vectors of `texts` by the checkpoint, tokenised and cut as the bundle does.
+    """(n, d) normalized fp32 vectors of `texts` by the checkpoint, tokenized and cut as the bundle does.
 
-    Raises CheckpointError where the source cannot be run, ValueError where the bundle is of another checkpoint's shape.
+    Raises CheckpointError if the source cannot be run, ValueError if the bundle is of another checkpoint's shape.
     """
     checkpoint = open_checkpoint(source)
     if checkpoint.backbone != bundle.manifest.backbone:
         raise ArgumentError(f"{bundle.folder} was made from {bundle.manifest.source.name}, not from {checkpoint.name}")
-    ids = Tokeniser(bundle.path(bundles.TOKENIZER), bundle.manifest.max_tokens).encode(texts)
+    ids = TextTokenizer(bundle.path(bundles.TOKENIZER), bundle.manifest.max_tokens).encode(texts)
     return reference.vectors(checkpoint, ids)
 
 

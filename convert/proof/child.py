@@ -1,4 +1,4 @@
-"""Runs a module in a process of its own, so that its memory is not ours and a crash of an engine is only an error here.
+"""Runs a module in a child process, so that its memory is separate and an engine's crash is only an error.
 
 A child imports what this process could, and nothing from the current folder: that may be a checkpoint's, and a file
 `tokenizers.py` in it would run.
@@ -44,7 +44,7 @@ def run(
     advance: called with each number that the module prints on a line of its own; then nothing is returned.
 
     Raises CannotRunHereError for what the child reported() as such, or where the system ended it for its memory;
-    OutputError where it could not write; BundleError where it failed in another way.
+    OutputError if it could not write; BundleError if it failed in another way.
     """
     with tempfile.TemporaryFile() as errors:
         child, printed = _finished(command(module, *arguments), stdin, errors, advance)
@@ -56,12 +56,12 @@ def run(
     if child.returncode == CANNOT_RUN_HERE:
         raise CannotRunHereError(reason)
     if child.returncode == -getattr(signal, "SIGKILL", 9):  # Linux ends what takes the last memory this way
-        raise CannotRunHereError("its process was killed, as happens where memory runs out")
+        raise CannotRunHereError("its process was killed, probably because memory ran out")
     if child.returncode == CANNOT_WRITE:
-        raise OutputError(f"could not write what the new bundle gave {what}: {reason}")
+        raise OutputError(f"could not write the new bundle's results {what}: {reason}")
     if child.returncode < 0:
         reason = f"its process crashed with {signal.Signals(-child.returncode).name}"
-    raise BundleError(f"the new bundle could not be run {what}, and was not kept: {reason}; {remedy}")
+    raise BundleError(f"the new bundle could not be run {what} and was deleted: {reason}; {remedy}")
 
 
 def _finished(

@@ -1,4 +1,4 @@
-"""Which variant of the head a checkpoint uses, found by running the checkpoint's own modelling code in fp32.
+"""Which variant of the head a checkpoint uses, found by running the checkpoint's own modeling code in fp32.
 
 This is the one place that runs foreign code, and only where the user asks by name. The model is made by the code in the
 checkpoint's folder, from its config, filled with its tensors and called on a few texts; the variant whose vectors agree
@@ -28,8 +28,8 @@ import numpy as np
 from c2llm_lite import pma
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
-from c2llm_lite.text import Tokeniser
-from c2llm_lite.vectors import normalise
+from c2llm_lite.text import TextTokenizer
+from c2llm_lite.vectors import normalize
 
 from .. import reference
 from ..checkpoint import Checkpoint
@@ -49,33 +49,33 @@ OUTPUT_KEYS = ("sentence_embedding", "embeddings", "text_embeds", "pooler_output
 def find_variant(checkpoint: Checkpoint) -> pma.Variant:
     """The variant that reproduces the checkpoint's own code to TOLERANCE, its number of heads as the config gives it.
 
-    The modelling file lies in the checkpoint's folder; config.json's auto_map names it, or it is the only
+    The modeling file lies in the checkpoint's folder; config.json's auto_map names it, or it is the only
     modeling_*.py and config.json's architectures names the class. forward() is called with `input_ids` and
     `attention_mask` (as keywords, or as one dictionary where it takes no such keyword) and gives a tensor, a tuple that
-    begins with it, or a mapping with one of OUTPUT_KEYS: (1, d) or (d,), normalised or not. All of it is in memory in
-    fp32. Raises CheckpointError where the code cannot be run or no variant fits, MissingDependencyError without torch.
+    starts with it, or a mapping with one of OUTPUT_KEYS: (1, d) or (d,), normalized or not. All of it is in memory in
+    fp32. Raises CheckpointError if the code cannot be run or no variant fits, MissingDependencyError without torch.
     """
-    ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(probes.TEXTS)
-    theirs = normalise(_run_code(checkpoint, ids))
+    ids = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(probes.TEXTS)
+    theirs = normalize(_run_code(checkpoint, ids))
     if not np.isfinite(theirs).all():
-        raise CheckpointError(f"{checkpoint.name}: its own code gives NaN or infinity")
+        raise CheckpointError(f"{checkpoint.name}: its own code returns NaN or infinity")
     states = reference.states(checkpoint, ids)
     found: dict[pma.Variant, float] = {}
     for residual, scale in itertools.product(get_args(pma.Residual), get_args(pma.Scale)):
         variant = replace(checkpoint.variant, residual=residual, scale=scale)
         head = pma.Head(checkpoint.head(), variant)
-        ours = normalise(head.embed(np.stack([pma.pool(text, head.queries) for text in states])))
+        ours = normalize(head.embed(np.stack([pma.pool(text, head.queries) for text in states])))
         if ours.shape != theirs.shape:
             raise CheckpointError(
-                f"{checkpoint.name}: its own code gives vectors {theirs.shape[1]} wide, not the head's"
+                f"{checkpoint.name}: its own code returns vectors of {theirs.shape[1]} components, unlike the head"
             )
         found[variant] = float(np.abs(ours - theirs).max())
     best = min(found, key=lambda variant: found[variant])
     if found[best] > TOLERANCE:
         raise CheckpointError(
             f"{checkpoint.name}: no known variant of the head reproduces its own code to {TOLERANCE}; the nearest "
-            f"(residual {best.residual}, scale {best.scale}, {best.heads} heads) differs by {found[best]:.2g}: this "
-            "package cannot run this checkpoint faithfully"
+            f"(residual {best.residual}, scale {best.scale}, {best.heads} heads) differs by {found[best]:.2g}; this "
+            "package cannot reproduce this checkpoint"
         )
     return best
 
@@ -132,10 +132,10 @@ def _fill(checkpoint: Checkpoint, name: str, value: Any) -> None:
     if tail is None:
         if name.endswith("lm_head.weight"):  # tied, or unused
             return
-        raise CheckpointError(f"{checkpoint.name}: its own code wants {name}, which the checkpoint does not hold")
+        raise CheckpointError(f"{checkpoint.name}: its own code needs {name}, which the checkpoint lacks")
     tensor = torch.from_numpy(np.array(checkpoint.tensor(tail)))
     if tensor.shape != value.shape:
-        raise CheckpointError(f"{checkpoint.name}: {tail} is {tuple(tensor.shape)}, and its code wants {value.shape}")
+        raise CheckpointError(f"{checkpoint.name}: {tail} is {tuple(tensor.shape)}, but its code needs {value.shape}")
     value.copy_(tensor)
 
 
@@ -151,7 +151,7 @@ def _embed(model: Any, ids: Any) -> Array:
         output = output[0]
     shape = tuple(getattr(output, "shape", ()))
     if len(shape) not in (1, 2) or (len(shape) == 2 and shape[0] != 1):
-        raise CheckpointError(f"the checkpoint's forward() gives {type(output).__name__} {shape}, not an embedding")
+        raise CheckpointError(f"the checkpoint's forward() returns {type(output).__name__} {shape}, not an embedding")
     vector: Array = output.float().reshape(-1).numpy()
     return vector
 
@@ -161,7 +161,7 @@ def _sole_model(checkpoint: Checkpoint) -> str:
     names = checkpoint.config.get("architectures")
     if len(files) != 1 or not names:
         raise CheckpointError(
-            f"{checkpoint.folder} does not say where its code is: copy the checkpoint's *.py files into it, or convert "
+            f"{checkpoint.folder} does not say where its code is; copy the checkpoint's *.py files into it, or convert "
             "without --check-with-checkpoint-code"
         )
     return f"{files[0].stem}.{names[0]}"
@@ -173,12 +173,12 @@ def _class(folder: Path, reference: str | Sequence[str]) -> Any:
     match = re.fullmatch(r"(?:.*--)?(\w+)\.(\w+)", text)
     if match is None or not (folder / f"{match[1]}.py").is_file():
         raise CheckpointError(
-            f"{folder} has no code file for {text!r}, which config.json names: copy the checkpoint's *.py files into it"
+            f"{folder} has no code file for {text!r}, which config.json names; copy the checkpoint's *.py files into it"
         )
     try:
         return getattr(import_module(f"{PACKAGE}.{match[1]}"), match[2])
     except ModuleNotFoundError as error:
-        raise CheckpointError(f"the checkpoint's own code imports {error.name}: install it and try again") from error
+        raise CheckpointError(f"the checkpoint's own code imports {error.name}; install it and try again") from error
 
 
 @contextlib.contextmanager
@@ -231,6 +231,6 @@ class _StandIn(ModuleType):
             raise AttributeError(name)
 
         def refuse(*_: object, **__: object) -> None:
-            raise CheckpointError(f"the checkpoint's own code calls {self.__name__}.{name}: install {self.__name__}")
+            raise CheckpointError(f"the checkpoint's own code calls {self.__name__}.{name}; install {self.__name__}")
 
         return type(name, (), {"__init__": refuse})

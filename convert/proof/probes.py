@@ -1,4 +1,4 @@
-"""The texts and vectors by which a bundle proves itself wherever it lands.
+"""The texts and vectors by which a bundle verifies itself on any machine.
 
 Each probe is stored with its full-precision vector and with the vector that the target gave when the bundle was made.
 The latter is computed in a child process: its memory is not the converter's, and a crash there is an error here.
@@ -14,7 +14,7 @@ import numpy as np
 from c2llm_lite import bundle as bundles
 from c2llm_lite.embedder import load
 from c2llm_lite.pma import Array
-from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, Tokeniser
+from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS, TextTokenizer
 from c2llm_lite.verify import probe_vectors
 
 from .. import reference
@@ -49,11 +49,11 @@ TEXTS = (
 
 def token_ids(checkpoint: Checkpoint) -> list[list[int]]:
     """The probes' texts as the model takes them."""
-    return Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
+    return TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
 
 
 def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...], Array]:
-    """The probes without this target's cosines, and their full-precision vectors (n, d), normalised."""
+    """The probes without this target's cosines, and their full-precision vectors (n, d), normalized."""
     ids = token_ids(checkpoint)
     probes = tuple(bundles.Probe(text, len(tokens), None) for text, tokens in zip(TEXTS, ids, strict=True))
     return probes, reference.vectors(checkpoint, ids)
@@ -69,7 +69,7 @@ def write(folder: Path, full: Array, target: Array | None) -> None:
 def target_vectors(folder: Path) -> Array:
     """The probes' vectors (n, d) as the bundle in `folder` gives them, one at a time, in a child process.
 
-    Raises CannotRunHereError where this machine lacks what that takes, BundleError where the bundle fails.
+    Raises CannotRunHereError if this machine lacks what that takes, BundleError if the bundle fails.
     """
     remedy = "--no-target-probes converts without running it"
     vectors = child.run(__name__, str(folder), what="on its probes", remedy=remedy)

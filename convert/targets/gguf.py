@@ -4,7 +4,7 @@ Headless: in embedding mode llama.cpp computes the vocabulary projection of ever
 issue 24713). So the file has a vocabulary of 64 rows of zeros in place of the real one, and the engine feeds rows of
 token_embeddings.npy instead of token ids.
 
-Tensors are quantised one at a time with ggml's own `ggml_quantize_chunk`, because `llama_model_quantize` substitutes
+Tensors are quantized one at a time with ggml's own `ggml_quantize_chunk`, because `llama_model_quantize` substitutes
 types silently. The format is that of ggml/docs/gguf.md: gguf-py writes the header, and the tensors follow one by one.
 """
 
@@ -59,12 +59,12 @@ def write_backbone(
     (layers.py) and rounded by what that does to their outputs (gptq.py), in place of each weight to its nearest
     level.
 
-    Raises CheckpointError where a row cannot hold the kind, or a weight is beyond its range.
+    Raises CheckpointError if a row cannot hold the kind, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
     gguf = _gguf()
     path = folder / GGUF
-    quantise = Quantiser()
+    quantize = Quantizer()
     names = dict(tensor_names(checkpoint.backbone.layers))
     types = tensor_types(checkpoint, kind)
 
@@ -99,7 +99,7 @@ def write_backbone(
             weights = checkpoint.tensor(name)
             _check_range(name, weights, tensor_type)
             if calibration is None or tensor_type == VECTOR_TYPE:
-                _put(file, starts[name], quantise(weights, tensor_type))
+                _put(file, starts[name], quantize(weights, tensor_type))
         if calibration is not None:
             round_in_order(checkpoint, calibration, rounding, placing)
         file.truncate(end)
@@ -143,8 +143,8 @@ def memory(checkpoint: Weights, kind: str) -> int:
     return weights + PACK_TOKENS * (cache + buffers)
 
 
-class Quantiser:
-    """ggml's quantiser, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
+class Quantizer:
+    """ggml's quantizer, out of the library that llama_cpp loads, run on blocks of rows in parallel."""
 
     def __init__(self) -> None:
         self._chunk = ggml("ggml-base", "a gguf target").ggml_quantize_chunk
@@ -221,7 +221,7 @@ def _check_kind(checkpoint: Weights, kind: str) -> None:
     unfit = [width for width in _row_widths(checkpoint.backbone) if width % block]
     if unfit:
         raise CheckpointError(
-            f"gguf:{kind} takes rows of a multiple of {block} weights and this backbone has rows of {unfit[0]}: "
+            f"gguf:{kind} takes rows of a multiple of {block} weights, but this backbone has rows of {unfit[0]}; "
             f"choose one of {', '.join(kinds(checkpoint))}"
         )
 
@@ -232,7 +232,9 @@ def _check_range(name: str, weights: NDArray[np.float32], kind: str) -> None:
         return
     largest = float(max(weights.max(), -weights.min()))
     if largest > FP16_MAX:
-        raise CheckpointError(f"{name} holds {largest:.6g}, beyond fp16's {FP16_MAX:.0f}: convert to gguf:bf16 instead")
+        raise CheckpointError(
+            f"{name} contains {largest:.6g}, beyond fp16's {FP16_MAX:.0f}; convert to gguf:bf16 instead"
+        )
 
 
 def _row_widths(backbone: Backbone) -> tuple[int, int]:

@@ -85,7 +85,7 @@ class Target:
 
     @property
     def converter(self) -> Converter:
-        """Raises MissingDependencyError where the converter's libraries are not installed."""
+        """Raises MissingDependencyError if the converter's libraries are not installed."""
         return cast(Converter, import_module(f"{__package__}.{self.module}"))
 
 
@@ -143,7 +143,7 @@ def parse(text: str) -> Target:
     family, _, kind = text.partition(":")
     if not kind or not kinds(family):
         raise ArgumentError(
-            f"{text!r} is not a target: give FAMILY:KIND, such as gguf:q8_0; see `convert SOURCE --list-targets`"
+            f"{text!r} is not a target; pass FAMILY:KIND, such as gguf:q8_0; see `convert SOURCE --list-targets`"
         )
     return find(family, kind)
 
@@ -153,13 +153,11 @@ def find(family: str, kind: str) -> Target:
     for target in TARGETS:
         if (target.family, target.kind) == (family, kind):
             return target
-    raise CheckpointError(
-        f"{family}:{kind} is not a kind this package writes; choose one of {', '.join(kinds(family))}"
-    )
+    raise CheckpointError(f"{family}:{kind} is not a target of this package; choose one of {', '.join(kinds(family))}")
 
 
 def kinds(family: str) -> list[str]:
-    """The kinds of a family; none where there is no such family."""
+    """The kinds of a family; none if there is no such family."""
     return [target.kind for target in TARGETS if target.family == family]
 
 

@@ -31,8 +31,8 @@ def check_runs_here(target: Target, memory: int) -> None:
     free = machine.free_memory()
     if free is not None and free < memory:
         raise OutOfMemoryError(
-            f"calibrating runs the new bundle, which needs about {memory >> 20} MiB, and {free >> 20} MiB are free: "
-            f"free some, or {REMEDY}"
+            f"calibrating runs the new bundle, which needs about {memory >> 20} MiB; only {free >> 20} MiB are free: "
+            f"free some memory, or {REMEDY}"
         )
     try:
         child.run(__name__, *family.runs_with, what="", remedy=REMEDY)

@@ -16,7 +16,7 @@ SLICE_ROWS = 4096
 def write_token_embeddings(checkpoint: Weights, path: Path) -> dict[str, str]:
     """Write (vocab, hidden) to `path`, by the dtype rule of bundle.py; returns the tensor's type by its name.
 
-    Raises OSError where the disk is full: written through a map, it would end the process instead.
+    Raises OSError if the disk is full: written through a map, it would end the process instead.
     """
     stored, dtype = checkpoint.stored(EMBED_TOKENS)
     with path.open("wb") as file:

@@ -113,5 +113,5 @@ def test_a_weight_that_is_not_a_number_is_met(tmp_path: Path) -> None:
     with path.open("r+b") as file:  # the last value of the file: the head's
         file.seek(-4, os.SEEK_END)
         file.write(np.float32(np.nan).tobytes())
-    with pytest.raises(CheckpointError, match=r"mha_pma\.mab\.ln1\.bias holds NaN"):
+    with pytest.raises(CheckpointError, match=r"mha_pma\.mab\.ln1\.bias contains NaN"):
         reference.vectors(open_checkpoint(folder), [[1]])

@@ -1,4 +1,4 @@
-"""The command line, as a user meets it: what it prints, what it writes, how it exits."""
+"""The command line from a user's view: output, files and exit codes."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_verify_names_files_that_nothing_checks(bundle, tmp_path):
     (folder / "extra.py").write_text("print('hello')")
     done = run("verify", folder)
     assert done.returncode == 0
-    assert "not in the manifest, and not checked: 'extra.py'" in done.stderr
+    assert "not in the manifest, not checked: 'extra.py'" in done.stderr
 
 
 def test_verify_s_last_line_is_its_verdict_on_failure_too(bundle, tmp_path):
@@ -129,7 +129,7 @@ def test_verify_s_last_line_is_its_verdict_on_failure_too(bundle, tmp_path):
     bundles.seal(folder, bundles.open_bundle(bundle).manifest)
     done = run("verify", folder)
     assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].startswith("failed: 7 files hashed, 1 of 6 probes beyond their limits: ")
+    assert done.stderr.splitlines()[-1].startswith("failed: 7 files hashed, 1 of 6 probes outside their limits: ")
 
 
 def test_verify_against_the_checkpoint(bundle, checkpoint_folder, tmp_path):
@@ -140,13 +140,13 @@ def test_verify_against_the_checkpoint(bundle, checkpoint_folder, tmp_path):
     figures = json.loads(done.stdout)
     assert figures["texts"] == 2
     assert figures["worst"] >= 0.99
-    assert run(*against).stdout.endswith("ok: 7 files hashed, 2 texts at or over --min-cosine 0.99\n")
+    assert run(*against).stdout.endswith("ok: 7 files hashed, 2 texts at or above --min-cosine 0.99\n")
     failed = run(*against, "--min-cosine", "0.9999999")
     assert failed.returncode == 1
-    assert "under --min-cosine" in failed.stderr
+    assert "below --min-cosine" in failed.stderr
 
 
-def test_functions_of_the_standard_library_are_what_is_compared_unless_told_otherwise():
+def test_functions_of_the_standard_library_are_what_is_compared_by_default():
     texts = default_texts()
     assert len(texts) == 64
     assert all(text.startswith("Retrieved Answer:def ") for text in texts)
@@ -166,22 +166,22 @@ def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["convert", "nowhere", "-o", "out"], 1, "neither a folder nor a hub name"),
-        (["convert", "{checkpoint}"], 2, "say where to write the bundle: -o BUNDLE"),
+        (["convert", "nowhere", "-o", "out"], 1, "neither a folder nor a model name"),
+        (["convert", "{checkpoint}"], 2, "no output given; pass -o BUNDLE"),
         (["convert", "{checkpoint}", "-o", "{bundle}"], 1, "--force"),
-        (["convert", "{checkpoint}", "-o", "out", "--to", "gguf:q9"], 1, "is not a kind"),
-        (["info", "{checkpoint}"], 1, "has no manifest.json: not a bundle"),
-        (["embed", "{bundle}", "-"], 2, "say where to write the vectors: -o OUT.npy"),
+        (["convert", "{checkpoint}", "-o", "out", "--to", "gguf:q9"], 1, "is not a target of this package"),
+        (["info", "{checkpoint}"], 1, "has no manifest.json; it is not a complete bundle"),
+        (["embed", "{bundle}", "-"], 2, "no output given; pass -o OUT.npy"),
         (["embed", "{bundle}", "nowhere.txt", "-o", "out.npy"], 1, "nowhere.txt"),
         (["embed", "{bundle}", "-", "-o", "out.csv"], 1, ".npy"),
         (["embed", "{bundle}", "-", "-o", "out.npy", "--device", "cuda"], 1, "runs on the CPU"),
-        (["verify", "{bundle}", "--vectors", "ref.npy"], 2, "--vectors goes with --texts"),
-        (["verify", "{bundle}", "--texts", "t.jsonl"], 2, "--texts and --min-cosine go with --against or --vectors"),
-        (["verify", "{bundle}", "--min-cosine", "0.9"], 2, "--texts and --min-cosine go with --against or --vectors"),
+        (["verify", "{bundle}", "--vectors", "ref.npy"], 2, "--vectors needs --texts"),
+        (["verify", "{bundle}", "--texts", "t.jsonl"], 2, "--texts and --min-cosine need --against or --vectors"),
+        (["verify", "{bundle}", "--min-cosine", "0.9"], 2, "--texts and --min-cosine need --against or --vectors"),
         (["demo", "{checkpoint}"], 1, "--force"),
     ],
 )
-def test_wrong_use_is_told_in_a_line(bundle, checkpoint_folder, tmp_path, arguments, code, message):
+def test_wrong_use_is_reported_in_one_line(bundle, checkpoint_folder, tmp_path, arguments, code, message):
     named = [a.format(bundle=bundle, checkpoint=checkpoint_folder) for a in arguments]
     done = run(*named, cwd=tmp_path, input="text\n")
     assert done.returncode == code

@@ -1,4 +1,4 @@
-"""A conversion ends in a whole bundle, or in a clear error and nothing at all."""
+"""A conversion ends with a complete bundle, or with a clear error and no output."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from c2llm_lite.errors import BundleError, CheckpointError, OutputError
 CONVERT = "import sys; from c2llm_lite.convert import convert; convert(sys.argv[1], sys.argv[2], 'gguf:q8_0')"
 
 
-def test_the_manifest_tells_what_was_made(checkpoint_folder, tmp_path):
+def test_the_manifest_reports_what_was_made(checkpoint_folder, tmp_path):
     made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:q8_0").manifest
     assert (made.target, made.engine, made.width) == ("gguf:q8_0", "llama_cpp", 64)
     assert made.tensors["layers.0.mlp.up_proj.weight"] == "q8_0"
@@ -58,7 +58,7 @@ def test_a_file_is_hashed_once(checkpoint_folder, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("target", "error", "message"),
     [
-        ("q8_0", ValueError, "'q8_0' is not a target: give FAMILY:KIND"),
+        ("q8_0", ValueError, "'q8_0' is not a target; pass FAMILY:KIND"),
         ("tensorrt:int8", ValueError, "is not a target"),
         ("gguf:q9_9", CheckpointError, "q9_9 is not a kind"),
         ("gguf:q6_k", CheckpointError, "rows of 64"),
@@ -106,7 +106,7 @@ def test_a_killed_conversion_leaves_nothing_that_loads(checkpoint_folder, tmp_pa
     # The first write, the backbone, and of openvino's two graphs the exported and the compressed one.
     [("gguf:q8_0", 300), ("gguf:q8_0", 50_000), ("openvino:int8", 5_000), ("openvino:int8", 200_000), ("auto", 300)],
 )
-def test_a_full_disk_is_told_and_nothing_is_left(checkpoint_folder, tmp_path, target, most):
+def test_a_full_disk_is_reported_and_nothing_is_left(checkpoint_folder, tmp_path, target, most):
     skip_without(target)
 
     def limit():

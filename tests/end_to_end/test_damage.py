@@ -1,4 +1,4 @@
-"""Whatever is done to a bundle's files, `verify` tells, and nothing kills the interpreter."""
+"""`verify` reports every damage to a bundle's files, and nothing kills the interpreter."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def test_an_undamaged_bundle_passes(bundle):
     }
 
 
-def test_a_flipped_byte_anywhere_is_told(bundle):
+def test_a_flipped_byte_anywhere_is_reported(bundle):
     draw = random.Random(0)
     for path in _files(bundle):
         whole = path.read_bytes()
@@ -47,12 +47,12 @@ def test_a_flipped_byte_anywhere_is_told(bundle):
     assert all(result.passed for result in verify(bundle))
 
 
-def test_a_file_cut_short_or_missing_is_told_by_every_load(bundle):
+def test_a_file_cut_short_or_missing_is_reported_by_every_load(bundle):
     for path in _files(bundle):
         whole = path.read_bytes()
         for kept in (0, len(whole) // 2, len(whole) - 1):
             path.write_bytes(whole[:kept])
-            with pytest.raises(BundleError, match="it was cut or altered"):
+            with pytest.raises(BundleError, match="it is truncated or altered"):
                 c2llm_lite.load(bundle)
         path.unlink()
         with pytest.raises(BundleError, match="is missing"):
@@ -61,7 +61,7 @@ def test_a_file_cut_short_or_missing_is_told_by_every_load(bundle):
 
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "pma.safetensors", "token_embeddings.npy", "backbone.gguf"])
-def test_rubbish_of_the_right_size_is_told_even_where_hashes_are_not_checked(bundle, name):
+def test_rubbish_of_the_right_size_is_reported_even_where_hashes_are_not_checked(bundle, name):
     path = bundle / name
     path.write_bytes(random.Random(0).randbytes(path.stat().st_size))
     with pytest.raises(BundleError, match=name.replace(".", r"\.")):

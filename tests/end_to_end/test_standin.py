@@ -1,4 +1,4 @@
-"""The whole way on a real language model: about 100 pairs and loose bounds; `make bench` measures with 1,000."""
+"""End to end on a real language model: about 100 pairs and loose bounds; `make bench` measures with 1,000."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
 from c2llm_lite.benchmarks.bench.retrieval import per_query, ranked
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.text import DOCUMENT_PROMPT, Tokeniser, prompts
+from c2llm_lite.text import DOCUMENT_PROMPT, TextTokenizer, prompts
 from c2llm_lite.verify import fidelity, verify
 
 PAIRS = 100
@@ -42,7 +42,7 @@ def vectors(bundles, pairs):
 def test_f16_states_are_the_reference_s_token_by_token(standin, bundles, pairs):
     checkpoint = open_checkpoint(standin)
     texts = [pair.code for pair in pairs[:6]]
-    ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(texts, DOCUMENT_PROMPT)
+    ids = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(texts, DOCUMENT_PROMPT)
     with c2llm_lite.load(bundles["f16"]) as model:
         for text, wanted in zip(texts, reference.states(checkpoint, ids), strict=True):
             states = np.concatenate(list(model.states(text, prompt=DOCUMENT_PROMPT)))
@@ -54,13 +54,13 @@ def test_f16_states_are_the_reference_s_token_by_token(standin, bundles, pairs):
 
 def test_f16_vectors_are_the_reference_s_whatever_their_company(standin, vectors, pairs):
     checkpoint = open_checkpoint(standin)
-    ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(
+    ids = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(
         [pair.query for pair in pairs[:30]], prompts()["query"]
     )
     assert fidelity(vectors["f16"][0][:30], reference.vectors(checkpoint, ids)).worst >= 0.9999
 
 
-def test_quantised_vectors_stay_near(vectors):
+def test_quantized_vectors_stay_near(vectors):
     for kind, mean, worst in (("q8_0", 0.99, 0.97), ("q4_0", 0.45, 0.2)):
         for ours, full in zip(vectors[kind], vectors["f16"], strict=True):
             found = fidelity(ours, full)

@@ -1,4 +1,4 @@
-"""How near its own record a bundle has to stay follows from what its engine computes with."""
+"""The limits of `verify` follow from the engine's arithmetic."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""After a fork an engine's threads are gone: a process that would wait forever for them is told so, and others work."""
+"""After a fork an engine's threads are gone: a process that would hang gets an error, and others work."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A backbone.gguf that differs from what the converter writes never reaches llama.cpp, which could end the process."""
+"""A backbone.gguf that differs from the converter's output never reaches llama.cpp, which could crash on it."""
 
 from __future__ import annotations
 
@@ -162,7 +162,7 @@ def test_a_file_that_is_too_long_or_too_short_is_refused(f32_bundle: Path, tmp_p
     content = (f32_bundle / FILE).read_bytes()
     for changed in (content[:-32], content + bytes(32)):
         (tmp_path / FILE).write_bytes(changed)
-        with pytest.raises(BundleError, match="and its tensors end at"):
+        with pytest.raises(BundleError, match="but its tensors end at"):
             check_file(tmp_path / FILE, bundles.open_bundle(f32_bundle).manifest)
 
 

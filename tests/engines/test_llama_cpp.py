@@ -1,4 +1,4 @@
-"""llama.cpp's states are the reference's, whatever the text's company, and what goes wrong in it is told in Python."""
+"""llama.cpp's states match the reference, independent of the batch, and its errors are Python errors."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_a_vector_does_not_depend_on_its_company(checkpoint_folder, tmp_path, ki
 
 
 @pytest.mark.parametrize("kind", ["q8_0", "q4_0", "iq4_nl"])
-def test_quantised_vectors_hardly_depend_on_their_company(checkpoint_folder, tmp_path, kind):
+def test_quantized_vectors_hardly_depend_on_their_company(checkpoint_folder, tmp_path, kind):
     folder = convert(checkpoint_folder, tmp_path / "bundle", f"gguf:{kind}", target_probes=False).folder
     engine, texts = open_engine(folder), draw_texts()
     alone = np.concatenate([vectors(engine, folder, [ids]) for ids in texts])
@@ -151,7 +151,7 @@ def test_nothing_is_printed_where_no_one_set_up_logging(f32_bundle):
 
 @pytest.mark.parametrize("device", ["cuda", "gpu", "cpu:0"])
 def test_another_device_is_refused(f32_bundle, device):
-    with pytest.raises(DeviceError, match=f"device is '{device}', and a gguf bundle runs on the CPU"):
+    with pytest.raises(DeviceError, match=f"device is '{device}', but a gguf bundle runs on the CPU"):
         open_engine(f32_bundle, device=device)
 
 
@@ -198,13 +198,16 @@ def test_another_bundles_backbone_is_refused(f32_bundle, tmp_path):
 def test_a_context_that_does_not_fit_is_out_of_memory(f32_bundle):
     engine = open_engine(f32_bundle)
     engine._llama = _Failing(engine._llama, "llama_init_from_model", None)
-    with pytest.raises(OutOfMemoryError, match="no memory for keys and values of 512 tokens"):
+    with pytest.raises(OutOfMemoryError, match="ran out of memory for keys and values of 512 tokens"):
         list(engine.states([1]))
 
 
 @pytest.mark.parametrize(
     ("status", "error", "message"),
-    [(-2, OutOfMemoryError, "no memory for 3 tokens"), (-3, RuntimeError, r"could not run 3 tokens \(status -3\)")],
+    [
+        (-2, OutOfMemoryError, "ran out of memory on 3 tokens"),
+        (-3, RuntimeError, r"could not run 3 tokens \(status -3\)"),
+    ],
 )
 def test_a_failed_pass_is_an_error(f32_bundle, status, error, message):
     engine = open_engine(f32_bundle)
@@ -217,7 +220,7 @@ def test_a_closed_engine_says_so(f32_bundle):
     engine = open_engine(f32_bundle)
     engine.close()
     engine.close()
-    with pytest.raises(ValueError, match="was closed"):
+    with pytest.raises(ValueError, match="is closed"):
         list(engine.states([1]))
 
 

@@ -1,4 +1,4 @@
-"""The OpenVINO engine: its states against the NumPy reference, whatever a text's length and company."""
+"""The OpenVINO engine: its states match the NumPy reference, independent of the text's length and batch."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_text_does_not_depend_on_its_company(checkpoint: Checkpoint, open_kind
         assert relative(together, alone) < tolerance
 
 
-def test_quantised_states_are_near_full_precision(checkpoint: Checkpoint, open_kind: Open) -> None:
+def test_quantized_states_are_near_full_precision(checkpoint: Checkpoint, open_kind: Open) -> None:
     (ids,) = texts(64)
     (wanted,) = reference.states(checkpoint, [ids])
     for kind, least in (("int8", 0.995), ("int8-static", 0.99), ("int4", 0.95)):

@@ -1,4 +1,4 @@
-"""Compiled graphs are kept and taken again, and one that is of no use is made anew without fuss."""
+"""Compiled graphs are cached and reused, and unusable ones are compiled again."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_a_blob_that_cannot_be_read_back_is_not_kept(bundle: Bundle, tmp_path: P
 
 @pytest.mark.skipif(READABLE, reason=f"OpenVINO {VERSION} reads its own blobs")
 def test_this_version_still_cannot(bundle: Bundle) -> None:
-    """Fails once upstream has mended it: raise graph_cache's bound to a range then."""
+    """Fails once upstream has fixed it: raise graph_cache's bound to a range then."""
     openvino = pytest.importorskip("openvino")
     core = openvino.Core()
     graph = core.read_model(bundle.folder / OPENVINO_GRAPH)
@@ -114,7 +114,7 @@ def another_s(content: bytes) -> bytes:
 
 @kept_here
 @pytest.mark.parametrize("damage", [cut, flip, another_s, lambda _: b""], ids=["cut", "flipped", "another's", "empty"])
-def test_a_damaged_graph_is_made_anew(
+def test_a_damaged_graph_is_made_again(
     bundle: Bundle, tmp_path: Path, damage: Callable[[bytes], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plain = pooled(bundle, tmp_path)
@@ -169,13 +169,13 @@ def test_other_settings_have_their_own(bundle: Bundle, tmp_path: Path) -> None:
 
 
 @kept_here
-def test_a_cache_that_cannot_be_written_is_only_told(
+def test_a_cache_that_cannot_be_written_is_only_a_warning(
     bundle: Bundle, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "file").write_text("in the way")
     with caplog.at_level(logging.WARNING):
         assert pooled(bundle, tmp_path / "file" / "cache").shape == (2, 4, 64)
-    assert "not kept" in caplog.text
+    assert "could not be cached" in caplog.text
 
 
 @kept_here

@@ -1,4 +1,4 @@
-"""Tokens that texts share are computed once: the same vectors, whatever the prefix's length and what came before."""
+"""Shared leading tokens are computed once: the vectors do not depend on the prefix's length or earlier batches."""
 
 from __future__ import annotations
 

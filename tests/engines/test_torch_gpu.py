@@ -16,7 +16,7 @@ from c2llm_lite.convert.targets.bitsandbytes import stored_bytes
 
 pytestmark = [
     pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device is visible to torch"),
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="torch finds no CUDA device"),
 ]
 TEXTS = [
     "x",

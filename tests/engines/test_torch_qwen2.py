@@ -1,4 +1,4 @@
-"""The torch engine's own Qwen2 against transformers', and that it needs none of it."""
+"""The torch engine's own Qwen2 matches transformers', and does not need it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an engine cannot do well on this CPU is said when a bundle is loaded; and how its threads wait."""
+"""Loading a bundle warns of what an engine does badly on this CPU; waiting threads."""
 
 from __future__ import annotations
 

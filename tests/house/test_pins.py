@@ -1,4 +1,4 @@
-"""pyproject.toml's requirements: a pin or an upper bound has its reason above it, all else a lower bound."""
+"""pyproject.toml's requirements: a pin or an upper bound has its reason above it, the others a lower bound."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def wrong_arrows(known: dict[str, Path]) -> list[str]:
 
 
 def circle(known: dict[str, Path]) -> list[str]:
-    """Modules that import one another in a circle, the first again at the end; none where there is no circle."""
+    """Modules that import one another in a circle, the first again at the end; none if there is no circle."""
     arrows = {module: set(imports(module, path, known)) - {module} for module, path in known.items()}
     done: set[str] = set()
 

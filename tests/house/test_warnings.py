@@ -1,4 +1,4 @@
-"""What our own calls are told will go is an error in the tests (pyproject.toml's filterwarnings)."""
+"""Deprecation warnings of our own calls are errors in the tests (pyproject.toml's filterwarnings)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The stand-in, which can find things, for retrieval from end to end."""
+"""The stand-in, which can retrieve, for end-to-end retrieval."""
 
 from __future__ import annotations
 

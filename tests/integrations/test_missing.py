@@ -1,4 +1,4 @@
-"""Where a framework is not installed, the error names the extra that brings it; and nothing imports one unasked."""
+"""If a framework is not installed, the error names its extra; nothing imports a framework unasked."""
 
 from __future__ import annotations
 

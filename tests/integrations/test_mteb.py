@@ -1,4 +1,4 @@
-"""MTEB evaluates a bundle, on tasks whose data lie here: no network is asked."""
+"""MTEB evaluates a bundle on tasks with local data, without a network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""encode() beside a real SentenceTransformer's: the same call gives the same kind of thing."""
+"""encode() beside a real SentenceTransformer's: the same call returns the same kind of result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How a command ends: one line that can be acted on, and a traceback for a fault of this package alone."""
+"""How a command fails: one line that says what to do, and a traceback only for a bug of this package."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ RAISE = "from c2llm_lite import bundle\ndef fail(*a, **k): raise {error}\nbundle
 @pytest.mark.parametrize(
     ("error", "line"),
     [
-        ("MemoryError()", "error: out of memory: "),
+        ("MemoryError()", "error: out of memory; "),
         ("PermissionError(13, 'Permission denied', 'x/[y]')", "error: x/[y]: Permission denied"),
     ],
 )

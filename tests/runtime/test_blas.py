@@ -1,4 +1,4 @@
-"""NumPy's OpenBLAS has one thread while an engine computes, and its own number afterwards, however calls overlap."""
+"""NumPy's OpenBLAS has one thread while an engine computes, and its own number afterwards, even if calls overlap."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The manifest: written atomically, and never believed before it is checked."""
+"""The manifest: written atomically, and never trusted before it is checked."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ RECORD = {"size": 1, "sha256": "0" * 64}
 
 
 def _rewrite(folder: Path, change) -> None:
-    """Alter the manifest and hash it anew, as only somebody with intent would."""
+    """Alter the manifest and hash it again, as only somebody with intent would."""
     data = json.loads((folder / bundles.MANIFEST).read_text())
     change(data)
     text = data if isinstance(data, str) else json.dumps(data)
@@ -94,8 +94,8 @@ def _rewrite(folder: Path, change) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(format=2), "format is 2 and this version of c2llm-lite reads up to 1: upgrade"),
-        (lambda d: d.pop("format"), "no format number: this is not a bundle"),
+        (lambda d: d.update(format=2), "format is 2, but this version of c2llm-lite reads formats up to 1; upgrade"),
+        (lambda d: d.pop("format"), "no format number; this is not a bundle"),
         (lambda d: d.pop("width"), "missing or unknown fields: width"),
         (lambda d: d.update(extra=1), "missing or unknown fields: extra"),
         (lambda d: d.update(width="64"), "width is '64', which is not int"),
@@ -133,8 +133,8 @@ def _rewrite(folder: Path, change) -> None:
         (lambda d: d["backbone"].update(rope_theta=10**400), "rope_theta is 10000"),
         (lambda d: d["backbone"].update(rms_norm_eps=1e40), r"rms_norm_eps is 1e\+40"),
         (lambda d: d["backbone"].update(rms_norm_eps=0), "rms_norm_eps is 0"),
-        (lambda d: d["backbone"].update(rms_norm_eps=float("nan")), "it holds NaN"),
-        (lambda d: d["notes"].update(a=float("inf")), "it holds Infinity"),
+        (lambda d: d["backbone"].update(rms_norm_eps=float("nan")), "it contains NaN"),
+        (lambda d: d["notes"].update(a=float("inf")), "it contains Infinity"),
         (lambda d: d["prompts"].update(query="\ud800"), "lone surrogate"),
         (lambda d: d["notes"].update({"\ud800": 1}), "lone surrogate"),
         (lambda d: d["prompts"].update(query="x" * 70_000), "prompts.query is 'xxx"),
@@ -142,7 +142,7 @@ def _rewrite(folder: Path, change) -> None:
         (lambda d: d["probes"][0].update(cosine=2), "cosine is 2, which is not from"),
         (lambda d: d["probes"][0].update(tokens=0), "tokens is 0"),
         (lambda d: d["source"].update(sha256="zz"), "sha256 is 'zz'"),
-        (lambda d: d["notes"].update(a=json.loads("[" * 100 + "]" * 100)), "nested more than 32 deep"),
+        (lambda d: d["notes"].update(a=json.loads("[" * 100 + "]" * 100)), "nested more than 32 levels deep"),
     ],
 )
 def test_what_a_manifest_says_is_checked(folder, change, message):
@@ -172,7 +172,7 @@ def test_what_is_no_manifest_is_a_bundle_error(folder, content):
     assert len(str(error.value)) < 500
 
 
-def test_a_cut_file_is_told_on_every_load_and_an_altered_one_when_checked(folder):
+def test_a_cut_file_is_reported_on_every_load_and_an_altered_one_when_checked(folder):
     (folder / "weights.bin").write_bytes(b"some weighty")
     bundles.open_bundle(folder)
     with pytest.raises(BundleError, match=r"weights\.bin does not match its sha256"):

@@ -1,4 +1,4 @@
-"""What this CPU can run, and what is refused because it cannot."""
+"""The instructions of this CPU, and what is refused without them."""
 
 import ctypes
 import json

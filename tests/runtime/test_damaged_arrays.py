@@ -1,4 +1,4 @@
-"""Arrays of a bundle whose hashes are right and whose contents are not: each is a BundleError that names the file."""
+"""Arrays with correct hashes and wrong contents: each is a BundleError that names the file."""
 
 from __future__ import annotations
 
@@ -91,10 +91,10 @@ def saved(path: Path, change: Callable[[dict[str, Any]], Any]) -> bytes:
 
 PROBES: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda t: t.pop("reference"), "has no reference"),
-    (lambda t: t.update(reference=t["reference"][:2]), "reference is not the probes' vectors"),
-    (lambda t: t.update(target=t["target"][:, :2].copy()), "target is not the probes' vectors"),
+    (lambda t: t.update(reference=t["reference"][:2]), "reference does not contain the probes' vectors"),
+    (lambda t: t.update(target=t["target"][:, :2].copy()), "target does not contain the probes' vectors"),
     (lambda t: t.update(target=t["target"].astype(np.float64)), "target is float64, not float32"),
-    (lambda t: t["reference"].fill(np.nan), "reference is not the probes' vectors"),
+    (lambda t: t["reference"].fill(np.nan), "reference does not contain the probes' vectors"),
 ]
 
 
@@ -116,7 +116,7 @@ def test_probes_in_a_type_that_numpy_lacks_are_refused(copy: Path, reseal: Resea
 HEADS: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
     (lambda t: t.pop("S"), "has no S"),
     (lambda t: t.update(S=t["S"].astype(np.float16)), "S is float16, not float32"),
-    (lambda t: t.update({"mab.fc_k.weight": np.array(1, np.float32)}), "does not hold the head"),
+    (lambda t: t.update({"mab.fc_k.weight": np.array(1, np.float32)}), "does not contain the head"),
     (lambda t: t.update({"states_map.matrix": np.eye(64, dtype=np.float32)}), "are not a map"),
     (
         lambda t: t.update({"states_map.matrix": np.ones((64, 3), np.float32), "states_map.bias": np.ones(64, "<f4")}),
@@ -147,7 +147,7 @@ def test_a_head_that_cannot_be_read_is_refused(copy: Path, reseal: Reseal, conte
 )
 def test_reference_vectors_that_are_no_npy_are_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "r.npy").write_bytes(content)
-    with pytest.raises(ValueError, match=r"r\.npy is not a \.npy of vectors"):
+    with pytest.raises(ValueError, match=r"r\.npy is not a \.npy file of vectors"):
         read_reference(tmp_path / "r.npy", ["a text"])
     np.save(tmp_path / "r.npy", np.array([["a"]]))
     with pytest.raises(ValueError, match="one array of numbers"):

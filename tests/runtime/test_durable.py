@@ -1,4 +1,4 @@
-"""Files and folders are complete or absent, and readable by whom the umask allows."""
+"""Files and folders are complete or absent, and readable as the umask allows."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ def test_permissions_of_a_folder_s_files_follow_the_umask(tmp_path, umask):
 
 
 def test_an_existing_folder_is_kept_unless_it_is_to_be_replaced(folder):
-    with pytest.raises(OutputError, match="exists: choose another name, or replace it with --force"), staged(folder):
+    with pytest.raises(OutputError, match="exists; choose another name, or replace it with --force"), staged(folder):
         pass
     assert (folder / MARKER).read_text() == "first"
     with staged(folder, replaces=MARKER) as staging:
@@ -140,7 +140,7 @@ def test_an_existing_folder_is_kept_unless_it_is_to_be_replaced(folder):
 def test_a_file_in_the_way_is_never_replaced(tmp_path):
     (tmp_path / "precious").write_text("data")
     with (
-        pytest.raises(OutputError, match="--force does not delete"),
+        pytest.raises(OutputError, match="--force will not overwrite"),
         staged(tmp_path / "precious", replaces=MARKER),
     ):
         pass
@@ -150,7 +150,7 @@ def test_a_file_in_the_way_is_never_replaced(tmp_path):
 def test_a_folder_of_another_kind_is_never_replaced(tmp_path):
     (tmp_path / "home").mkdir()
     (tmp_path / "home/letters.txt").write_text("dear")
-    with pytest.raises(OutputError, match="--force does not delete"), staged(tmp_path / "home", replaces=MARKER):
+    with pytest.raises(OutputError, match="--force will not overwrite"), staged(tmp_path / "home", replaces=MARKER):
         pass
     assert (tmp_path / "home/letters.txt").exists()
 
@@ -161,7 +161,7 @@ def test_a_failure_leaves_the_old_folder_and_nothing_else(folder):
             (staging / "half").write_bytes(b"half")
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    with pytest.raises(OutputError, match="No space left on device; nothing was left behind"):
+    with pytest.raises(OutputError, match="No space left on device; no partial output was left"):
         fail()
     assert names(folder.parent) == ["made"]
     assert names(folder) == [MARKER]
@@ -187,7 +187,7 @@ def test_a_rename_that_fails_gives_the_old_folder_back(folder, monkeypatch):
         with staged(folder, replaces=MARKER) as staging:
             (staging / MARKER).write_text("second")
 
-    with pytest.raises(OutputError, match=r"could not write .*Permission denied; nothing was left behind"):
+    with pytest.raises(OutputError, match=r"could not write .*Permission denied; no partial output was left"):
         replace()
     assert (folder / MARKER).read_text() == "first"
     assert names(folder.parent) == ["made"]

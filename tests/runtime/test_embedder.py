@@ -1,4 +1,4 @@
-"""embed()'s whole contract, on a small gguf:f32 bundle."""
+"""embed()'s contract, on a small gguf:f32 bundle."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from c2llm_lite.convert import reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.embedder import MOST_THREADS
 from c2llm_lite.errors import BundleError, DeviceError, OutOfMemoryError, TextError
-from c2llm_lite.text import Tokeniser, prompts
+from c2llm_lite.text import TextTokenizer, prompts
 
 TEXTS = [
     "def read(path):\n    with open(path) as file:\n        return file.read()\n",
@@ -42,7 +42,7 @@ def model(f32_bundle):
 def test_vectors_are_the_checkpoint_s_own(model, checkpoint_folder, prompt_name):
     checkpoint = open_checkpoint(checkpoint_folder)
     prefix = prompts()[prompt_name] if prompt_name else ""
-    ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS, prefix)
+    ids = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS, prefix)
     np.testing.assert_allclose(
         model.embed(TEXTS, prompt_name=prompt_name), reference.vectors(checkpoint, ids), atol=1e-5
     )
@@ -115,24 +115,24 @@ def test_precisions(model):
         ({"texts": ["x", ""]}, TextError, "text 1 is empty"),
         ({"texts": ["x", 3]}, TextError, "text 1 is a int, not a string"),
         ({"texts": "\udc80"}, TextError, "text 0 is not valid Unicode"),
-        ({"texts": b"x"}, TextError, "texts is a bytes: give a string, or a sequence of strings"),
+        ({"texts": b"x"}, TextError, "texts is a bytes; pass a string or a sequence of strings"),
         ({"texts": {"x": 1}}, TextError, "texts is a dict"),
         ({"texts": 5}, TextError, "texts is a int"),
-        ({"texts": "x", "dim": 65}, ValueError, "this model's vectors have 64 components: give 1 to 64"),
-        ({"texts": "x", "dim": 0}, ValueError, "give 1 to 64"),
+        ({"texts": "x", "dim": 65}, ValueError, "this model's vectors have 64 components, so pass 1 to 64"),
+        ({"texts": "x", "dim": 0}, ValueError, "pass 1 to 64"),
         ({"texts": "x", "precision": "int4"}, ValueError, "precision is 'int4'"),
         ({"texts": "x", "prompt_name": "qurey"}, ValueError, "no prompt is named 'qurey'"),
-        ({"texts": "x", "prompt_name": "query", "prompt": "Q"}, ValueError, "not both"),
+        ({"texts": "x", "prompt_name": "query", "prompt": "Q"}, ValueError, "exclude each other"),
         ({"texts": "x", "prompt_name": ["query"]}, ValueError, r"no prompt is named \['query'\]"),
-        ({"texts": "x", "prompt": "\ud800"}, TextError, "the prompt is not valid Unicode: a lone surrogate"),
+        ({"texts": "x", "prompt": "\ud800"}, TextError, "the prompt is not valid Unicode: lone surrogate"),
         ({"texts": "x", "prompt": 5}, TextError, "the prompt is a int, not a string"),
-        ({"texts": "x", "dim": 1.0}, ValueError, r"dim is 1\.0; .* give 1 to 64"),
+        ({"texts": "x", "dim": 1.0}, ValueError, r"dim is 1\.0; .* pass 1 to 64"),
         ({"texts": "x", "dim": True}, ValueError, "dim is True"),
         ({"texts": "x", "dim": "3"}, ValueError, "dim is '3'"),
-        ({"texts": np.array("x")}, TextError, "texts is a ndarray: give a string"),
+        ({"texts": np.array("x")}, TextError, "texts is a ndarray; pass a string"),
     ],
 )
-def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error, message):
+def test_bad_arguments_are_reported_and_leave_the_model_well(model, arguments, error, message):
     before = model.embed("x")
     with pytest.raises(error, match=message):
         model.embed(**arguments)
@@ -143,19 +143,19 @@ def test_bad_arguments_are_told_and_leave_the_model_well(model, arguments, error
     ("arguments", "error", "message"),
     [
         ({"threads": 0}, ValueError, "threads is 0"),
-        ({"threads": 1_000_000}, ValueError, f"threads is 1000000; give a whole number from 1 to {MOST_THREADS}$"),
-        ({"threads": MOST_THREADS + 1}, ValueError, f"give a whole number from 1 to {MOST_THREADS}$"),
-        ({"threads": 1.5}, ValueError, "threads is 1.5; give a whole number"),
-        ({"threads": "2"}, ValueError, "threads is '2'; give a whole number"),
-        ({"threads": True}, ValueError, "threads is True; give a whole number"),
-        ({"max_tokens": 0}, ValueError, "max_tokens is 0; give a whole number from 1 to 8192"),
+        ({"threads": 1_000_000}, ValueError, f"threads is 1000000; pass an integer from 1 to {MOST_THREADS}$"),
+        ({"threads": MOST_THREADS + 1}, ValueError, f"pass an integer from 1 to {MOST_THREADS}$"),
+        ({"threads": 1.5}, ValueError, "threads is 1.5; pass an integer"),
+        ({"threads": "2"}, ValueError, "threads is '2'; pass an integer"),
+        ({"threads": True}, ValueError, "threads is True; pass an integer"),
+        ({"max_tokens": 0}, ValueError, "max_tokens is 0; pass an integer from 1 to 8192"),
         ({"max_tokens": 10**6}, ValueError, "from 1 to 8192"),
-        ({"max_tokens": 5.0}, ValueError, "max_tokens is 5.0; give a whole number"),
-        ({"device": None}, DeviceError, "device is None: give a device's name"),
+        ({"max_tokens": 5.0}, ValueError, "max_tokens is 5.0; pass an integer"),
+        ({"device": None}, DeviceError, "device is None; pass a device's name"),
         ({"device": "cuda"}, DeviceError, "a gguf bundle runs on the CPU"),
     ],
 )
-def test_bad_ways_to_load_are_told(f32_bundle, arguments, error, message):
+def test_bad_ways_to_load_are_reported(f32_bundle, arguments, error, message):
     with pytest.raises(error, match=message):
         c2llm_lite.load(f32_bundle, **arguments)
 
@@ -163,7 +163,7 @@ def test_bad_ways_to_load_are_told(f32_bundle, arguments, error, message):
 def test_a_bundle_that_would_not_fit_is_refused_before_it_is_read(f32_bundle, monkeypatch):
     monkeypatch.setattr(machine, "free_memory", lambda: 1000)
     with pytest.raises(
-        OutOfMemoryError, match="0 MiB are free: free some, or convert the checkpoint to a smaller target"
+        OutOfMemoryError, match="0 MiB are free; free some memory, or convert the checkpoint to a smaller target"
     ):
         c2llm_lite.load(f32_bundle)
 
@@ -172,7 +172,7 @@ def test_a_nan_is_never_returned(model, monkeypatch):
     monkeypatch.setattr(
         type(model._engine), "pool", lambda self, b, q, _: np.full((len(b), *q.shape), np.nan, np.float32)
     )
-    with pytest.raises(BundleError, match="gave NaN or infinity: run `c2llm-lite verify`"):
+    with pytest.raises(BundleError, match="returned NaN or infinity; run `c2llm-lite verify`"):
         model.embed("x")
 
 
@@ -180,7 +180,7 @@ def test_a_closed_model_says_so(f32_bundle):
     model = c2llm_lite.load(f32_bundle)
     model.close()
     model.close()
-    with pytest.raises(ValueError, match="this Embedder was closed"):
+    with pytest.raises(ValueError, match="this Embedder is closed"):
         model.embed("x")
 
 
@@ -214,7 +214,7 @@ def test_importing_loads_no_engine():
 
 @pytest.mark.parametrize("prompt", ["", "Retrieved Answer:"])
 def test_token_ids_give_the_head_s_own_vectors_of_their_texts(model, prompt):
-    ids = model.tokenise(TEXTS, prompt=prompt)
+    ids = model.tokenize(TEXTS, prompt=prompt)
     expected = model.embed(TEXTS, prompt=prompt, normalize=False)
     np.testing.assert_array_equal(model.embed_tokens(ids, prompt=prompt), expected)
     assert model.embed_tokens([]).shape == (0, model.dim)
@@ -223,16 +223,16 @@ def test_token_ids_give_the_head_s_own_vectors_of_their_texts(model, prompt):
 @pytest.mark.parametrize(
     ("batch", "message"),
     [
-        ([[1.7]], "text 0 is not a list of whole numbers"),
-        ([[1], []], "text 1 is not a list of whole numbers, of which there is one or more"),
-        ([[1], [[2]]], "text 1 is not a list of whole numbers"),
+        ([[1.7]], "text 0 is not a non-empty list of integers"),
+        ([[1], []], "text 1 is not a non-empty list of integers"),
+        ([[1], [[2]]], "text 1 is not a non-empty list of integers"),
         ([[[1], [2, 3]]], "text 0 is not a list of token ids"),
-        ([["a"]], "text 0 is not a list of whole numbers"),
-        ([1], "text 0 is not a list of whole numbers"),
-        ([[2**70]], "text 0 is not a list of whole numbers"),
-        ([[-1]], "text 0 has token ids beyond 0 to 399"),
-        ([[400]], "text 0 has token ids beyond 0 to 399"),
-        ([100_000 * [1]], "text 0 has 100,000 token ids, and this model takes 2,048"),
+        ([["a"]], "text 0 is not a non-empty list of integers"),
+        ([1], "text 0 is not a non-empty list of integers"),
+        ([[2**70]], "text 0 is not a non-empty list of integers"),
+        ([[-1]], "text 0 has token ids outside 0 to 399"),
+        ([[400]], "text 0 has token ids outside 0 to 399"),
+        ([100_000 * [1]], "text 0 has 100,000 token ids; this model takes at most 2,048"),
     ],
 )
 def test_token_ids_are_checked(model, batch, message):
@@ -257,7 +257,7 @@ def test_a_pickled_model_is_loaded_again_from_its_bundle(f32_bundle, model, monk
     with pickle.loads(pickled) as again:
         assert again.max_tokens == 20
         np.testing.assert_array_equal(again.embed("def f(): pass"), model.embed("def f(): pass"))
-    with pytest.raises(ValueError, match="this Embedder was closed"):
+    with pytest.raises(ValueError, match="this Embedder is closed"):
         pickle.dumps(again)
 
 
@@ -267,14 +267,14 @@ def test_a_pickled_model_is_not_another_bundle(f32_bundle, tmp_path):
         pickled = pickle.dumps(loaded)
     opened = bundles.open_bundle(folder)
     bundles.seal(folder, replace(opened.manifest, max_tokens=7))
-    with pytest.raises(BundleError, match="is another bundle than the one that was pickled"):
+    with pytest.raises(BundleError, match="is not the bundle that was pickled"):
         pickle.loads(pickled)
 
 
 def test_a_long_text_is_refused_where_it_may_not_be_cut(model):
-    assert len(model.tokenise(["x " * 5000])[0]) == model.max_tokens
-    with pytest.raises(TextError, match=r"text 8 has .* tokens .* 2,048: cut it into pieces"):
-        model.tokenise(["x", "x " * 5000], first_index=7, cut=False)
+    assert len(model.tokenize(["x " * 5000])[0]) == model.max_tokens
+    with pytest.raises(TextError, match=r"text 8 has .* tokens .* 2,048; split the text"):
+        model.tokenize(["x", "x " * 5000], first_index=7, cut=False)
 
 
 def test_progress_can_be_a_function(model):
@@ -283,3 +283,8 @@ def test_progress_can_be_a_function(model):
     assert len(shares) > 1
     assert shares == sorted(shares)
     assert shares[-1] == 1
+
+
+def test_the_earlier_spelling_of_tokenize_is_kept_for_one_release(model):
+    with pytest.warns(DeprecationWarning, match="is called tokenize now"):
+        assert model.tokenise(["def f(): pass"]) == model.tokenize(["def f(): pass"])

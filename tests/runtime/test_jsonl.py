@@ -1,4 +1,4 @@
-"""JSON Lines: every value with its place, blank lines skipped, and each fault with its line."""
+"""JSON lines: every value with its place, blank lines skipped, and each error with its line."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_values_come_with_their_lines(path, content, found):
         (b'{"a": ', "not JSON: Expecting value"),
         (b"[" * 200_000, "not JSON: maximum recursion depth"),
         (b"1" * 5000, "not JSON: Exceeds the limit"),
-        (b'{"a": "\xff"}', "not UTF-8 at byte 7: convert the file to UTF-8"),
-        ('{"a": 1}'.encode("utf-16"), "not UTF-8 at byte 0: convert the file to UTF-8"),
+        (b'{"a": "\xff"}', "not UTF-8 at byte 7; convert the file to UTF-8"),
+        ('{"a": 1}'.encode("utf-16"), "not UTF-8 at byte 0; convert the file to UTF-8"),
     ],
 )
 def test_a_broken_line_is_named(path, line, message):

@@ -1,4 +1,4 @@
-"""A file that this user may not read is told as that, not as missing or damaged."""
+"""A file that this user cannot read is reported as such, not as missing or damaged."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_a_bundle_s_file_that_may_not_be_read_is_named(f32_bundle: Path, place: 
     folder = place / "bundle"
     shutil.copytree(f32_bundle, folder)
     (folder / name).chmod(0)
-    with as_nobody(), pytest.raises(BundleError, match=f"{name} may not be read by this user: .*chmod -R a"):
+    with as_nobody(), pytest.raises(BundleError, match=f"{name} cannot be read by this user; .*chmod -R a"):
         bundles.open_bundle(folder)
 
 
@@ -52,7 +52,7 @@ def test_a_bundle_in_a_closed_folder_is_named(f32_bundle: Path, place: Path) -> 
     folder = place / "bundle"
     shutil.copytree(f32_bundle, folder)
     folder.chmod(0)
-    with as_nobody(), pytest.raises(BundleError, match="may not be read by this user"):
+    with as_nobody(), pytest.raises(BundleError, match="cannot be read by this user"):
         bundles.open_bundle(folder)
     folder.chmod(0o755)
 
@@ -63,10 +63,10 @@ def test_a_checkpoint_s_file_that_may_not_be_read_is_named(checkpoint_folder: Pa
     shutil.copytree(checkpoint_folder, folder)
     checkpoint = open_checkpoint(folder)
     (folder / name).chmod(0)
-    with as_nobody(), pytest.raises(CheckpointError, match=f"{name} may not be read by this user"):
+    with as_nobody(), pytest.raises(CheckpointError, match=f"{name} cannot be read by this user"):
         open_checkpoint(folder)
     if name == "model.safetensors":
-        with as_nobody(), pytest.raises(CheckpointError, match=f"{name} may not be read by this user"):
+        with as_nobody(), pytest.raises(CheckpointError, match=f"{name} cannot be read by this user"):
             checkpoint.tensor("norm.weight")
 
 

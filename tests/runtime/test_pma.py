@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from c2llm_lite import pma
 
 Array = NDArray[np.float32]
-ABSOLUTE = 1e-5  # after normalising
+ABSOLUTE = 1e-5  # after normalizing
 VARIANTS = list(itertools.product(get_args(pma.Residual), get_args(pma.Scale)))
 
 
@@ -149,5 +149,5 @@ def test_a_wrong_shape_is_named(name: str, shape: tuple[int, ...], told: str) ->
 
 @pytest.mark.parametrize("heads", [0, -1, 5, 64])
 def test_heads_that_do_not_divide_the_width(heads: int) -> None:
-    with pytest.raises(ValueError, match=f"cannot be cut into {heads} attention heads"):
+    with pytest.raises(ValueError, match=f"cannot be split into {heads} attention heads"):
         pma.Head(draw_head(64, 32), pma.Variant(heads))

@@ -1,4 +1,4 @@
-"""Outside a terminal progress is a line every half minute, with rate and time left; silent if it is not wanted."""
+"""Outside a terminal, progress is a line every 30 seconds with rate and time left; silent if not wanted."""
 
 from __future__ import annotations
 

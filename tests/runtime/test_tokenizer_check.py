@@ -1,4 +1,4 @@
-"""A tokenizer.json holds nothing but bounded byte-level BPE: other components abort, hang or panic in the library."""
+"""A tokenizer.json may only contain bounded byte-level BPE: other components crash or hang the library."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import load, tokenizer_check
 from c2llm_lite.convert.checkpoint import open_checkpoint
 from c2llm_lite.errors import BundleError, CheckpointError
-from c2llm_lite.text import Tokeniser
+from c2llm_lite.text import TextTokenizer
 from c2llm_lite.tokenizer_check import WORD_PATTERNS, check_tokenizer
 
 BYTES = {"type": "ByteLevel", "add_prefix_space": False, "trim_offsets": True, "use_regex": True}
@@ -80,15 +80,15 @@ REFUSED: list[tuple[Callable[[dict[str, Any]], Any], str]] = [
         lambda d: d.update(added_tokens=[added(f"a{i}", i) for i in range(5000)]),
         "added_tokens are not a list of at most",
     ),
-    (lambda d: d.update(added_tokens=[added("a", -1)]), "added token's id is not a whole number"),
-    (lambda d: d.update(added_tokens=[added("a", True)]), "added token's id is not a whole number"),
+    (lambda d: d.update(added_tokens=[added("a", -1)]), "added token's id is not an integer"),
+    (lambda d: d.update(added_tokens=[added("a", True)]), "added token's id is not an integer"),
     (lambda d: d.update(added_tokens={}), "added_tokens are not a list"),
     (lambda d: d["model"].update(type="WordLevel"), "model 'WordLevel' is not BPE"),
     (lambda d: d.update(model=None), "model None is not BPE"),
     (lambda d: d["model"].update(dropout=0.5), "model has dropout 0.5"),
     (lambda d: d["model"].update(continuing_subword_prefix="##"), "continuing_subword_prefix '##'"),
-    (lambda d: d["model"]["vocab"].update(a=2**40), "vocab is not a whole number"),
-    (lambda d: d["model"]["vocab"].update(a=1.5), "vocab is not a whole number"),
+    (lambda d: d["model"]["vocab"].update(a=2**40), "vocab is not an integer"),
+    (lambda d: d["model"]["vocab"].update(a=1.5), "vocab is not an integer"),
     (lambda d: d["model"]["vocab"].update({"x" * 5000: 1}), "vocab has a token of more than 1024"),
     (lambda d: d["model"].update(merges=None), "lacks a vocab or merges"),
     (lambda d: d["model"].update(more=1), "model has an unknown field, 'more'"),
@@ -105,7 +105,7 @@ def test_what_byte_level_bpe_does_not_need_is_refused_by_name(
     change(data)
     (tmp_path / "tokenizer.json").write_text(json.dumps(data))
     with pytest.raises(BundleError, match=message) as error:
-        Tokeniser(tmp_path / "tokenizer.json", 99)
+        TextTokenizer(tmp_path / "tokenizer.json", 99)
     assert len(str(error.value)) < 500
 
 
@@ -125,7 +125,7 @@ def test_what_byte_level_bpe_does_not_need_is_refused_by_name(
 def test_a_file_that_is_not_such_json_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "tokenizer.json").write_bytes(content)
     with pytest.raises(BundleError, match="is not a byte-level BPE tokenizer"):
-        Tokeniser(tmp_path / "tokenizer.json", 99)
+        TextTokenizer(tmp_path / "tokenizer.json", 99)
 
 
 def test_a_repeated_key_is_refused_though_the_last_value_is_fine() -> None:
@@ -145,7 +145,7 @@ def test_the_patterns_of_known_models_are_taken(tmp_path: Path, pattern: str) ->
     data["post_processor"] = data["decoder"] = BYTES
     data["model"] |= {"continuing_subword_prefix": "", "end_of_word_suffix": "", "unk_token": None}
     (tmp_path / "tokenizer.json").write_text(json.dumps(data))
-    assert Tokeniser(tmp_path / "tokenizer.json", 99).encode(["def f(x):\n    return 123\n"])
+    assert TextTokenizer(tmp_path / "tokenizer.json", 99).encode(["def f(x):\n    return 123\n"])
 
 
 def test_a_panic_of_the_library_is_an_error_of_the_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,13 +157,13 @@ def test_a_panic_of_the_library_is_an_error_of_the_bundle(tmp_path: Path, monkey
             raise PanicException("index out of bounds")
 
     (tmp_path / "tokenizer.json").write_text(tokenizer_json())
-    tokeniser = Tokeniser(tmp_path / "tokenizer.json", 99)
-    tokeniser._tokenizer = Panics()  # type: ignore[assignment]
+    tokenizer = TextTokenizer(tmp_path / "tokenizer.json", 99)
+    tokenizer._tokenizer = Panics()  # type: ignore[assignment]
     with pytest.raises(BundleError, match="tokenizer failed: index out of bounds"):
-        tokeniser.encode(["text"])
+        tokenizer.encode(["text"])
     monkeypatch.setattr("c2llm_lite.text.Tokenizer", Panics())
-    with pytest.raises(BundleError, match="that the tokenizers library cannot read"):
-        Tokeniser(tmp_path / "tokenizer.json", 99)
+    with pytest.raises(BundleError, match="the tokenizers library cannot read this tokenizer"):
+        TextTokenizer(tmp_path / "tokenizer.json", 99)
 
 
 def test_convert_and_load_refuse_alike(f32_bundle: Path, tmp_path: Path) -> None:
@@ -217,9 +217,9 @@ def test_only_what_has_passed_is_remembered(tmp_path: Path, checks: list[bytes])
         for _ in range(2):
             if "null}" in content:
                 with pytest.raises(BundleError, match="does not have one ByteLevel"):
-                    Tokeniser(path, 99, remember=True)
+                    TextTokenizer(path, 99, remember=True)
             else:
-                Tokeniser(path, 99, remember=True)
+                TextTokenizer(path, 99, remember=True)
     assert len(checks) == 4
     assert len(list((tmp_path / "cache").rglob("*"))) == 5  # three folders and two names
 
@@ -228,12 +228,12 @@ def test_a_cache_that_cannot_be_written_is_no_error(tmp_path: Path, checks: list
     (tmp_path / "cache").write_text("a file where a folder is due")
     (tmp_path / "tokenizer.json").write_text(tokenizer_json())
     for _ in range(2):
-        Tokeniser(tmp_path / "tokenizer.json", 99, remember=True)
+        TextTokenizer(tmp_path / "tokenizer.json", 99, remember=True)
     assert len(checks) == 2
 
 
 def test_convert_trusts_no_cache(tmp_path: Path, checks: list[bytes], checkpoint_folder: Path) -> None:
-    Tokeniser(checkpoint_folder / "tokenizer.json", 99, remember=True)
+    TextTokenizer(checkpoint_folder / "tokenizer.json", 99, remember=True)
     open_checkpoint(checkpoint_folder)
     assert len(checks) == 2
     assert list((tmp_path / "cache").rglob("*")) != []

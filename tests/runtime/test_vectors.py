@@ -1,15 +1,15 @@
-"""What is done to vectors after the model."""
+"""Postprocessing of vectors."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from c2llm_lite.vectors import encode, normalise
+from c2llm_lite.vectors import encode, normalize
 
 
 def test_rows_come_to_unit_length_and_a_row_of_zeros_stays():
-    unit = normalise(np.array([[3, 4], [0, 0]], np.float32))
+    unit = normalize(np.array([[3, 4], [0, 0]], np.float32))
     np.testing.assert_allclose(unit, [[0.6, 0.8], [0, 0]], rtol=1e-6)
     assert unit.dtype == np.float32
 
@@ -27,5 +27,5 @@ def test_binary_packs_sign_bits_with_the_first_component_highest():
 
 
 def test_another_precision_is_refused():
-    with pytest.raises(ValueError, match="precision is 'int3'; it can be float32, int8, binary"):
+    with pytest.raises(ValueError, match="precision is 'int3'; it must be one of float32, int8, binary"):
         encode(np.zeros((1, 2), np.float32), "int3")  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""A model whose vectors say which words a text holds, so that a search finds what it should, at once."""
+"""A model whose vectors encode the words of a text, so that searches find what they should, quickly."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 WIDTH = 64
 
@@ -37,7 +37,7 @@ class Model:
             self.texts += texts
             time.sleep(self._seconds)
         found = np.array([_bag(text) for text in ([texts] if single else texts)], np.float32).reshape(-1, WIDTH)
-        return normalise(found)[0] if single else normalise(found)
+        return normalize(found)[0] if single else normalize(found)
 
 
 def _bag(text: str) -> Any:

@@ -1,4 +1,4 @@
-"""A .gitignore leaves out what git leaves out, in bounded time, whatever it is and holds."""
+"""A .gitignore excludes what git excludes, in bounded time, whatever it contains."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def repository(tmp_path, monkeypatch):
     ],
     ids=repr,
 )
-def test_a_file_is_left_out_as_git_leaves_it_out(repository, content):
+def test_a_file_is_skipped_as_git_leaves_it_out(repository, content):
     (repository / ".gitignore").write_bytes(content)
     assert listed_here(repository) == listed_by_git(repository)
 

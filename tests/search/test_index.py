@@ -1,4 +1,4 @@
-"""An index holds what the folder holds, embeds only what changed, and finds it."""
+"""An index matches its folder, embeds only changes, and finds them."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_only_the_languages_and_paths_asked_for_are_looked_through(index: Index)
     assert {hit.language for hit in index.search("item", languages=["go", "text"])} == {"go", "text"}
     assert {hit.path for hit in index.search("circle", paths=["shapes/"])} == {"shapes/circle.py"}
     assert index.search("circle", languages=["go"], paths=["*.py"]) == []
-    with pytest.raises(ValueError, match="holds no cobol; it holds go, python, text"):
+    with pytest.raises(ValueError, match="has no cobol; it has go, python, text"):
         index.search("circle", languages=["cobol"])
 
 
@@ -75,7 +75,7 @@ def test_code_like_a_line_of_a_file(index: Index, tree: Path, tmp_path: Path) ->
     shutil.move(tree / "copy.py", tmp_path / "elsewhere.py")
     index.update()
     assert index.like(tmp_path / "elsewhere.py", 4)[0].path == "files.py"
-    with pytest.raises(ValueError, match="no definition and no text stands at line 99"):
+    with pytest.raises(ValueError, match="no piece of code at line 99"):
         index.like("files.py", 99)
     with pytest.raises(FileNotFoundError):
         index.like("nowhere.py", 1)
@@ -190,7 +190,7 @@ def test_a_moved_file_is_not_embedded_again(model: Any, index: Index, tree: Path
     assert index.search("read jsonl path", count=1)[0].path == "moved.py"
 
 
-def test_an_unreadable_file_is_told_and_stays_as_it_was(
+def test_an_unreadable_file_is_reported_and_stays_as_it_was(
     index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read = updating.read_bytes
@@ -209,7 +209,7 @@ def test_an_unreadable_file_is_told_and_stays_as_it_was(
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="other systems refuse such names")
-def test_a_name_that_is_not_utf8_is_told(index: Index, tree: Path) -> None:
+def test_a_name_that_is_not_utf8_is_reported(index: Index, tree: Path) -> None:
     Path(os.fsdecode(os.fsencode(tree) + b"/caf\xe9.py")).write_bytes(b"x = 1\n")
     (tree / "two\nlines.py").write_text("x = 1\n")
     done = index.update()
@@ -230,7 +230,7 @@ def test_a_folder_with_nothing_in_it_is_an_error_and_leaves_the_index(model: Any
         if path.is_file():
             path.unlink()
     (tree / "blob").write_bytes(b"\0\1")
-    with pytest.raises(TextError, match=r"holds nothing to index \(1 binary\)"):
+    with pytest.raises(TextError, match=r"contains nothing to index \(1 binary\)"):
         index.update()
     assert content(index.place) == before
 
@@ -264,13 +264,13 @@ def test_what_is_no_folder_is_refused(model: Any, tree: Path, tmp_path: Path) ->
         Index(model, tmp_path / "nowhere")
     with pytest.raises(NotADirectoryError, match="is not a folder"):
         Index(model, tree / "files.py")
-    with pytest.raises(OutputError, match="holds other files"):
+    with pytest.raises(OutputError, match="contains other files"):
         Index(model, tree, index=tree / "shapes")
-    with pytest.raises(OutputError, match="cannot make the index"):
+    with pytest.raises(OutputError, match="cannot create the index"):
         Index(model, tree, index=tree / "files.py" / "index")
 
 
-def test_a_damaged_index_is_told(model: Any, index: Index, tree: Path, tmp_path: Path) -> None:
+def test_a_damaged_index_is_reported(model: Any, index: Index, tree: Path, tmp_path: Path) -> None:
     damaged = tmp_path / "damaged"
     damaged.mkdir()
     (damaged / DATABASE).write_bytes(b"this is no database, and long enough to be read as one" * 50)
@@ -342,7 +342,7 @@ def test_an_update_stopped_at_its_end_can_be_searched(
     assert "other_name" in [hit.symbol for hit in hits]
 
 
-def test_a_full_disk_is_told_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:
+def test_a_full_disk_is_reported_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:
     before = content(index.place)
     pages = index._store._connection.execute("PRAGMA page_count").fetchone()[0]
     index._store._connection.execute(f"PRAGMA max_page_count = {pages}")
@@ -364,7 +364,7 @@ def test_a_read_only_index_can_be_searched(
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # as root, permissions alone would not do
     with Index(new_model(), tree, index=index.place) as opened:
         assert opened.search("read jsonl path") == found
-        with pytest.raises(BusyError, match="read-only and was not brought up to date"):
+        with pytest.raises(BusyError, match="read-only and was not updated"):
             opened.update()
     assert sorted(index.place.iterdir()) == before
 

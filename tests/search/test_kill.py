@@ -1,4 +1,4 @@
-"""Killed at any moment, an index opens, searches, and completes to what an undisturbed run leaves."""
+"""After a kill at any moment, an index opens, searches, and completes to an undisturbed run's result."""
 
 from __future__ import annotations
 

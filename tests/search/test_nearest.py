@@ -9,11 +9,11 @@ import pytest
 
 from c2llm_lite.search.duplicates import pairs
 from c2llm_lite.search.nearest import nearest
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 
 def _vectors(count: int, width: int, seed: int = 0) -> Any:
-    return normalise(np.random.default_rng(seed).standard_normal((count, width), dtype=np.float32))
+    return normalize(np.random.default_rng(seed).standard_normal((count, width), dtype=np.float32))
 
 
 @pytest.mark.parametrize("count", [0, 1, 5, 300])

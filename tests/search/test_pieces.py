@@ -1,4 +1,4 @@
-"""Files are cut at their definitions, in every language; no line with a word is lost."""
+"""Files are split at their definitions, in every language; no line with a word is lost."""
 
 from __future__ import annotations
 

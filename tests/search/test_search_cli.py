@@ -1,4 +1,4 @@
-"""The commands, as a user meets them."""
+"""The search commands from a user's view."""
 
 from __future__ import annotations
 
@@ -82,14 +82,14 @@ def test_duplicates(run: Any, tree: Path) -> None:
     assert pairs[0]["first"]["path"] == "one.py"
 
 
-def test_search_goes_on_with_what_there_is_while_another_writes(run: Any, tree: Path, tmp_path: Path) -> None:
+def test_search_continues_with_what_there_is_while_another_writes(run: Any, tree: Path, tmp_path: Path) -> None:
     assert run("index").exit_code == 0
     other = sqlite3.connect(tmp_path / "index" / LOCK, isolation_level=None)
     other.execute("BEGIN EXCLUSIVE")
     done = run("search", "anything")
     other.close()
     assert done.exit_code == 0, done.output
-    assert "searching what it holds so far" in done.stderr.replace("\n", " ")
+    assert "searching its current content" in done.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize(
@@ -97,10 +97,10 @@ def test_search_goes_on_with_what_there_is_while_another_writes(run: Any, tree: 
     [
         ([], "a QUERY in words, or --like FILE:LINE"),
         (["words", "--like", "files.py:1"], "a QUERY in words, or --like FILE:LINE"),
-        (["--like", "files.py"], "give a file and a line"),
+        (["--like", "files.py"], "is not FILE:LINE"),
     ],
 )
-def test_wrong_use_is_told(run: Any, arguments: list[str], message: str) -> None:
+def test_wrong_use_is_reported(run: Any, arguments: list[str], message: str) -> None:
     done = run("search", *arguments)
     assert done.exit_code == 2
     assert message in " ".join(done.stderr.replace("│", " ").split())

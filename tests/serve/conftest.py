@@ -1,4 +1,4 @@
-"""Servers to ask: the command in a process of its own, and the application in this one over a model that can wait."""
+"""Servers to test: the command in its own process, and the application in this one over a model that can wait."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ class Model:
         self.batches: list[list[list[int]]] = []
         self.failure: Exception | None = None
 
-    def tokenise(self, texts: Sequence[str], *, prompt: str = "", first_index: int = 0, cut: bool = True) -> Any:
+    def tokenize(self, texts: Sequence[str], *, prompt: str = "", first_index: int = 0, cut: bool = True) -> Any:
         ids = [[ord(character) % 1000 for character in prompt + text] for text in texts]
         for i, tokens in enumerate(ids, first_index):
             if len(tokens) > self.max_tokens and not cut:

@@ -1,4 +1,4 @@
-"""The command: where it listens, whom it lets in, what it writes, what it counts, and that it calls nobody."""
+"""The command: its address, access, log and metrics, and that it opens no connection."""
 
 from __future__ import annotations
 
@@ -94,7 +94,12 @@ def test_a_large_body_without_a_key_is_not_read(here):
 
 @pytest.mark.parametrize(
     ("content", "words"),
-    [(b"", "holds no key"), (b"# none\n", "holds no key"), (b"two words", "line 1"), (b"a\nk\xc3\xa9y", "line 2")],
+    [
+        (b"", "contains no key"),
+        (b"# none\n", "contains no key"),
+        (b"two words", "line 1"),
+        (b"a\nk\xc3\xa9y", "line 2"),
+    ],
 )
 def test_a_key_file_that_will_not_do(tmp_path, content, words):
     path = tmp_path / "keys"
@@ -190,7 +195,7 @@ def serve(*options):
     return subprocess.run(command, capture_output=True, text=True, timeout=60)
 
 
-def test_a_taken_port_is_told_before_the_model_is_loaded(tmp_path):
+def test_a_taken_port_is_reported_before_the_model_is_loaded(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         done = serve(tmp_path / "no-bundle", "--port", taken.getsockname()[1])
     assert done.returncode == 1

@@ -1,4 +1,4 @@
-"""Connections: how long one may stay open, how many there may be, and which names the server answers to."""
+"""Connections: their duration and number, and the names that the server accepts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clients that send too much, too slowly, nonsense, or leave: the right status, and the server goes on."""
+"""Clients that send too much, too slowly, nonsense, or leave: the right status, and the server keeps running."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_nonsense_is_400(server, raw):
     assert set(answer.json()["error"]) == {"message", "type", "param", "code"}
 
 
-def test_broken_http_is_400_and_other_paths_and_methods_are_told_apart(server):
+def test_broken_http_is_400_and_other_paths_and_methods_are_reported_apart(server):
     host, port = server.url.removeprefix("http://").split(":")
     with socket.create_connection((host, int(port)), timeout=20) as raw:
         raw.sendall(b"\x16\x03\x01\x02\x00 nonsense\r\n\r\n")

@@ -1,4 +1,4 @@
-"""LangChain's client for OpenAI, which sends another tokenizer's ids unless it is told not to."""
+"""LangChain's OpenAI client, which sends another tokenizer's ids by default."""
 
 from __future__ import annotations
 

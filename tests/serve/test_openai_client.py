@@ -43,7 +43,7 @@ def test_vectors_are_embed_s(client, model, encoding_format):
         found = vectors(answer)
     np.testing.assert_allclose(found, model.embed(TEXTS), atol=1e-5)
     assert answer.model == "small"
-    assert answer.usage.prompt_tokens == sum(map(len, model.tokenise(TEXTS))) == answer.usage.total_tokens
+    assert answer.usage.prompt_tokens == sum(map(len, model.tokenize(TEXTS))) == answer.usage.total_tokens
 
 
 def test_one_string_alone_is_bit_for_bit_embed_s(client, model):
@@ -90,7 +90,7 @@ def test_errors_are_openai_s(client):
         client.embeddings.create(model="small", input=["a", ""])
     assert empty.value.body["param"] == "input"
     assert "text 1 is empty" in empty.value.body["message"]
-    with pytest.raises(openai.BadRequestError, match="this model takes 2,048"):
+    with pytest.raises(openai.BadRequestError, match="this model takes at most 2,048"):
         client.embeddings.create(model="small", input="many words and more words " * 400)
 
 
@@ -113,7 +113,7 @@ def test_long_texts_are_cut_where_the_server_was_told_to(launch, model):
 def test_this_model_s_own_token_ids_where_they_are_accepted(launch, model):
     server = launch("--accept-token-ids")
     with openai.OpenAI(base_url=f"{server.url}/v1", api_key="any") as client:
-        found = vectors(client.embeddings.create(model="small", input=model.tokenise(TEXTS)))
-        one = vectors(client.embeddings.create(model="small", input=model.tokenise(["x"])[0]))
+        found = vectors(client.embeddings.create(model="small", input=model.tokenize(TEXTS)))
+        one = vectors(client.embeddings.create(model="small", input=model.tokenize(["x"])[0]))
     np.testing.assert_allclose(found, model.embed(TEXTS), atol=1e-5)
     np.testing.assert_allclose(one[0], model.embed("x"), atol=1e-5)

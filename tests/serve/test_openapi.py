@@ -1,4 +1,4 @@
-"""The served OpenAPI document is true: schemathesis asks what it allows and what it forbids, and judges the answers."""
+"""The served OpenAPI document is correct: schemathesis sends what it allows and forbids, and checks the responses."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_schemathesis_finds_nothing(launch, tmp_path):
     assert httpx.get(f"{server.url}/healthz").status_code == 200
 
 
-def test_the_document_tells_how_the_server_was_started(here):
+def test_the_document_reports_how_the_server_was_started(here):
     document = httpx.get(f"{here().url}/openapi.json").json()
     assert "401" not in document["paths"]["/v1/embeddings"]["post"]["responses"]
     request = document["components"]["schemas"]["EmbeddingRequest"]

@@ -1,4 +1,4 @@
-"""The batching queue alone: full batches, fair turns, places freed, nothing lost."""
+"""The batching queue: full batches, fair order, freed places, nothing lost."""
 
 from __future__ import annotations
 
@@ -181,7 +181,7 @@ def test_cancelling_frees_the_place_and_runs_nothing(queue, engine):
         dropped[0].result(0)
 
 
-def test_a_request_may_be_cancelled_while_it_is_run(queue, engine):
+def test_a_request_may_be_canceled_while_it_is_run(queue, engine):
     future = submit(queue, text(1, 10), text(2, 200))
     assert engine.began.acquire(timeout=20)
     future.cancel()
@@ -240,7 +240,7 @@ class Panic(BaseException):
 
 
 @pytest.mark.parametrize("failure", [Panic("at src/lib.rs"), SystemExit(3)])
-def test_a_panic_of_the_engine_is_a_failed_request_and_the_thread_goes_on(queue, engine, failure):
+def test_a_panic_of_the_engine_is_a_failed_request_and_the_thread_continues(queue, engine, failure):
     engine.failure = failure
     engine.turns.release(10)
     with pytest.raises(RuntimeError, match=type(failure).__name__):

@@ -1,4 +1,4 @@
-"""What a body must look like, and what the answer says where it does not."""
+"""Valid request bodies, and the responses to invalid ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_a_string_and_a_list():
     assert (nothing.dim, nothing.encoding_format) == (16, "float")
 
 
-def test_unknown_fields_that_are_null_are_passed_over():
+def test_unknown_fields_that_are_null_are_skipped():
     assert parse(body(instruction=None, truncate=None), OFFER).texts == ["x"]
     assert parse(b'{"a":null,"model":"m","b": null , "input":"x"}', OFFER).texts == ["x"]
 
@@ -73,8 +73,8 @@ def test_token_ids_where_they_are_accepted():
         ({"input": None}, "input", "missing or empty"),
         ({"input": []}, "input", "missing or empty"),
         ({"input": 5}, "input", "missing or empty"),
-        ({"input": {"a": 1}}, "input", "input is or holds a JSON object"),
-        ({"input": ["a", {}]}, "input", "input is or holds a JSON object"),
+        ({"input": {"a": 1}}, "input", "input is or contains a JSON object"),
+        ({"input": ["a", {}]}, "input", "input is or contains a JSON object"),
         ({"input": [[["a"]]]}, "input", "lists of lists of lists"),
         ({"input": ["a", 1]}, "input", "input 1 is not a string"),
         ({"input": ["a", None]}, "input", "input 1"),
@@ -100,12 +100,12 @@ def test_token_ids_where_they_are_accepted():
         ({"encoding_format": ["float"]}, "encoding_format", "float, base64"),
         ({"prompt_name": "qurey"}, "prompt_name", "document, query"),
         ({"prompt_name": []}, "prompt_name", "document, query"),
-        ({"prompt_name": {}}, "prompt_name", "prompt_name is or holds a JSON object"),
+        ({"prompt_name": {}}, "prompt_name", "prompt_name is or contains a JSON object"),
         ({"user": 1}, "user", "string"),
         ({"promt_name": "query"}, "promt_name", "unknown field"),
         ({"\ud800": 1}, "?", "unknown field"),
         ({"none": None, "extra_body": {}}, "extra_body", "unknown field"),
-        ({str(i): None for i in range(63)}, None, "over 64 fields"),
+        ({str(i): None for i in range(63)}, None, "more than 64 fields"),
     ],
 )
 def test_a_wrong_field_is_named(fields, param, words):
@@ -118,8 +118,8 @@ def test_a_wrong_field_is_named(fields, param, words):
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        ({"input": [100]}, "under 100"),
-        ({"input": [-1]}, "under 100"),
+        ({"input": [100]}, "below 100"),
+        ({"input": [-1]}, "below 100"),
         ({"input": [1] * 11}, "11 tokens"),
         ({"input": [[1], [10**30]]}, "input 1"),
         ({"input": [[1], "a"]}, "input 1"),

@@ -1,4 +1,4 @@
-"""SIGTERM under load: what was accepted is answered, and nothing new is taken."""
+"""SIGTERM under load: accepted requests are answered, and no new ones are accepted."""
 
 from __future__ import annotations
 

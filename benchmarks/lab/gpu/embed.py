@@ -36,7 +36,7 @@ def embed(card: Card, shape: Backbone) -> Iterator[Row]:
                 loaded = time.perf_counter()
                 told = {"target": target, "convert_seconds": round(converted - started, 1)}
                 yield told | {"load_seconds": round(loaded - converted, 2), "held_bytes": card.held()}
-                tokens = sum(len(ids) for ids in model.tokenise(texts))
+                tokens = sum(len(ids) for ids in model.tokenize(texts))
                 documents, query = partial(model.embed, texts), partial(model.embed, "where is the file opened")
                 yield {"target": target, "documents": len(texts)} | timed(card, documents, tokens, shape)
                 yield {"target": target, "one_query_ms": round(1e3 * card.seconds(query), 2)}

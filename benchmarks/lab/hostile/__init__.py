@@ -1,1 +1,1 @@
-"""Crafted and broken input against the whole package: deaths, hangs, foreign exceptions, silent differences."""
+"""Tries crafted and broken input on the whole package: crashes, hangs, foreign exceptions, silent differences."""

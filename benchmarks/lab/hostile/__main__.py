@@ -1,4 +1,4 @@
-"""The campaign: every area, or those that are named; counts by area, and the failing cases by name.
+"""Runs the campaign, all areas or the named ones, and prints counts by area and the failing cases.
 
     make -f benchmarks/lab/Makefile hostile LABEL=after
     python -m c2llm_lite.benchmarks.lab.hostile [AREA...] [--label LABEL]

@@ -1,4 +1,4 @@
-"""The Python interface misused: odd arguments, each with a sentence of ours or the right result."""
+"""Misuses the Python interface: odd arguments must give a clear error or the right result."""
 
 from __future__ import annotations
 

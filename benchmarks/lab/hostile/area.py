@@ -1,4 +1,4 @@
-"""One area's cases, in a warm process of their own; prints the outcomes as JSON lines.
+"""Runs one area's cases in its own warm process and prints the outcomes as JSON lines.
 
 python -m c2llm_lite.benchmarks.lab.hostile.area NAME FIXTURES [WORDS]
 

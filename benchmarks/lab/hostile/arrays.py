@@ -1,4 +1,4 @@
-"""token_embeddings.npy, pma.safetensors and probes.safetensors with right hashes and wrong contents."""
+"""token_embeddings.npy, pma.safetensors and probes.safetensors with correct hashes and wrong contents."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .forks import Case
 PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp",)
 NPY, HEAD, PROBES = "token_embeddings.npy", "pma.safetensors", "probes.safetensors"
 FLIPS = {NPY: 300, HEAD: 100, PROBES: 100}
-# In the place of the dictionary that a .npy begins with.
+# In the place of the dictionary that a .npy starts with.
 NPY_HEADERS = (
     *(
         "",

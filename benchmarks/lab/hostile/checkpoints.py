@@ -1,4 +1,4 @@
-"""Checkpoints that are not what they say: config.json, safetensors, licences, links; opened and converted."""
+"""Checkpoints with wrong contents: config.json, safetensors, licenses, links; opened and converted."""
 
 from __future__ import annotations
 
@@ -134,14 +134,14 @@ def _weights(whole: bytes) -> Iterator[tuple[str, bytes]]:
 
 
 def _places() -> dict[str, Change]:
-    """Folders, FIFOs and links in the place of files; licences that are something else."""
+    """Folders, FIFOs and links in the place of files; licenses that are something else."""
     found: dict[str, Change] = {}
     for name in (CONFIG, WEIGHTS, "tokenizer.json", "LICENSE", "NOTICE", "LICENSES", "LICENCE.txt"):
         for kind, make in KINDS.items():
             found[f"{name} is {kind}"] = partial(_instead, name, make)
-    found["a licence of 200 MB"] = partial(_instead, "LICENSE.big", lambda path: _sparse(path, 200 << 20))
-    found["1,000 licences"] = _many_licences
-    found["a licence called LICENSE-manifest.json"] = partial(
+    found["a license of 200 MB"] = partial(_instead, "LICENSE.big", lambda path: _sparse(path, 200 << 20))
+    found["1,000 licenses"] = _many_licenses
+    found["a license called LICENSE-manifest.json"] = partial(
         _instead, "LICENSE-manifest.json", lambda p: p.write_text("x")
     )
     found["an index that names /etc/passwd"] = partial(_index, "/etc/passwd")
@@ -166,7 +166,7 @@ def _instead(name: str, make: Callable[[Path], object], folder: Path) -> None:
     make(path)
 
 
-def _many_licences(folder: Path) -> None:
+def _many_licenses(folder: Path) -> None:
     for number in range(1000):
         (folder / f"LICENSE{number}").write_text("x")
 

@@ -1,4 +1,4 @@
-"""Clients of one server that do not behave: deaf, slow, gone, or no HTTP."""
+"""Misbehaving clients of one server: deaf, slow, gone, or not speaking HTTP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Source files that make a parser or the cutting slow: nonsense in every language, and definitions without end."""
+"""Source files that slow down a parser or the splitting: nonsense in every language, and endless definitions."""
 
 from __future__ import annotations
 

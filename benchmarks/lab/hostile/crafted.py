@@ -1,4 +1,4 @@
-"""Bundles whose hashes are right and whose contents are wrong."""
+"""Bundles with correct hashes and wrong contents."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
 def changed(fixtures: Fixtures, target: str, noticed: Noticed, change: Callable[[Path], None], scratch: Path) -> None:
     """Copy a bundle, change the copy, and use it.
 
-    Raises DifferentError where the vectors are others and `noticed`, which is to tell, does not.
+    Raises DifferentError if the vectors are others and `noticed`, which is to tell, does not.
     """
     folder = shutil.copytree(fixtures.bundle(target), scratch / "bundle")
     change(folder)
@@ -86,7 +86,7 @@ def use(folder: Path, right: Array, noticed: Noticed) -> None:
 def file_case(
     name: str, change: Callable[[bytes], bytes], *, fixtures: Fixtures, target: str, noticed: Noticed, file: str
 ) -> Case:
-    """A case that changes one file's content and signs the bundle anew."""
+    """A case that changes one file's content and signs the bundle again."""
 
     def rewrite(folder: Path) -> None:
         path = folder / file

@@ -1,4 +1,4 @@
-"""Bundles damaged without new hashes: every flip, cut and exchange is to be told by name, and none survives a check."""
+"""Bundles damaged without new hashes: every flip, cut and swap must be reported, and none passes a check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disks that fill up while a bundle, vectors or an index are written: our own error, and nothing is left or lost.
+"""Fills disks while a bundle, vectors or an index are written: a clear error, and nothing is left or lost.
 
 As root each case has a small tmpfs of its own. Without, the limit on a file's size stands in for it.
 """

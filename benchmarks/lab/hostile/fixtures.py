@@ -1,4 +1,4 @@
-"""What the cases start from: a checkpoint, a bundle for each engine, and the right vectors of each.
+"""The inputs of the cases: a checkpoint, a bundle for each engine, and the correct vectors of each.
 
 python -m c2llm_lite.benchmarks.lab.hostile.fixtures FOLDER
 """

@@ -24,13 +24,13 @@ from c2llm_lite import machine
 from .outcome import DEATH, HANG, Outcome, judged
 
 SECONDS = 10.0  # for one case; a right answer takes a tenth of it at most
-MEMORY = 4 << 30  # bytes of address space beyond what the fork begins with
+MEMORY = 4 << 30  # bytes of address space beyond what the fork starts with
 FILE = 256 << 20  # bytes of one file: what never ends is stopped before the disk is full
 
 
 @dataclass(frozen=True)
 class Case:
-    """run: given an empty folder; returns nothing where all is well, raises, or returns the outcomes of many tries."""
+    """run: given an empty folder; returns nothing if all is well, raises, or returns the outcomes of many tries."""
 
     name: str
     run: Callable[[Path], list[Outcome] | None]

@@ -1,4 +1,4 @@
-"""backbone.gguf with a right hash: wrong keys, values, tensors and headers, which load(check=True) is to refuse."""
+"""backbone.gguf with a correct hash and wrong keys, values, tensors or headers; load(check=True) must refuse it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A GGUF file taken apart, so that any part of it can be wrong (format: ggml/docs/gguf.md).
+"""Takes a GGUF file apart, so that any part of it can be made wrong (format: ggml/docs/gguf.md).
 
 Values are kept as their bytes, types and offsets as numbers: nothing here is checked, on purpose.
 """

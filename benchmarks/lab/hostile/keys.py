@@ -1,4 +1,4 @@
-"""API keys from files that are none, weak keys, and what is answered without a key."""
+"""Invalid API key files, weak keys, and requests without a key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SIGKILL, SIGTERM and Ctrl-C at random moments: what was there stays whole, and a second run ends the work."""
+"""SIGKILL, SIGTERM and Ctrl-C at random moments: existing output stays intact, and a second run finishes the work."""
 
 from __future__ import annotations
 
@@ -151,7 +151,7 @@ def _rows(place: Path) -> tuple[list[tuple[object, ...]], np.ndarray]:
 
 
 def _interrupt(fixtures: Fixtures, target: str, number: int, scratch: Path) -> None:
-    """Ctrl-C within embed(): it ends as KeyboardInterrupt, and the model goes on to give the right vectors."""
+    """Ctrl-C within embed(): it ends as KeyboardInterrupt, and the model continues to give the right vectors."""
     del scratch
     texts = [f"{text}{i}" for i in range(100) for text in TEXTS]
     with c2llm_lite.load(fixtures.bundle(target), threads=1, cache=False) as model:

@@ -1,4 +1,4 @@
-"""Manifests with right hashes: every field with odd values, odd JSON, and files that are not listed."""
+"""Manifests with correct hashes: every field with odd values, odd JSON, and files that are not listed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""openvino_model.xml and .bin with right hashes and wrong contents, and a cache that a damaged bundle has filled."""
+"""openvino_model.xml and .bin with correct hashes and wrong contents, and a cache filled by a damaged bundle."""
 
 from __future__ import annotations
 

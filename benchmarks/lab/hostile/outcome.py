@@ -1,4 +1,4 @@
-"""The five ways a case can end, and which exceptions count as this package's own."""
+"""The five outcomes of a case, and which exceptions count as this package's own."""
 
 from __future__ import annotations
 

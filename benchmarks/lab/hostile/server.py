@@ -1,4 +1,4 @@
-"""A server in a process of its own, and what it did while a client misbehaved: answers, tracebacks, memory, delays."""
+"""A server in its own process, and its behavior toward misbehaving clients: responses, tracebacks, memory, delays."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ class Server:
 
 
 def check_command(log: Path) -> None:
-    """As check_log, of a command that has ended; SlowError where it took what was there of memory."""
+    """As check_log, of a command that has ended; SlowError if it took what was there of memory."""
     if resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss << 10 > COMMAND_MEMORY:
         raise SlowError(f"over {COMMAND_MEMORY >> 20} MiB")
     check_log(log)
 
 
 def check_log(log: Path) -> None:
-    """Raises TracebackError where a command's output holds a traceback."""
+    """Raises TracebackError if a command's output holds a traceback."""
     lines = log.read_text(errors="replace").splitlines()
     if any("Traceback (most recent call last)" in line for line in lines):
         named = [line.partition(":")[0].strip(" │") for line in lines if line[:1].isalpha() and "Error" in line]
@@ -104,7 +104,7 @@ def serving(bundle: Path, log: Path, *options: object) -> Iterator[Server]:
 
 @contextmanager
 def watched(server: Server) -> Iterator[None]:
-    """Raises SlowError where others wait too long, or the server takes too much memory, while the block runs."""
+    """Raises SlowError if others wait too long, or the server takes too much memory, while the block runs."""
     before = memory("VmRSS", server.process.pid)
     Path(f"/proc/{server.process.pid}/clear_refs").write_text("5")  # VmHWM counts from here
     waits: list[float] = []
@@ -144,7 +144,7 @@ def in_threads(count: int, work: Callable[[int], object]) -> None:
 
 
 def stop(server: Server, seconds: float) -> None:
-    """SIGTERM. Raises SlowError where it is not enough."""
+    """SIGTERM. Raises SlowError if it is not enough."""
     os.kill(server.process.pid, signal.SIGTERM)
     try:
         server.process.wait(seconds)

@@ -1,4 +1,4 @@
-"""Threads, forks, copies, and calls after the end, with each engine."""
+"""Threads, forks, copies, and calls after close(), with each engine."""
 
 from __future__ import annotations
 
@@ -203,7 +203,7 @@ def _copied(fixtures: Fixtures, target: str, scratch: Path) -> None:
 
 
 def _failing_texts(fixtures: Fixtures, target: str, scratch: Path) -> None:
-    """A generator that raises: its own error comes out, and the model goes on."""
+    """A generator that raises: its own error comes out, and the model continues."""
     del scratch
 
     def texts() -> Iterator[str]:

@@ -1,4 +1,4 @@
-"""tokenizer.json: parts that byte-level BPE does not have, sizes without end, and odd JSON; at load and at convert."""
+"""tokenizer.json with components outside byte-level BPE, excessive sizes, and odd JSON; at load and at convert."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""torch bundles with right hashes: odd shapes in the manifest, model.safetensors with wrong headers and values."""
+"""torch bundles with correct hashes: odd shapes in the manifest, model.safetensors with wrong headers and values."""
 
 from __future__ import annotations
 

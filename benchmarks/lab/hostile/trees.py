@@ -1,4 +1,4 @@
-"""Folders to search that hold traps: odd .gitignore files, pipes, links and names."""
+"""Folders with traps for the search: odd .gitignore files, pipes, links and names."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A model whose vectors say which words a text holds: an index without an engine, so that only the search is tried."""
+"""A model whose vectors encode the words of a text: an index without an engine, to test only the search."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 
 from c2llm_lite.embedder import Embedder
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 WIDTH = 32
 
@@ -36,7 +36,7 @@ class Words:
         """A sum of a fixed random vector for each word."""
         del prompt_name, prompt, progress
         listed = [texts] if isinstance(texts, str) else texts
-        found = normalise(np.array([_bag(text) for text in listed], np.float32).reshape(-1, WIDTH))
+        found = normalize(np.array([_bag(text) for text in listed], np.float32).reshape(-1, WIDTH))
         return found[0] if isinstance(texts, str) else found
 
 

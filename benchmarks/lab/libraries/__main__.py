@@ -8,7 +8,7 @@
     python -m c2llm_lite.benchmarks.lab.libraries newest oldest-run --folder build/environments
 
 What was installed and what passed goes into results/libraries.json and, as a table, into libraries.md. Environments are
-made anew each time and removed, unless --keep is given. A Python that is not found is named and skipped.
+made again each time and removed, unless --keep is given. A Python that is not found is named and skipped.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which environments there are: the extras that are installed together, and the tests that then run."""
+"""The environments: the extras that are installed together, and the tests that then run."""
 
 from __future__ import annotations
 

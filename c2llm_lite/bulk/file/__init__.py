@@ -1,12 +1,12 @@
-"""A file of texts in, a file of vectors out: any size, and a run that is killed can go on where it stopped.
+"""Embeds a file of texts of any size into a file of vectors. Finished parts survive a crash.
 
-    OUT.partial/    the parts finished so far (parts.py), from the first one on; gone once OUT is whole
+    OUT.partial/    the parts finished so far (parts.py); removed once OUT is complete
     OUT             joined from the parts under a temporary name, then renamed (outputs.py)
-    OUT.meta.json   what OUT was made from and how; an earlier one goes before OUT is renamed and this one comes after,
-                    so that it never stands beside another's vectors
-    OUT.left_out.jsonl  lines without a vector, and why, where skip_bad left any out
+    OUT.meta.json   the bundle, settings and input of OUT; an earlier one is removed before OUT is renamed and this one
+                    is written after, so that it never describes other vectors
+    OUT.left_out.jsonl  the lines that skip_bad skipped, with the reason
 
-A kill between any two of these steps leaves what `resume` can end the work from.
+After a crash between any two of these steps, `resume` can finish the work.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .texts import LeftOut, TextFile, open_texts
 
 __all__ = ["Written", "check_output", "embed_file"]
 
-# A part is about so much work, which is what a kill loses, and of so many rows, which fill the engine's passes.
+# The work in one part, which is what a crash loses, and its rows, enough to fill the engine's passes.
 PART_SECONDS = 15.0
 FIRST_ROWS, MOST_ROWS = 32, 8192
 LEFT_OUT = "left_out.jsonl"
@@ -43,9 +43,12 @@ LEFT_OUT = "left_out.jsonl"
 
 @dataclass(frozen=True)
 class Written:
-    """What a call of embed_file left in OUT.
+    """The result of embed_file().
 
-    seconds: this call's own, not those of the runs it continues. left_out: lines in OUT.left_out.jsonl.
+    Attributes:
+        rows: Vectors in OUT.
+        seconds: Duration of this call, without the runs it continues.
+        left_out: Lines in OUT.left_out.jsonl.
     """
 
     rows: int
@@ -70,23 +73,37 @@ def embed_file(
     progress: bool = False,
     part_rows: int | None = None,
 ) -> Written:
-    r"""Embed every line of `source` and write the vectors to `output`, row for line; memory is bounded by a part.
+    r"""Embed every line of a file and write the vectors to another, in the same order. Memory is bounded by a part.
 
-    source: a file, or "-" for standard input; UTF-8, one text a line (ended by \n or \r\n), or JSONL where `field`
-    names the text's field; a name in .jsonl means field "text" unless told otherwise. A JSONL line's "id", a string or
-    an integer, goes with its row into .jsonl and .parquet; blank lines of JSONL are passed over.
-    output: .npy (n, d), .jsonl or .parquet, by its suffix; what `precision` makes of d is told at Embedder.embed.
-    prompt_name, prompt, dim, normalize, precision: as Embedder.embed takes them.
-    resume: go on from OUT.partial, or begin where there is none; a finished OUT of the same settings and input stays.
-    force: replace OUT, and drop an OUT.partial. part_rows: how many texts are embedded and kept at a time; None takes
-    as many as about 15 seconds of work.
+    Args:
+        model: The loaded bundle.
+        source: A UTF-8 file with one text per line (ended by \n or \r\n) or JSON lines; "-" is standard input.
+        output: The .npy (n, d), .jsonl or .parquet file to write.
+        field: The field of the JSON lines that contains the text. For a source ending in .jsonl, None means "text".
+            A line's "id", a string or an integer, is written with its row to .jsonl and .parquet. Blank lines of JSON
+            lines are skipped.
+        prompt_name: As in Embedder.embed().
+        prompt: As in Embedder.embed().
+        dim: As in Embedder.embed().
+        normalize: As in Embedder.embed().
+        precision: As in Embedder.embed().
+        resume: Continue from OUT.partial, or start if there is none. A complete OUT with the same settings and input is
+            kept.
+        force: Replace OUT and discard OUT.partial.
+        skip_bad: Skip lines that cannot be read or embedded, and list them in OUT.left_out.jsonl.
+        progress: Print the rate and the time left.
+        part_rows: The number of texts in a part; None means about 15 seconds of work.
 
-    skip_bad: leave out lines that cannot be read or embedded, and list them in OUT.left_out.jsonl.
+    Returns:
+        The number of rows written and lines skipped, and the duration.
 
-    Raises TextError, naming the line, for one that cannot be read or embedded (finished parts stay: mend the line and
-    resume); OutputError for an output that exists, cannot be written or does not fit on the disk, and for a resume with
-    another bundle, other settings or another input; MissingDependencyError for .parquet without pyarrow; ValueError for
-    an argument out of range; OSError where `source` cannot be read.
+    Raises:
+        TextError: A line cannot be read or embedded; names the line. Finished parts are kept: correct it and resume.
+        OutputError: The output exists, cannot be written or does not fit on the disk; or `resume` was called with
+            another bundle, other settings or another input.
+        MissingDependencyError: The output is .parquet and pyarrow is not installed.
+        ArgumentError: An argument is out of range.
+        OSError: `source` cannot be read.
     """
     started = time.monotonic()
     source, output = as_path(source, "source"), as_path(output, "output")
@@ -113,18 +130,18 @@ def embed_file(
     )
     with open_texts(source, field=field, prompted=bool(prefix), skip_bad=skip_bad) as texts:
         if output.is_dir() or (output.exists() and source.exists() and output.samefile(source)):
-            raise OutputError(f"{output} is {'a folder' if output.is_dir() else 'the input'}: choose another output")
+            raise OutputError(f"{output} is {'a folder' if output.is_dir() else 'the input'}; choose another output")
         parts = Parts(_beside(output, "partial"))
         if not parts.begun:
-            parts.remove()  # what a kill left of a run that had finished, or not begun
+            parts.remove()  # left by a crash of a run that had finished, or not started
             if resume and output.exists():
                 return Written(_finished_rows(output, settings, texts), time.monotonic() - started)
         if parts.begun and resume:
-            _go_on(parts, settings, texts)
+            _continue(parts, settings, texts)
         elif parts.begun and not force:
-            texts.read(FIRST_ROWS)  # another mistake is reported first
+            texts.read(FIRST_ROWS)  # report errors in the input first
             raise OutputError(
-                f"{parts.folder} holds an unfinished run: continue it with --resume, or drop it with --force"
+                f"{parts.folder} contains an unfinished run; continue it with --resume, or discard it with --force"
             )
         else:
             parts.remove()
@@ -139,17 +156,17 @@ def embed_file(
 
 
 def check_output(output: Path, *, resume: bool, force: bool) -> None:
-    """Raise what embed_file raises of its output alone, before a model is loaded for nothing."""
+    """Raise the errors of embed_file() that concern only its output, before a model is loaded in vain."""
     if resume and force:
-        raise ArgumentError("resume goes on from the finished parts and force drops them: give one of the two")
+        raise ArgumentError("resume continues from the finished parts and force discards them; pass only one of them")
     join_for(output)
     Parts(_beside(output, "partial"))
     if output.exists() and not (resume or force):
-        raise OutputError(f"{output} exists: choose another name, or replace it with --force")
+        raise OutputError(f"{output} exists; choose another name, or replace it with --force")
 
 
-def _go_on(parts: Parts, settings: Settings, texts: TextFile) -> None:
-    """Take up the parts of an earlier run, and pass over the input they were made from."""
+def _continue(parts: Parts, settings: Settings, texts: TextFile) -> None:
+    """Continue from the parts of an earlier run, and skip the input that they were computed from."""
     _refuse_another(parts.folder, settings.differing(parts.settings()))
     parts.load()
     if parts.records:
@@ -159,10 +176,10 @@ def _go_on(parts: Parts, settings: Settings, texts: TextFile) -> None:
 
 
 def _finished_rows(output: Path, settings: Settings, texts: TextFile) -> int:
-    """Rows of an output that stands finished already. Raises OutputError where it is not what is asked for now."""
+    """Rows of a complete output. Raises OutputError if its settings or input differ from the current ones."""
     meta = read_json(_beside(output, "meta.json"))
     if meta is None:
-        raise OutputError(f"{output} exists, without its meta.json: choose another name, or replace it with --force")
+        raise OutputError(f"{output} exists without its meta.json; choose another name, or replace it with --force")
     _refuse_another(output, settings.differing(meta))
     texts.skip_rest()
     if texts.sha256 != meta["input_sha256"]:
@@ -182,7 +199,7 @@ def _embed_parts(
     part_rows: int | None,
     advance: Advance,
 ) -> list[LeftOut]:
-    """Embed what is left of `texts`, part by part; returns the lines left out after the last part."""
+    """Embed the rest of `texts`, part by part. Returns the lines skipped after the last part."""
     size = part_rows or FIRST_ROWS
     consumed = shown = texts.consumed
 
@@ -220,7 +237,7 @@ def _embed_parts(
 
 
 def _next_size(rows: int, seconds: float) -> int:
-    """How many rows the next part takes: PART_SECONDS' worth, at most twice as many as the last."""
+    """The next part's number of rows: about PART_SECONDS of work, at most twice the last part's."""
     fitting = rows * PART_SECONDS / max(seconds, 1e-3)
     return max(1, min(round(fitting), 2 * rows, MOST_ROWS))
 
@@ -235,7 +252,7 @@ def _finish(
     none: NDArray[Any],
     last: Sequence[LeftOut],
 ) -> int:
-    """Write OUT and what stands beside it; returns how many lines were left out."""
+    """Write OUT and its companion files. Returns the number of skipped lines."""
     left_out = [*parts.left_out(), *last]
     missing = ["blank lines"] if texts.lines > parts.rows + len(left_out) else []
     missing += [f"those in {_beside(output, LEFT_OUT).name}"] if left_out else []
@@ -248,7 +265,7 @@ def _finish(
         "input_sha256": texts.sha256,
     }
     meta_path = _beside(output, "meta.json")
-    if not parts.begun:  # an empty input has no part
+    if not parts.begun:  # an empty input has no parts
         parts.begin(asdict(settings))
     with resumable(output, through=parts.folder) as file:
         join(file, parts, none)
@@ -273,7 +290,7 @@ def _write_left_out(path: Path, left_out: Sequence[LeftOut], name: str, through:
 def _refuse_another(found: Path, names: list[str]) -> None:
     if names:
         raise OutputError(
-            f"{found} was made with another {', '.join(names)}: give the same as then, or begin anew with --force"
+            f"{found} was made with another {', '.join(names)}; use the same again, or start over with --force"
         )
 
 

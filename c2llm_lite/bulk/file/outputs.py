@@ -1,4 +1,4 @@
-"""Parts joined into one file, in the format that its suffix names; one part at a time, so that memory stays bounded."""
+"""Joins parts into one file, in the format of its suffix, one part at a time, so that memory stays bounded."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from .texts import Id
 
 GROUP_ROWS = 4096  # of a parquet row group
 
-# Writes parts to a file; the last argument is an array (0, d) of the vectors' width and dtype.
+# Writes parts to a file; the last argument is an array (0, d) with the vectors' width and dtype.
 Join = Callable[[BinaryIO, Parts, NDArray[Any]], None]
 
 
 def join_for(output: Path) -> Join:
-    """Raises OutputError for a suffix that names no format, MissingDependencyError for .parquet without pyarrow."""
+    """Raises OutputError for an unknown suffix, MissingDependencyError for .parquet without pyarrow."""
     if output.suffix not in _FORMATS:
-        raise OutputError(f"{output}: an output's name ends in {', '.join(_FORMATS)}")
+        raise OutputError(f"{output}: the output's name must end in {', '.join(_FORMATS)}")
     if output.suffix == ".parquet":
-        _pyarrow()  # missed now rather than after hours of embedding
+        _pyarrow()  # fail now, not after hours of embedding
     return _FORMATS[output.suffix]
 
 
 def join_npy(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
-    """(n, d); ids have no place in it, and its rows are the input's lines."""
+    """(n, d) without ids; the rows are the input's lines."""
     shape = (parts.rows, none.shape[1])
     header = {"descr": np.lib.format.dtype_to_descr(none.dtype), "fortran_order": False, "shape": shape}
     np.lib.format.write_array_header_1_0(file, header)
@@ -40,8 +40,8 @@ def join_npy(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
 
 
 def join_jsonl(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
-    """{"id": …, "embedding": […]} a line, without "id" where the input's line had none."""
-    # Nine digits give a float32 back exactly (IEEE 754), in two thirds of a double's room; int8 and uint8 fit as well.
+    """One {"id": …, "embedding": […]} per line, without "id" if the input's line had none."""
+    # Nine digits restore a float32 exactly (IEEE 754), in two thirds of a double's space; int8 and uint8 fit as well.
     numbers = ", ".join(["%.9g"] * none.shape[1])
     for vectors, ids in zip(parts.vectors(), parts.ids(), strict=True):
         for vector, id_ in zip(vectors, ids, strict=True):
@@ -50,9 +50,9 @@ def join_jsonl(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
 
 
 def join_parquet(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
-    """Columns id (where the input has ids) and embedding, a list of d; row groups of GROUP_ROWS, whatever the parts.
+    """Columns id (if the input has ids) and embedding, a list of d; row groups of GROUP_ROWS, independent of the parts.
 
-    Ids are int64 where every one is an integer that fits, else strings.
+    Ids are int64 if all of them are integers that fit, and strings otherwise.
     """
     pa, pq = _pyarrow()
     width = none.shape[1]
@@ -73,7 +73,7 @@ def join_parquet(file: BinaryIO, parts: Parts, none: NDArray[Any]) -> None:
 def _regrouped(
     parts: Iterable[tuple[NDArray[Any], list[Id]]],
 ) -> Iterator[tuple[NDArray[Any], list[Id]]]:
-    """The same rows in order, GROUP_ROWS at a time: what is written does not depend on where parts ended."""
+    """The rows in order, GROUP_ROWS at a time, so that the file does not depend on the parts."""
     vectors: list[NDArray[Any]] = []
     ids: list[Id] = []
     for more, more_ids in parts:

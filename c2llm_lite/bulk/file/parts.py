@@ -1,8 +1,8 @@
-"""The finished parts of an output: each is whole or absent, so that a run killed at any moment can go on.
+"""The finished parts of an output: each is complete or absent, so that an interrupted run can resume.
 
-OUT.partial/ holds run.json, the run's settings; and for each part its vectors, 00000000.npy, then its record,
-00000000.json. A part counts from its record on. run.json is written first and removed first: a folder without it is
-what a kill left of one that was not begun, or is no longer needed.
+OUT.partial/ contains run.json, the run's settings, and for each part its vectors, 00000000.npy, then its record,
+00000000.json. A part counts once it has its record. run.json is written first and removed first: a folder without it
+was not started, or is no longer needed.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ _OURS = re.compile(r"run\.json|\d{8}\.(npy|json)|.*\.tmp")
 
 @dataclass(frozen=True)
 class Record:
-    """What tells a finished part from a damaged one, and the input it was made from from another."""
+    """Identifies a part's content, to detect damage, and its input, to detect changes."""
 
     first_row: int
     rows: int
     sha256: str  # of the vectors' file
-    consumed: int  # bytes of the input, from its beginning to the part's end
+    consumed: int  # bytes of the input, from its start to the part's end
     input_sha256: str  # of those bytes
     has_ids: bool
 
 
 class Parts:
-    """The parts in a folder, in the rows' order. Memory holds a record a part, never its vectors or ids."""
+    """The parts in a folder, in row order. Memory holds one record per part, never its vectors or ids."""
 
     def __init__(self, folder: Path) -> None:
-        """Raises OutputError where `folder` is there and is none of ours: it is never emptied then."""
+        """Raises OutputError if `folder` exists and is not ours; it is never emptied then."""
         self.folder = folder
         self.records: list[Record] = []
         if folder.exists() and not (folder.is_dir() and all(_OURS.fullmatch(p.name) for p in folder.iterdir())):
-            raise OutputError(f"{folder} holds other files than parts: move it away, or choose another output")
+            raise OutputError(f"{folder} contains files that are not parts; move it away, or choose another output")
 
     @property
     def rows(self) -> int:
@@ -65,22 +65,24 @@ class Parts:
         return (self.folder / RUN).is_file()
 
     def begin(self, settings: dict[str, Any]) -> None:
-        """Make the folder, with the settings of the run."""
+        """Create the folder, with the settings of the run."""
         with _as_output_error(self.folder):
             self.folder.mkdir(parents=True)
         with resumable(self.folder / RUN) as file:
             file.write(to_json(settings))
 
     def settings(self) -> dict[str, Any]:
-        """What `begin` was given."""
+        """The settings passed to `begin`."""
         return read_json(self.folder / RUN) or {}
 
     def load(self) -> None:
-        """Take up the parts that are whole, in order up to the first that is not; what follows is removed."""
+        """Load the complete parts, up to the first incomplete one. That and later ones are removed."""
         while (part := self._whole(len(self.records))) is not None:
             self.records.append(part)
         if self._path(".json").exists():
-            log.warning("%s: part %d is damaged; it and what follows are made again", self.folder, len(self.records))
+            log.warning(
+                "%s: part %d is damaged; it and the later parts are computed again", self.folder, len(self.records)
+            )
         kept = {RUN, *(self._path(suffix, i).name for i in range(len(self.records)) for suffix in (".npy", ".json"))}
         for path in self.folder.iterdir():
             if path.name not in kept:
@@ -95,7 +97,7 @@ class Parts:
         input_sha256: str,
         left_out: Sequence[LeftOut] = (),
     ) -> None:
-        """vectors: (rows, d). left_out: lines without one, up to the part's end. The part is on the disk on return."""
+        """Write a part durably. vectors: (rows, d). left_out: skipped lines, up to the part's end."""
         buffer = io.BytesIO()
         np.save(buffer, vectors, allow_pickle=False)
         content = buffer.getbuffer()
@@ -115,18 +117,18 @@ class Parts:
             yield np.load(self._path(".npy", i), allow_pickle=False)
 
     def ids(self) -> Iterator[list[Id]]:
-        """Each part's ids, one a row, None for a row without."""
+        """Each part's ids, one per row; None for a row without an id."""
         for i, record in enumerate(self.records):
             found = json.loads(self._path(".json", i).read_bytes())["ids"] if record.has_ids else None
             yield found or [None] * record.rows
 
     def left_out(self) -> Iterator[LeftOut]:
-        """Every part's lines without a vector, in order."""
+        """The skipped lines of all parts, in order."""
         for i in range(len(self.records)):
             yield from (LeftOut(*one) for one in json.loads(self._path(".json", i).read_bytes()).get("left_out", ()))
 
     def remove(self) -> None:
-        """Remove the folder, run.json first; without it nothing here is taken for a run's."""
+        """Remove the folder, run.json first; without it, the rest is not a run."""
         if self.folder.exists():
             (self.folder / RUN).unlink(missing_ok=True)
             for path in self.folder.iterdir():
@@ -135,7 +137,7 @@ class Parts:
         self.records.clear()
 
     def _path(self, suffix: str, index: int | None = None) -> Path:
-        """A part's file; the next part's where no index is given."""
+        """A part's file; without an index, the next part's."""
         return self.folder / f"{len(self.records) if index is None else index:08d}{suffix}"
 
     def _whole(self, index: int) -> Record | None:
@@ -151,7 +153,7 @@ class Parts:
 
 @contextlib.contextmanager
 def resumable(path: Path, *, through: Path | None = None) -> Iterator[BinaryIO]:
-    """durable(), whose errors are OutputErrors that say how to resume the run."""
+    """durable() with errors that say how to resume the run."""
     with _as_output_error(path), durable(path, through=through) as file:
         yield file
 
@@ -162,18 +164,18 @@ def _as_output_error(path: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise OutputError(
-            f"could not write {path}: {error.strerror or error}; mend that, or free some space, and go on with "
-            "--resume: finished parts were kept"
+            f"could not write {path}: {error.strerror or error}; fix that or free some space, then continue "
+            "with --resume: finished parts are kept"
         ) from error
 
 
 def to_json(data: dict[str, Any]) -> bytes:
-    """The object as indented JSON, UTF-8, with a final line feed."""
+    """The object as indented JSON in UTF-8 with a final newline."""
     return (json.dumps(data, indent=1, ensure_ascii=False) + "\n").encode()
 
 
 def read_json(path: Path) -> dict[str, Any] | None:
-    """An object, or None where the file is missing or holds none."""
+    """A JSON object, or None if the file is missing or contains none."""
     try:
         data = json.loads(path.read_bytes())
     except (FileNotFoundError, ValueError):

@@ -1,4 +1,4 @@
-"""The texts of a file, line by line, and the hash of what was read: by it a resumed run knows its input again."""
+"""Reads a file's texts line by line and hashes them, so that a resumed run can recognize its input."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from ... import jsonl
 from ...errors import ArgumentError, TextError
 
 ID_FIELD = "id"
-MAX_LINE = 1 << 26  # bytes; a longer line is no text, but a file without line ends
-PART_BYTES = 1 << 26  # of lines read at a time, so that long ones do not fill the memory
+MAX_LINE = 1 << 26  # bytes; a longer line means a file without line ends
+PART_BYTES = 1 << 26  # of lines read at a time, so that long ones do not exhaust the memory
 _CHUNK = 1 << 20
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -24,7 +24,7 @@ Id = str | int | None
 
 
 class Row(NamedTuple):
-    """A text and its id, and the line of the file where they are, counted from 1."""
+    """A text, its id, and its line in the file, counted from 1."""
 
     text: str
     id: Id
@@ -32,7 +32,7 @@ class Row(NamedTuple):
 
 
 class LeftOut(NamedTuple):
-    """A line without a vector, and why."""
+    """A skipped line and the reason."""
 
     line: int
     id: Id
@@ -40,11 +40,10 @@ class LeftOut(NamedTuple):
 
 
 class TextFile:
-    r"""Rows of a stream: each line is one, ended by \n or \r\n alone (a form feed or U+2028 is text).
+    r"""Rows of a stream, one per line; only \n or \r\n ends a line (a form feed or U+2028 is text).
 
-    Where the lines are JSON, blank ones are passed over. `consumed`, `lines` and `sha256` are of the bytes read so far,
-    from the stream's beginning. left_out: broken lines that were passed over, if skip_bad; whoever records them empties
-    it.
+    Blank lines of JSON lines are skipped. `consumed`, `lines` and `sha256` describe the bytes read so far. left_out:
+    broken lines that were skipped, if skip_bad; the caller that records them clears it.
     """
 
     def __init__(
@@ -62,13 +61,13 @@ class TextFile:
 
     @property
     def sha256(self) -> str:
-        """Of the bytes read so far."""
+        """The hash of the bytes read so far."""
         return self._hash.hexdigest()
 
     def read(self, rows: int) -> list[Row]:
         """The next rows, at most `rows`; none at the end.
 
-        Raises TextError, naming the line, for a broken one, unless these are left out.
+        Raises TextError, naming the line, for a broken line, unless these are skipped.
         """
         found: list[Row] = []
         begun = self.consumed
@@ -89,7 +88,7 @@ class TextFile:
         return found
 
     def skip(self, size: int, sha256: str) -> bool:
-        """Pass over the first `size` bytes; False where they are not those of that hash."""
+        """Skip the first `size` bytes. Returns False if they do not have this hash."""
         last = b""
         while self.consumed < size and (chunk := self._stream.read(min(_CHUNK, size - self.consumed))):
             self._take(chunk)
@@ -98,16 +97,17 @@ class TextFile:
         self.lines += last not in (b"", b"\n")
         same = self.consumed == size and self.sha256 == sha256
         if same and last not in (b"", b"\n"):
-            same = not self._stream.read(1)  # a last line that had no end must still be the last, or it has grown
+            # If the last line had no newline, it must still be the last; otherwise it has grown.
+            same = not self._stream.read(1)
         return same
 
     def skip_rest(self) -> None:
-        """Read to the end, for the hash alone."""
+        """Read to the end, only for the hash."""
         while chunk := self._stream.read(_CHUNK):
             self._take(chunk)
 
     def bytes_left(self) -> int | None:
-        """None where the stream is no regular file."""
+        """Bytes left; None if the stream is not a regular file."""
         try:
             status = os.fstat(self._stream.fileno())
         except OSError:
@@ -120,23 +120,23 @@ class TextFile:
 
     def _row(self, line: bytes) -> Row:
         if len(line) > MAX_LINE:
-            raise ArgumentError(f"longer than {MAX_LINE >> 20} MiB: is this a file with one text a line?")
+            raise ArgumentError(f"longer than {MAX_LINE >> 20} MiB; the file must have one text per line")
         text, id_ = jsonl.decode(line), None
         if self._field is not None:
             text, id_ = _text_and_id(text, self._field)
         elif self.lines == 1:
             text = text.removeprefix(BYTE_ORDER_MARK)
         if not text and not self._prompted:
-            raise ArgumentError("the text is empty: give it words, remove the line, or give a prompt")
+            raise ArgumentError("empty text; remove the line, pass a prompt, or pass --skip-bad")
         return Row(text, id_, self.lines)
 
 
 @contextlib.contextmanager
 def open_texts(source: Path, *, field: str | None, prompted: bool, skip_bad: bool = False) -> Iterator[TextFile]:
-    """`source`'s texts; "-" is standard input. `field`: the text's field where the lines are JSON.
+    """The texts of `source`; "-" is standard input. field: the text's field, if the lines are JSON.
 
-    prompted: whether a prompt goes before each text, so that one may be empty. skip_bad: pass over broken lines. Raises
-    OSError where the file cannot be opened.
+    prompted: whether a prompt precedes each text, so that texts may be empty. skip_bad: skip broken lines. Raises
+    OSError if the file cannot be opened.
     """
     if str(source) == "-":
         yield TextFile(sys.stdin.buffer, "standard input", field=field, prompted=prompted, skip_bad=skip_bad)
@@ -151,14 +151,14 @@ def _text_and_id(line: str, field: str) -> tuple[str, Id]:
         raise ArgumentError(f"a JSON {type(data).__name__}, not an object with a field {field!r}")
     if field not in data:
         raise ArgumentError(
-            f"no field {field!r} among {', '.join(map(repr, data)) or 'none'}: name the text's with --field"
+            f"no field {field!r} in {', '.join(map(repr, data)) or 'an empty object'}; pass its name with --field"
         )
     text, id_ = data[field], data.get(ID_FIELD)
     if not isinstance(text, str):
         raise ArgumentError(f"field {field!r} is a {type(text).__name__}, not a string")
     if not (id_ is None or isinstance(id_, str | int)) or isinstance(id_, bool):
-        raise ArgumentError(f"field {ID_FIELD!r} is a {type(id_).__name__}: make it a string or an integer")
+        raise ArgumentError(f"field {ID_FIELD!r} is a {type(id_).__name__}, not a string or an integer")
     for name, value in ((field, text), (ID_FIELD, id_)):
         if isinstance(value, str) and any("\ud800" <= character <= "\udfff" for character in value):
-            raise ArgumentError(f"field {name!r} is not valid Unicode: it holds half of a surrogate pair")
+            raise ArgumentError(f"field {name!r} is not valid Unicode: it contains half of a surrogate pair")
     return text, id_

@@ -1,9 +1,8 @@
-"""A dataset of Ray's with a column of embeddings more: embed_column(), one Embedder an actor, on every node.
+"""Adds a column of embeddings to a Ray dataset: embed_column(), with one Embedder per actor on every node.
 
-Ray schedules, retries and moves blocks; nothing here does. A batch is cut by rows, as Ray cuts, and is large enough
-that embed() fills its packs by tokens inside it: of a batch of 2,048 functions (some 250,000 tokens, 500 packs of 512)
-only the last pack is part full. What is tokenised at a time is bounded by characters (bulk/rows.py), so that long texts
-do not fill the memory.
+Ray does the scheduling, retrying and moving of blocks. It cuts batches by rows. A batch is large enough for embed() to
+fill its packs by tokens: in a batch of 2,048 functions (some 250,000 tokens, 500 packs of 512), only the last pack is
+partly empty. Tokenization is bounded by characters (bulk/rows.py), so that long texts do not exhaust the memory.
 """
 
 from __future__ import annotations
@@ -39,31 +38,43 @@ def embed_column(
     batch_rows: int = BATCH_ROWS,
     **remote: Any,
 ) -> ray.data.Dataset:
-    """`ds` with two columns more; lazy, as Ray's own transformations are.
+    """Add two columns to a Ray dataset: each row's vector, and the reason if it has none. Lazy, as Ray's methods.
 
-    output: the vector, a fixed-size list of d float32 (or int8, or ceil(d / 8) uint8: see Embedder.embed), unit length;
-    null for a row that cannot be embedded (null or not text, empty without a prompt, not Unicode). output + "_error":
-    why, a string; null for every other row.
+    The vector is a fixed-size list of d float32 (or int8, or ceil(d / 8) uint8: see Embedder.embed()) of unit length,
+    or null if the row cannot be embedded: it is null, not a string, empty without a prompt, or not valid Unicode.
 
-    bundle: a folder that this process and every node can read by this name, or what ship() gave.
-    column: the texts'. prompt_name, prompt, dim, precision: as Embedder.embed takes them.
-    actors: how many, or (fewest, most); None lets Ray add them up to the CPUs that the cluster has now, less one. Each
-    holds the model. Where actors hold every CPU, the tasks that read wait for ever: leave them one, or give them none
-    (ray_remote_args={"num_cpus": 0} of Ray's readers). cpus_per_actor: the CPUs, and the threads, of each.
-    batch_rows: what an actor embeds at a time. Small blocks are put together to so many rows; a larger block is one
-    task, which Ray does again from its beginning when the actor is killed: ds.repartition(target_num_rows_per_block=)
-    cuts finer.
-    remote: more of Dataset.map_batches' settings, such as num_gpus=1; memory, by which Ray keeps a node
-    from taking more actors than it can hold, is the bundle's own account unless given.
+    Args:
+        ds: The dataset.
+        bundle: A folder that this process and every node can read at this path, or the result of ship().
+        column: The column of texts.
+        output: The name of the vectors' column; output + "_error" is the name of the reasons' column.
+        prompt_name: As in Embedder.embed().
+        prompt: As in Embedder.embed().
+        dim: As in Embedder.embed().
+        precision: As in Embedder.embed().
+        actors: The number of actors, or (minimum, maximum). Each actor loads the model. None means up to the CPUs that
+            the cluster has now, minus one. If actors hold every CPU, Ray's reading tasks wait forever: leave them one
+            CPU, or give them none (ray_remote_args={"num_cpus": 0} of Ray's readers).
+        cpus_per_actor: The CPUs, and the threads, of each actor.
+        batch_rows: Rows that an actor embeds at a time. Ray joins small blocks to this size. A larger block is one
+            task, which Ray repeats from its start if the actor is killed; ds.repartition(target_num_rows_per_block=)
+            makes smaller blocks.
+        **remote: Further arguments of Dataset.map_batches, such as num_gpus=1. memory, which limits the actors on a
+            node, defaults to the bundle's own figure.
 
-    Raises BundleError where the bundle cannot be read here, InputError where a dataset that knows its columns has no
-    `column`, ValueError for an argument out of range. A node that cannot read the bundle, or has another, ends the job
-    with a BundleError in Ray's own error.
+    Returns:
+        The dataset with the two further columns.
+
+    Raises:
+        BundleError: The bundle cannot be read here. If a node cannot read it, or has another, the job ends with this
+            error inside Ray's own.
+        InputError: The dataset has no such column.
+        ArgumentError: An argument is out of range.
     """
     opened = bundle.bundle if isinstance(bundle, Shipped) else bundles.open_bundle(bundle)
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
     if batch_rows < 1 or cpus_per_actor < 1:
-        raise ArgumentError(f"batch_rows is {batch_rows} and cpus_per_actor {cpus_per_actor}; give 1 or more")
+        raise ArgumentError(f"batch_rows is {batch_rows} and cpus_per_actor {cpus_per_actor}; pass 1 or more")
     schema = ds.schema(fetch_if_missing=False)
     if schema is not None:
         _has_column(column, schema.names)
@@ -79,7 +90,7 @@ def embed_column(
         batch_size=batch_rows,
         batch_format="pyarrow",
         udf_modifying_row_count=False,
-        # One on its way while one is worked on; with one alone, Ray would never add an actor.
+        # One batch in transit while one is computed. With only one, Ray would never add an actor.
         compute=actor_pool(actors or (1, _all_but_one(cpus_per_actor)), in_flight=2),
         num_cpus=cpus_per_actor,
         **{"memory": worker_memory(opened)} | remote,
@@ -87,7 +98,7 @@ def embed_column(
 
 
 class _Batches:
-    """Ray's callable class: constructed once an actor, called with each batch."""
+    """Ray's callable class: constructed once per actor, called with each batch."""
 
     def __init__(self, node: OnNode, column: str, output: str, settings: dict[str, Any]) -> None:
         self._node = node
@@ -105,10 +116,10 @@ class _Batches:
 
 
 def _all_but_one(cpus_per_actor: int) -> int:
-    """Actors that leave a CPU of the cluster to tasks that read; Ray's own choice was seen to leave none, and hang."""
+    """The number of actors that leaves one CPU to reading tasks. Ray's own default left none, and hung."""
     return max(1, (int(ray.cluster_resources().get("CPU", 1)) - 1) // cpus_per_actor)
 
 
 def _has_column(column: str, names: list[str]) -> None:
     if column not in names:
-        raise InputError(f"the dataset has no column {column!r}; it has: {', '.join(names)}")
+        raise InputError(f"the dataset has no column {column!r}; it has {', '.join(names)}")

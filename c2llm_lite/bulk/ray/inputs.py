@@ -1,7 +1,7 @@
-"""Inputs of rows (parquet, JSONL, Arrow), cut into spans of which each makes one part, the same ones in every run.
+"""Splits inputs (Parquet, JSON lines, Arrow) into spans, one per part, the same ones in every run.
 
-Ray's own readers cut as it suits a cluster, so that a part could not be known again, and end the job at a line of JSON
-that is broken or of another type than those before. Here a span is read where it is embedded, by Arrow's readers.
+Ray's own readers split as suits the cluster, so that a part could not be recognized, and end the job at a JSON line
+that is broken or changes type. Here Arrow's readers read a span where it is embedded.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ IdType = Literal["int64", "string"]
 
 @dataclass(frozen=True)
 class Span:
-    """Neighbouring rows of an input; a JSONL's are its lines that are not blank.
+    """Consecutive rows of an input; for JSON lines, the lines that are not blank.
 
-    sha256: of the whole input. offset: where a JSONL's first row begins, in bytes.
+    sha256: of the whole input. offset: where the first row of JSON lines starts, in bytes.
     """
 
     path: str
@@ -44,29 +44,29 @@ class Span:
 
 
 class Row(NamedTuple):
-    """A row that could not be read has its TextError as text; where its id could not be, that is None."""
+    """A row that cannot be read has a TextError as its text; an id that cannot be read is None."""
 
     id: Id | None
     text: object
 
 
 def files(inputs: Iterable[str | Path]) -> list[Path]:
-    """Each input, and in an input's place, where it is a folder, what it holds at any depth, in the names' order.
+    """The input files. A folder is replaced by the files in it at any depth, sorted by name.
 
-    Names in a folder that begin with "_" or "." are passed over, as Spark, Arrow and Ray do.
-    Raises InputError for what is missing, is none of the formats, is named twice, or for a folder that holds none.
+    Names in a folder that start with "_" or "." are skipped, as by Spark, Arrow and Ray. Raises InputError for an input
+    that is missing, has no supported format or is listed twice, and for a folder without inputs.
     """
     found: list[Path] = []
     for path in map(Path, inputs):
         inside = sorted(_inside(path)) if path.is_dir() else [path]
         if not inside or not inside[0].is_file():
-            raise InputError(f"{path} {'holds no input' if path.is_dir() else 'is not there'}: {_wanted()}")
+            raise InputError(f"{path} {'contains no input' if path.is_dir() else 'does not exist'}; {_wanted()}")
         if inside[0].suffix not in SUFFIXES:
-            raise InputError(f"{path} is none of the inputs read here: {_wanted()}")
+            raise InputError(f"{path} is not a supported input; {_wanted()}")
         found += inside
     twice = {path for path in found if found.count(path) > 1} if len(set(found)) < len(found) else set()
     if twice:
-        raise InputError(f"{min(twice)} is named twice: its rows would be embedded twice")
+        raise InputError(f"{min(twice)} is listed twice; list it once")
     return found
 
 
@@ -78,7 +78,7 @@ def _inside(folder: Path) -> Iterator[Path]:
 
 
 def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
-    """The input cut into spans of `rows` rows. Raises InputError where it cannot be read or lacks a column."""
+    """Split the input into spans of `rows` rows. Raises InputError if it cannot be read or lacks a column."""
     with _told(path):
         if path.suffix in JSONL:
             offsets, count = _line_offsets(path, columns, rows)
@@ -95,9 +95,9 @@ def spans(path: Path, columns: Sequence[str], rows: int) -> list[Span]:
 
 
 def id_type(spans: Iterable[Span], id_column: str) -> IdType:
-    """What the ids are, by a table's schema or the first id of a JSONL that is not null.
+    """The type of the ids, from a table's schema or the first id of JSON lines that is not null.
 
-    Raises InputError where they are neither integers nor strings, or some inputs have the one and some the other.
+    Raises InputError if they are neither integers nor strings, or if inputs differ.
     """
     told: dict[IdType, str] = {}
     for span in spans:
@@ -109,13 +109,13 @@ def id_type(spans: Iterable[Span], id_column: str) -> IdType:
                 told.setdefault(found, span.path)
     if len(told) > 1:
         raise InputError(
-            f"{id_column!r} holds integers in {told['int64']} and strings in {told['string']}: make them all strings"
+            f"{id_column!r} contains integers in {told['int64']} and strings in {told['string']}; make them all strings"
         )
     return next(iter(told), "string")
 
 
 def _table_ids(path: Path, column: str) -> IdType | None:
-    """None where every id is null."""
+    """None if every id is null."""
     kind = tables.column_type(path, column)
     if pa.types.is_null(kind):
         return None
@@ -123,11 +123,11 @@ def _table_ids(path: Path, column: str) -> IdType | None:
         return "int64"
     if pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind):
         return "string"
-    raise InputError(f"{path}: {column!r} is of type {kind}, and ids are integers or strings: cast the column")
+    raise InputError(f"{path}: {column!r} is of type {kind}; ids must be integers or strings, so cast the column")
 
 
 def _jsonl_ids(path: Path, column: str) -> IdType | None:
-    """None where every id is null or missing."""
+    """None if every id is null or missing."""
     with path.open("rb") as file:
         for line in file:
             data = _json(line)
@@ -136,16 +136,16 @@ def _jsonl_ids(path: Path, column: str) -> IdType | None:
                 return _type(value)
             if value is not None:
                 raise InputError(
-                    f"{path}: an id in {column!r} is {json.dumps(value)[:40]}, and ids are integers or strings: mend it"
+                    f"{path}: an id in {column!r} is {json.dumps(value)[:40]}; ids must be integers or strings"
                 )
     return None
 
 
 def read(span: Span, column: str, id_column: str | None, ids: IdType) -> list[Row]:
-    """The span's rows, in order; without an id column, a row's id is its input and number, which sort as the rows do.
+    """The span's rows, in order. Without an id column, a row's id is its input and number, which sort like the rows.
 
-    ids: what id_type() gave; a row that has no such id cannot be read. Raises InputError where the input cannot be
-    read, or is no longer what was cut.
+    ids: the result of id_type(); a row without such an id cannot be read. Raises InputError if the input cannot be read
+    or has changed since it was split.
     """
     rows = _rows(span, column, id_column)
     if id_column:
@@ -163,7 +163,7 @@ def _rows(span: Span, column: str, id_column: str | None) -> list[Row]:
             ids = values(table[id_column]) if id_column else [None] * len(table)
             found = [Row(_id(id_), text) for id_, text in zip(ids, values(table[column]), strict=True)]
     if len(found) != span.rows:
-        raise InputError(f"{path} has other rows than when this run began: leave inputs alone, and begin again")
+        raise InputError(f"{path} changed during the run; leave inputs unchanged, and run the command again")
     return found
 
 
@@ -206,7 +206,7 @@ def _json(line: bytes) -> object:
 
 
 def _id(value: object) -> Id | None:
-    """The value, where Arrow's string or int64 can hold it."""
+    """The value, if Arrow's string or int64 can represent it."""
     if isinstance(value, str):
         return None if any("\ud800" <= character <= "\udfff" for character in value) else value
     return value if isinstance(value, int) and not isinstance(value, bool) and -(2**63) <= value < 2**63 else None
@@ -224,7 +224,7 @@ def _without_id(row: Row, id_column: str) -> Row:
 def _check_columns(path: Path, names: Sequence[str], columns: Sequence[str]) -> None:
     for column in columns:
         if column not in names:
-            raise InputError(f"{path} has no column {column!r}; it has: {', '.join(names)}")
+            raise InputError(f"{path} has no column {column!r}; it has {', '.join(names)}")
 
 
 @contextlib.contextmanager
@@ -234,7 +234,7 @@ def _told(path: Path) -> Iterator[None]:
     except InputError:
         raise
     except (pa.ArrowException, OSError) as error:
-        raise InputError(f"cannot read {path}: {error}; mend it, or leave it out") from error
+        raise InputError(f"cannot read {path}: {error}; repair or remove it") from error
 
 
 def _wanted() -> str:

@@ -1,6 +1,6 @@
-"""How a bundle reaches the nodes of a Ray cluster, and the actors there that each hold one Embedder.
+"""Brings a bundle to the nodes of a Ray cluster, and loads one Embedder in each actor there.
 
-A bundle lies on a file system that all nodes share, at the same path on each, or in Ray's object store (ship()).
+The bundle is on a shared file system, at the same path on each node, or in Ray's object store (ship()).
 """
 
 from __future__ import annotations
@@ -21,13 +21,14 @@ from ...durable import staged
 from ...embedder import Embedder, load
 from ...errors import BundleError, OutputError
 
-WORKER_MEMORY = 200 << 20  # bytes of a worker's own, beside the bundle's: Ray's account of one was 124 MiB
+WORKER_MEMORY = 200 << 20  # bytes of a worker without the bundle; Ray reported 124 MiB for one
 
 
 class Shipped:
-    """A bundle whose files lie in Ray's object store: a node fetches them once, into its user's cache folder.
+    """A bundle in Ray's object store, as ship() returns it. A node fetches it once, into its user's cache folder.
 
-    Made by ship(). bundle: the one that was shipped; its folder is where it lay.
+    Attributes:
+        bundle: The bundle that was shipped, at its original place.
     """
 
     def __init__(self, bundle: bundles.Bundle) -> None:
@@ -36,7 +37,14 @@ class Shipped:
         self._files = {name: ray.put(np.fromfile(bundle.path(name), np.uint8)) for name in names}
 
     def fetch(self) -> Path:
-        """The bundle's folder on this node, every file's hash checked when it was written."""
+        """The bundle's folder on this node. Every file's hash is checked when it is written.
+
+        Returns:
+            The folder.
+
+        Raises:
+            OutputError: The cache folder cannot be written.
+        """
         folder = cache_folder() / "bundles" / self.bundle.sha256[:16]
         if folder.exists():
             return folder
@@ -46,64 +54,70 @@ class Shipped:
                     (staging / name).write_bytes(ray.get(content).data)
                 bundles.open_bundle(staging, check=True)
         except OutputError:
-            if not folder.exists():  # else another actor of this node was first
+            if not folder.exists():  # otherwise, another actor of this node was faster
                 raise
         return folder
 
 
 def ship(bundle: str | Path) -> Shipped:
-    """Put a bundle into the object store of the cluster that ray.init() reached, for nodes that share no file system.
+    """Put a bundle into the object store of the connected cluster, for nodes without a shared file system.
 
-    Give the result to embed_column() in the bundle's place, and keep it until the dataset was consumed. Raises
-    BundleError where the bundle cannot be read here.
+    Args:
+        bundle: The bundle's folder here.
+
+    Returns:
+        A value to pass to embed_column() as its bundle. Keep it until the dataset is consumed.
+
+    Raises:
+        BundleError: The bundle cannot be read here.
     """
     return Shipped(bundles.open_bundle(bundle))
 
 
 class OnNode:
-    """How an actor comes by its Embedder: from the bundle of this sha256 alone, with so many threads."""
+    """Loads an actor's Embedder, only from the bundle with this sha256."""
 
     def __init__(self, bundle: str | Path | Shipped, sha256: str, threads: int) -> None:
-        # A worker's folder is not the driver's.
+        # A worker's current folder is not the driver's.
         self._bundle = bundle if isinstance(bundle, Shipped) else Path(bundle).absolute()
         self._sha256 = sha256
         self._threads = threads
 
     @functools.cached_property
     def model(self) -> Embedder:
-        """Loaded when first asked for: of an error in an actor's constructor Ray prints the whole trace, five times.
+        """The Embedder, loaded on first use: for an error in an actor's constructor Ray prints the trace five times.
 
-        Raises BundleError, naming the node, where it cannot read the bundle, or has another by this name.
+        Raises BundleError, naming the node, if it cannot read the bundle, or has another bundle at this path.
         """
         try:
             folder = self._bundle.fetch() if isinstance(self._bundle, Shipped) else self._bundle
             model = load(folder, threads=self._threads)
         except (BundleError, OSError) as error:
             raise BundleError(
-                f"node {platform.node()} cannot read the bundle: {error}. Put it where every node can read it by this "
-                "name, or send it with ship() (on the command line: --ship)"
+                f"node {platform.node()} cannot read the bundle: {error}; copy it to this path on every node, or send "
+                "it with ship() (on the command line: --ship)"
             ) from None
         if model.bundle.sha256 != self._sha256:
             raise BundleError(
-                f"node {platform.node()}: {folder} is another bundle ({model.bundle.sha256[:12]}) than the one asked "
-                f"for ({self._sha256[:12]}): copy that one to every node, or send it with ship()"
+                f"node {platform.node()}: {folder} contains bundle {model.bundle.sha256[:12]} instead of "
+                f"{self._sha256[:12]}; copy that one to every node, or send it with ship()"
             )
         return model
 
 
 def worker_memory(bundle: bundles.Bundle) -> int:
-    """Bytes that an actor takes."""
+    """Bytes of memory that an actor needs."""
     return bundle.manifest.memory + WORKER_MEMORY
 
 
 def actor_pool(actors: int | tuple[int, int], *, in_flight: int) -> ActorPoolStrategy:
-    """in_flight: tasks that an actor holds, the one it works on among them."""
+    """A pool of actors. in_flight: tasks assigned to an actor, including the running one."""
     fewest, most = (actors, actors) if isinstance(actors, int) else actors
     return ActorPoolStrategy(min_size=fewest, max_size=most, max_tasks_in_flight_per_actor=in_flight)
 
 
 def vectors_array(vectors: Any, kept: list[int], rows: int) -> pa.FixedSizeListArray:
-    """(kept, d) as an Arrow array of `rows` lists of d, null where a row was left out."""
+    """Vectors (kept, d) as an Arrow array of `rows` lists of d, null for skipped rows."""
     width = vectors.shape[1]
     whole = np.zeros((rows, width), vectors.dtype)
     whole[kept] = vectors

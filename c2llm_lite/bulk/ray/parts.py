@@ -1,7 +1,7 @@
-"""Parts of an output: parquet files that are whole or absent, each with what it was made from and how in its schema.
+"""Parts of an output: Parquet files that are complete or absent, each with its input and settings in its schema.
 
-A part is written under a temporary name and renamed, so that one that is there is whole, whoever was killed. What was
-left out of it, and why, goes with it: the side file is made from the parts, and cannot disagree with them.
+A part is written under a temporary name and renamed, so that a part that exists is complete. Its schema also lists the
+skipped rows with the reasons; the side file is made from the parts, so that it cannot disagree with them.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from ...errors import OutputError
 from .inputs import Id, Span
 
 KEY = b"c2llm-lite"  # in the schema's metadata; its value is JSON
-# Names that Arrow's, Spark's and Ray's readers of a folder pass over.
+# Readers of a folder in Arrow, Spark and Ray skip such names.
 TEMPORARY = "_partial"
 LEFT_OUT = "_left_out.jsonl"
 
 
 def name(span: Span) -> str:
-    """The part's file name; names sort by row within an input, and two inputs of one name do not meet."""
+    """The part's file name. Names sort by row within an input, and two inputs of the same name do not collide."""
     path = Path(span.path)
     return f"{path.stem}-{hashlib.sha256(span.path.encode()).hexdigest()[:8]}-{span.first:010d}.parquet"
 
@@ -42,9 +42,9 @@ def write(
     vectors: pa.Array,
     left_out: Sequence[Mapping[str, Any]],
 ) -> None:
-    """The part is on the disk, under its name, when this returns; one of that name is replaced.
+    """Write the part durably, replacing one of that name.
 
-    Raises OutputError where it cannot be written.
+    Raises OutputError if it cannot be written.
     """
     made = {"settings": settings, "input": asdict(span), "rows": len(ids), "left_out": left_out}
     id_type = pa.int64() if settings["id_type"] == "int64" else pa.string()
@@ -56,16 +56,16 @@ def write(
             pq.write_table(table, file, write_page_checksum=True, compression="zstd")
     except OSError as error:
         raise OutputError(
-            f"could not write {folder / name(span)}: {error.strerror or error}; mend that, or free some space, and run "
-            "the same command again: finished parts are kept"
+            f"could not write {folder / name(span)}: {error.strerror or error}; fix that or free some space, then "
+            "repeat the command: finished parts are kept"
         ) from error
 
 
 def made_already(folder: Path, spans: Sequence[Span], settings: Mapping[str, Any]) -> set[Span]:
-    """The spans whose parts are there and whole.
+    """The spans with a complete part.
 
-    Raises OutputError where any part in the folder was made with another bundle or other settings, or one of these
-    from another input; and for a parquet file that is no part.
+    Raises OutputError if a part in the folder was made with another bundle, other settings or another input, or if a
+    Parquet file is not a part.
     """
     wanted = {name(span): span for span in spans}
     found = set()
@@ -74,8 +74,8 @@ def made_already(folder: Path, spans: Sequence[Span], settings: Mapping[str, Any
         span = wanted.get(path.name)
         if span and made["input"] != asdict(span):
             raise OutputError(
-                f"{path} was made from another {span.path} than is there now: give rows that were added as a file of "
-                "their own, or choose another output folder"
+                f"{path} was made from a different {span.path}; put added rows into a file of their own, or choose "
+                "another output folder"
             )
         if span:
             found.add(span)
@@ -83,7 +83,7 @@ def made_already(folder: Path, spans: Sequence[Span], settings: Mapping[str, Any
 
 
 def write_left_out(folder: Path) -> int:
-    """Write the side file, a line of JSON for each row that was left out, from what the parts tell; how many."""
+    """Write the side file from the parts, one JSON line per skipped row. Returns their number."""
     (folder / TEMPORARY).mkdir(parents=True, exist_ok=True)
     count = 0
     with durable(folder / LEFT_OUT, through=folder / TEMPORARY) as file:
@@ -91,12 +91,12 @@ def write_left_out(folder: Path) -> int:
             for row in made["left_out"]:
                 file.write((json.dumps(row, ensure_ascii=False) + "\n").encode(errors="backslashreplace"))
                 count += 1
-    shutil.rmtree(folder / TEMPORARY)  # with what killed workers left there
+    shutil.rmtree(folder / TEMPORARY)  # with what killed workers left
     return count
 
 
 def _whole(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
-    """Each whole part of a folder, by name, with what its schema tells; a file that was cut is passed over."""
+    """Each complete part of a folder, by name, with its schema's metadata. Truncated files are skipped."""
     for path in sorted(folder.glob("*.parquet")):
         try:
             with pq.ParquetFile(path) as file:
@@ -105,7 +105,7 @@ def _whole(folder: Path) -> Iterator[tuple[Path, dict[str, Any]]]:
             continue
         if KEY not in metadata:
             raise OutputError(
-                f"{path} is not a part that c2llm-lite wrote: choose a folder that is empty, or a run's own"
+                f"{path} is not a part that c2llm-lite wrote; choose an empty folder, or the folder of an earlier run"
             )
         made: dict[str, Any] = json.loads(metadata[KEY])
         if made["rows"] == rows:
@@ -117,7 +117,7 @@ def _check(path: Path, found: Mapping[str, Any], settings: Mapping[str, Any]) ->
     if differing:
         told = ", ".join(f"{name} {_short(found.get(name))}, now {_short(settings[name])}" for name in differing)
         raise OutputError(
-            f"{path} was made with another {' and '.join(differing)} ({told}): give the same as then, or choose "
+            f"{path} was made with another {' and '.join(differing)} ({told}); use the same again, or choose "
             "another output folder"
         )
 

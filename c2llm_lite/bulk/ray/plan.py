@@ -1,4 +1,4 @@
-"""What a run has to do: inputs checked and cut, and the parts that are there set aside, before a cluster is asked."""
+"""Plans a run before it uses the cluster: checks and splits the inputs, and finds the parts that exist."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from ..settings import Settings
 from . import inputs, parts
 from .inputs import Span
 
-# Eight minutes of one core at the stand-in's measured rate (results/standin, openvino:int8): the most that a kill
-# loses, and that the last actor keeps the others waiting. 100 million rows make 49,000 files of 7 MB.
+# Eight minutes of one core at the stand-in's measured rate (results/standin, openvino:int8): the most that a crash
+# loses and that others wait for the last actor. 100 million rows make 49,000 files of 7 MB.
 PART_ROWS = 2048
 
 
 @dataclass(frozen=True)
 class Plan:
-    """settings: what decides a part's content. there: how many of the inputs' parts are there; missing: the others."""
+    """settings: what determines a part's content. there: the number of existing parts. missing: the other spans."""
 
     bundle: Bundle
     output: Path
@@ -45,15 +45,15 @@ def plan(
     precision: Precision = "float32",
     part_rows: int = PART_ROWS,
 ) -> Plan:
-    """How to embed `sources` into parts in the folder `output`; nothing is written yet.
+    """Plan to embed `sources` into parts in the folder `output`. Nothing is written yet.
 
-    sources: files, or folders of them, in parquet, JSONL or Arrow (a file or a stream). column: the texts'. id_column:
-    strings or integers that go with the vectors; without one an id is "input:row", the input's whole path with it.
-    prompt_name to precision: as Embedder.embed takes them. part_rows: rows to a part, a task of Ray's.
+    sources: files or folders of Parquet, JSON lines or Arrow (files or streams). column: the column of texts.
+    id_column: strings or integers to keep with the vectors; by default an id is "input:row", with the input's full
+    path. prompt_name to precision: as in Embedder.embed(). part_rows: rows per part, which is one Ray task.
 
-    Raises BundleError where the bundle cannot be read here; InputError for an input that is missing, cannot be read or
-    lacks a column; OutputError for a part in `output` that was made with another bundle, other settings or from another
-    input; ValueError for an argument out of range.
+    Raises BundleError if the bundle cannot be read here; InputError if an input is missing, cannot be read or lacks a
+    column; OutputError if a part in `output` was made with another bundle, other settings or another input;
+    ArgumentError if an argument is out of range.
     """
     opened = open_bundle(as_path(bundle, "bundle").absolute())
     prefix = checked_prompt(opened, prompt_name, prompt, dim, precision)
@@ -65,8 +65,8 @@ def plan(
     for folder in paths:
         if folder.is_dir() and output.is_relative_to(folder.resolve()):
             raise OutputError(
-                f"{output} is inside the input folder {folder}, so its parts would be inputs of the next run: choose "
-                "another output"
+                f"{output} is inside the input folder {folder}, so the next run would read its parts; choose another "
+                "output"
             )
     columns = [column, *([id_column] if id_column else [])]
     spans = [span for path in inputs.files(paths) for span in inputs.spans(path.absolute(), columns, part_rows)]

@@ -1,7 +1,7 @@
-"""The parts that a plan misses, made on Ray Data: a span is read, embedded and written by one task of an actor.
+"""Makes a plan's missing parts with Ray Data: one task of an actor reads, embeds and writes a span.
 
-So vectors never travel, and a task that Ray runs again, because its actor was killed, writes the same part again under
-the same name: nothing is lost and nothing is there twice. Ray's dataset here is the list of spans, a block each.
+So vectors never travel. If Ray repeats a task because its actor was killed, it writes the same part under the same
+name: nothing is lost or duplicated. The Ray dataset is the list of spans, one per block.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .plan import Plan
 
 @dataclass(frozen=True)
 class Written:
-    """parts and rows: made by this run. left_out: lines of the side file, which tells of every part in the folder."""
+    """parts, rows: made by this run. left_out: lines of the side file, for every part in the folder."""
 
     parts: int
     rows: int
@@ -37,21 +37,21 @@ def run(
     cpus_per_actor: int = 1,
     gpus_per_actor: float = 0,
 ) -> Written:
-    """Make the missing parts on the cluster that ray.init() reached; then the side file, output/_left_out.jsonl.
+    """Make the missing parts on the connected cluster, then the side file output/_left_out.jsonl.
 
-    Inputs and output lie on a file system that every node shares with this process, and so does the bundle, unless it
-    was shipped. actors: None is as many as the cluster's CPUs (and GPUs) hold now.
+    Inputs and output are on a file system that all nodes share with this process; so is the bundle, unless it was
+    shipped. actors: None means as many as the cluster's CPUs (and GPUs) allow now.
 
-    A part has the columns id and embedding (a list of d), in the input's order. Raises BundleError where a node cannot
-    read the bundle or has another, InputError where it cannot read an input, OutputError where a part cannot be
-    written; Ray's errors for its own.
+    A part has the columns id and embedding (a list of d), in the input's order. Raises BundleError if a node cannot
+    read the bundle or has another, InputError if it cannot read an input, OutputError if a part cannot be written, and
+    Ray's errors.
     """
     if cpus_per_actor < 1:
-        raise ArgumentError(f"cpus_per_actor is {cpus_per_actor}; give 1 or more")
+        raise ArgumentError(f"cpus_per_actor is {cpus_per_actor}; pass 1 or more")
     if plan.missing:
         plan.output.mkdir(parents=True, exist_ok=True)
     try:
-        if ray.util.client.ray.is_connected():  # ray://…, over which Ray Data does not work: it runs in the cluster
+        if ray.util.client.ray.is_connected():  # Ray Data does not support ray://…, so it runs in the cluster
             make = ray.remote(num_cpus=0)(_make)
             rows = ray.get(make.remote(plan, shipped, actors, cpus_per_actor, gpus_per_actor))
         else:
@@ -63,7 +63,7 @@ def run(
 
 
 def _make(plan: Plan, shipped: Shipped | None, actors: int | None, cpus: int, gpus: float) -> int:
-    """The vectors in the parts that were missing, and are there when this returns."""
+    """Make the missing parts. Returns the number of vectors in them."""
     if not plan.missing:
         return 0
     spans = ray.data.from_items([asdict(span) for span in plan.missing], override_num_blocks=len(plan.missing))
@@ -71,18 +71,18 @@ def _make(plan: Plan, shipped: Shipped | None, actors: int | None, cpus: int, gp
     made = spans.map(
         _MakePart,
         fn_constructor_args=(node, plan.settings, plan.output),
-        # A second span in an actor's hands would wait for the first, at the end with other actors idle.
+        # A second span assigned to an actor would wait for the first, at the end while other actors idle.
         compute=actor_pool(min(actors or _actors_that_fit(cpus, gpus), len(plan.missing)), in_flight=1),
         num_cpus=cpus,
         num_gpus=gpus,
         memory=worker_memory(plan.bundle),
     )
-    made.context.raise_original_map_exception = True  # else Ray keeps a worker's error as text alone
+    made.context.raise_original_map_exception = True  # otherwise Ray keeps a worker's error only as text
     return sum(row["rows"] for row in made.take_all())
 
 
 class _MakePart:
-    """Ray's callable class: constructed once an actor, called with each span."""
+    """Ray's callable class: constructed once per actor, called with each span."""
 
     def __init__(self, node: OnNode, settings: dict[str, Any], output: Path) -> None:
         self._node = node

@@ -1,4 +1,4 @@
-"""Rows out of the middle of a parquet or Arrow file, without reading what goes before or after them."""
+"""Reads rows from the middle of a Parquet or Arrow file without reading the others."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ import pyarrow.parquet as pq
 
 PARQUET = (".parquet",)
 ARROW = (".arrow", ".feather", ".ipc")
-BATCH_ROWS = 1024  # of a parquet file decoded at a time: a row group may hold a million
+BATCH_ROWS = 1024  # decoded at a time; a row group of a Parquet file may have a million
 
 
 def shape(path: Path) -> tuple[list[str], int]:
-    """The names of the columns, and how many rows there are. Raises pyarrow's errors, or OSError."""
+    """The names of the columns and the number of rows. Raises pyarrow's errors, or OSError."""
     if path.suffix in PARQUET:
         with pq.ParquetFile(path) as file:
             return file.schema_arrow.names, file.metadata.num_rows
@@ -25,7 +25,7 @@ def shape(path: Path) -> tuple[list[str], int]:
 
 
 def column_type(path: Path, column: str) -> pa.DataType:
-    """The type of a column's values, behind a dictionary's codes. Raises as shape() does."""
+    """The type of a column's values, decoded from dictionaries. Raises as shape() does."""
     if path.suffix in PARQUET:
         with pq.ParquetFile(path) as file:
             kind = file.schema_arrow.field(column).type
@@ -36,7 +36,7 @@ def column_type(path: Path, column: str) -> pa.DataType:
 
 
 def read(path: Path, first: int, rows: int, columns: list[str]) -> pa.Table:
-    """`rows` rows from the one numbered `first` on, fewer where the file ends."""
+    """`rows` rows starting at number `first`; fewer at the end of the file."""
     if path.suffix in PARQUET:
         with pq.ParquetFile(path) as file:
             groups, skip = _row_groups(file.metadata, first, rows)
@@ -47,7 +47,7 @@ def read(path: Path, first: int, rows: int, columns: list[str]) -> pa.Table:
 
 
 def _row_groups(metadata: Any, first: int, rows: int) -> tuple[list[int], int]:
-    """The row groups that hold these rows, and how many of theirs go before them."""
+    """The row groups with these rows, and the number of their rows before these."""
     groups: list[int] = []
     skip = start = 0
     for group in range(metadata.num_row_groups):
@@ -75,7 +75,7 @@ def _cut(batches: Iterable[pa.RecordBatch], skip: int, rows: int) -> list[pa.Rec
 
 @contextlib.contextmanager
 def _arrow(path: Path) -> Iterator[Any]:
-    """A reader of either of Arrow's two forms, mapped, so that only the rows that are asked for are read."""
+    """A memory-mapped reader of Arrow files and streams, so that only the requested rows are read."""
     with pa.memory_map(str(path)) as source:
         try:
             reader = pa.ipc.open_file(source)

@@ -1,8 +1,7 @@
-"""Runs a headless GGUF backbone with llama.cpp, by its low-level API: NumPy arrays in, NumPy views of its results out.
+"""Runs a headless GGUF backbone with llama.cpp's low-level API, on NumPy arrays.
 
-`Llama.embed` of llama-cpp-python turns every state into a Python list and needs the model's own vocabulary. Here the
-batch's arrays belong to NumPy, rows of token_embeddings.npy go in where token ids would, and states are pooled where
-llama.cpp leaves them.
+llama-cpp-python's `Llama.embed` converts every state to a Python list and needs the model's own vocabulary. Here NumPy
+owns the batch's arrays, rows of token_embeddings.npy replace token ids, and states are pooled in llama.cpp's memory.
 """
 
 from __future__ import annotations
@@ -32,23 +31,23 @@ from .tensor_names import tensor_names
 PACK_TOKENS = 512
 CONTEXT_STEP = 256  # llama.cpp rounds a context's cells up to it
 OUT_OF_MEMORY = -2  # of llama_decode
-PREFIX = 0  # the sequence that holds what texts share; theirs are 1 and up
+PREFIX = 0  # the sequence of the tokens that texts share; texts have 1 and up
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> LlamaCpp:
-    """Load the bundle's backbone. Nothing is compiled, and nothing put into `cache`.
+    """Load the bundle's backbone. Nothing is compiled or cached.
 
-    Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError where the file is not the
+    Raises MissingDependencyError, DeviceError for anything but "auto" and "cpu", BundleError if the file is not the
     manifest's backbone, OutOfMemoryError.
     """
     if device not in ("auto", "cpu"):
-        raise DeviceError(f"device is {device!r}, and a gguf bundle runs on the CPU: give 'auto' or 'cpu'")
+        raise DeviceError(f"device is {device!r}, but a gguf bundle runs on the CPU; pass 'auto' or 'cpu'")
     require_memory(bundle)
     return LlamaCpp(bundle, library("llama_cpp", "a gguf bundle"), threads, max_tokens)
 
 
 class LlamaCpp:
-    """A loaded backbone. A context (keys, values, buffers) is made at first use, and anew where a text is longer."""
+    """A loaded backbone. The context (keys, values, buffers) is created on first use, and again for longer texts."""
 
     batch_tokens = PACK_TOKENS
 
@@ -106,7 +105,7 @@ class LlamaCpp:
             self._model = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
-        """Keys and values of the tokens that the next texts begin with, in their own sequence, and their sum."""
+        """Keys and values of the tokens that the next texts start with, in their own sequence, and their sum."""
         if self._prefix is None or not self._prefix.serves(ids, queries):
             self._forget()
             if not ids:
@@ -147,7 +146,7 @@ class LlamaCpp:
     def _decode(self, context: Any, rows: Array, positions: Any, owners: Any) -> Array:
         status = self._llama.llama_decode(context, self._batch.fill(rows, positions, owners))
         if status == OUT_OF_MEMORY:
-            raise OutOfMemoryError(f"llama.cpp found no memory for {len(rows)} tokens: {self._log.errors()}")
+            raise OutOfMemoryError(f"llama.cpp ran out of memory on {len(rows)} tokens: {self._log.errors()}")
         if status != 0:
             raise RuntimeError(f"llama.cpp could not run {len(rows)} tokens (status {status}): {self._log.errors()}")
         found = self._llama.llama_get_embeddings(context)
@@ -155,9 +154,9 @@ class LlamaCpp:
         return states
 
     def _make_room(self, tokens: int) -> None:
-        """Have a context of at least `tokens` cells. It doubles, so that ever longer texts seldom make it anew."""
+        """Have a context of at least `tokens` cells. It doubles, so that growing texts rarely recreate it."""
         if self._model is None:
-            raise ArgumentError("this engine was closed")
+            raise ArgumentError("this engine is closed")
         if self._context is None or tokens > self._cells:
             wanted = max(tokens, min(2 * self._cells, self._max_tokens), PACK_TOKENS)
             self._free_context()
@@ -180,8 +179,8 @@ class LlamaCpp:
         context = llama.llama_init_from_model(self._model, params)
         if not context:
             raise OutOfMemoryError(
-                f"llama.cpp found no memory for keys and values of {cells} tokens: {self._log.errors()}; "
-                "free some, or lower max_tokens"
+                f"llama.cpp ran out of memory for keys and values of {cells} tokens: {self._log.errors()}; "
+                "free some memory, or lower max_tokens"
             )
         return context
 
@@ -212,7 +211,9 @@ class LlamaCpp:
         model = llama.llama_model_load_from_file(str(path).encode(), params)
         del overrides
         if not model:
-            raise BundleError(f"llama.cpp cannot load {path}: {self._log.errors()}; convert or copy the bundle again")
+            raise BundleError(
+                f"llama.cpp cannot load {path}: {self._log.errors()}; copy the bundle again, or convert again"
+            )
         return model
 
 

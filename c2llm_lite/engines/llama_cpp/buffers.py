@@ -2,7 +2,7 @@
 
 GCC 12's `_tile_loadconfig` declares that it reads 8 bytes of the 64 that a tile configuration has, so the compiler
 drops the stores to the rest and the CPU refuses the instruction (upstream issue 20824). A library does not tell which
-compiler built it, so AMX is left out on every CPU that has it. The other special buffers, with weights repacked for
+compiler built it, so AMX is avoided on every CPU that has it. The other special buffers, with weights repacked for
 AVX, stay: without them 4-bit weights run at half the speed.
 """
 
@@ -41,7 +41,7 @@ def avoid_amx(params: Any, matrices: Mapping[str, str], rows: tuple[int, ...]) -
     repacked = [name for name, kind in matrices.items() if kind in REPACKED_TYPES]
     if not repacked or REPACKED not in buffers or any(count % ROWS for count in rows):
         return None
-    # One pattern for all: llama.cpp compiles each anew for every tensor.
+    # One pattern for all: llama.cpp compiles every pattern for every tensor.
     pattern = f"^({'|'.join(map(re.escape, repacked))})$".encode()
     overrides = (_Override * 2)(_Override(pattern, buffers[REPACKED]), _Override(None, None))
     params.tensor_buft_overrides = ctypes.addressof(overrides)

@@ -46,7 +46,7 @@ def check_file(path: Path, manifest: Manifest) -> None:
         _check_places(header)
     except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError
         raise BundleError(
-            f"{path} is not the backbone that the manifest describes: {error}; convert or copy the bundle again"
+            f"{path} is not the backbone that the manifest describes: {error}; copy the bundle again, or convert again"
         ) from error
 
 
@@ -85,7 +85,7 @@ def _tensors(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], int]]:
         if kind not in TYPES or not (matrix or kind == VECTOR_TYPE):
             raise ArgumentError(f"the manifest's type of {name} is {kind!r}")
         if matrix and width % TYPES[kind][1]:
-            raise ArgumentError(f"rows of {width} weights cannot hold {kind}, the manifest's type of {name}")
+            raise ArgumentError(f"rows of {width} weights cannot be stored as {kind}, the manifest's type of {name}")
         found[gguf_name] = ((width, rows) if matrix else (rows,), TYPES[kind][0])
     return found
 
@@ -113,7 +113,7 @@ def _check_places(header: Header) -> None:
         end += _bytes(info)
         end += -end % ALIGNMENT
     if header.data + end != header.size:
-        raise ArgumentError(f"it has {header.size} bytes, and its tensors end at {header.data + end}")
+        raise ArgumentError(f"it has {header.size} bytes, but its tensors end at {header.data + end}")
 
 
 def _bytes(info: TensorInfo) -> int:

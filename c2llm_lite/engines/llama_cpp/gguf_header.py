@@ -49,7 +49,7 @@ def read_header(path: Path) -> Header:
         cursor = _Cursor(file.read(LIMIT))
         size = file.seek(0, 2)
     if cursor.take(4) != MAGIC:
-        raise ArgumentError("it does not begin with GGUF")
+        raise ArgumentError("it does not start with GGUF")
     version, tensors, values = cursor.numbers("IQQ")
     if version != VERSION:
         raise ArgumentError(f"its GGUF version is {version}, not {VERSION}")
@@ -59,7 +59,7 @@ def read_header(path: Path) -> Header:
 
 
 class _Cursor:
-    """Takes values from the front of the header; ValueError where it ends too early."""
+    """Takes values from the front of the header; ValueError if it ends too early."""
 
     def __init__(self, content: bytes) -> None:
         self._content = content
@@ -67,7 +67,7 @@ class _Cursor:
 
     def take(self, count: int) -> bytes:
         if count > len(self._content) - self.place:
-            raise ArgumentError(f"its header is cut, or longer than {LIMIT} bytes")
+            raise ArgumentError(f"its header is truncated, or longer than {LIMIT} bytes")
         self.place += count
         return self._content[self.place - count : self.place]
 

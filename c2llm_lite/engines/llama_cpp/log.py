@@ -8,7 +8,7 @@ from collections import deque
 from typing import Any, ClassVar
 
 log = logging.getLogger("c2llm_lite.llama_cpp")
-log.addHandler(logging.NullHandler())  # without one, Python prints warnings that nobody asked for
+log.addHandler(logging.NullHandler())  # without one, Python prints the warnings
 
 
 class LogLines:
@@ -26,7 +26,7 @@ class LogLines:
         llama.llama_log_set(self._callback, None)
 
     def errors(self) -> str:
-        """What llama.cpp said of the failure that was just met."""
+        """llama.cpp's messages about the last failure."""
         told = "; ".join(self._errors) or "it gave no reason"
         self._errors.clear()
         return told

@@ -34,15 +34,15 @@ FLOOR = "lib/cpu_floor.json"  # in the package: a list of instructions, named as
 def library(module: str, need: str) -> Any:
     """llama_cpp.`module`; need: what asks for it, for the error.
 
-    Raises MissingDependencyError, and DeviceError where this CPU lacks what the libraries were built for.
+    Raises MissingDependencyError, and DeviceError if this CPU lacks what the libraries were built for.
     """
     found = find_spec("llama_cpp")
     if found is not None and found.origin is not None:
         floor = Path(found.origin).parent / FLOOR
         if floor.exists() and (missing := cpu.lacking(json.loads(floor.read_text(encoding="utf-8")))):
             raise DeviceError(
-                f"this llama-cpp-python needs a CPU with {', '.join(missing)}, and this one has none of that: install "
-                "one built here (pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python)"
+                f"this llama-cpp-python needs a CPU with {', '.join(missing)}, which this CPU lacks; install one "
+                "built here (pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python)"
             )
     try:
         with _waiting_passively():
@@ -58,7 +58,7 @@ def _waiting_passively() -> Iterator[None]:
         yield
         return
     if "torch" in sys.modules:
-        log.info("torch was imported before llama.cpp: for speed beside other processes set %s=passive", WAIT_POLICY)
+        log.info("torch was imported before llama.cpp; set %s=passive for speed beside other processes", WAIT_POLICY)
     os.environ[WAIT_POLICY] = "passive"
     try:
         yield

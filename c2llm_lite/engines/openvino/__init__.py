@@ -1,4 +1,4 @@
-"""Runs an OpenVINO graph, its texts laid end to end: no padding, whatever their lengths.
+"""Runs an OpenVINO graph on texts laid end to end, without padding.
 
 At load the graph goes through OpenVINO's paged-attention transformation (the one its own text generation server uses):
 tokens then come flat, keys and values lie in blocks of a cache that belongs to us, and each text sees its own blocks
@@ -36,7 +36,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
     cache: a folder where the compiled graph is kept, and taken from the next time, if this OpenVINO can read it back.
 
     Raises MissingDependencyError; DeviceError, naming what is there, for a device that is not, or that cannot run the
-    graph; BundleError where the file is not a graph of the manifest's shape.
+    graph; BundleError if the file is not a graph of the manifest's shape.
     """
     try:
         openvino = import_module("openvino")
@@ -59,11 +59,13 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
             graph = core.read_model(path)
             transformations.paged_attention_transformation(graph)
         except RuntimeError as error:
-            raise BundleError(f"OpenVINO cannot read {path}: {error}; convert or copy the bundle again") from error
+            raise BundleError(
+                f"OpenVINO cannot read {path}: {error}; copy the bundle again, or convert again"
+            ) from error
         try:
             return core.compile_model(graph, name, chosen)
         except RuntimeError as error:
-            raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; give device='cpu'") from error
+            raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; pass device='cpu'") from error
 
     if cache is None or not graph_cache.can_be_read_back(openvino.__version__, name):
         return OpenVino(bundle, openvino, compile_graph(), device=name, threads=threads)
@@ -110,7 +112,7 @@ class OpenVino:
         width = compiled.outputs[0].get_partial_shape()[-1].get_length()
         if set(self._caches) != wanted or width != backbone.hidden:
             raise BundleError(
-                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; convert or copy the bundle again"
+                f"{bundle.path(OPENVINO_GRAPH)} is not the manifest's backbone; copy the bundle again, or convert again"
             )
         self._block = _block_size(self._caches["value_cache.0"])
         self._blocks = 0
@@ -155,7 +157,7 @@ class OpenVino:
         self._blob = None
 
     def _shared(self, ids: tuple[int, ...], queries: Array) -> PooledSum | None:
-        """Keys and values of the tokens that the next texts begin with, in the cache's first blocks, and their sum."""
+        """Keys and values of the tokens that the next texts start with, in the cache's first blocks, and their sum."""
         if self._prefix is None or not self._prefix.serves(ids, queries):
             self._prefix = None
             if not ids:
@@ -171,7 +173,7 @@ class OpenVino:
         past: how many shared tokens go before each text. layout: each text's blocks of the cache.
         """
         if past % self._block:
-            # The prefix's last block is part full: each text goes on in a copy of it.
+            # The prefix's last block is partly full: each text continues in a copy of it.
             self._copy_block(past // self._block, [blocks[past // self._block] for blocks in layout])
         for parts in passes([len(ids) for ids in texts], PASS_TOKENS, past):
             states = self._infer(texts, past, parts, [layout[part.text] for part in parts])
@@ -209,7 +211,7 @@ class OpenVino:
         return states
 
     def _reserve(self, blocks: int) -> None:
-        """Make the cache hold at least `blocks`. It doubles, so that ever longer texts seldom make it anew."""
+        """Give the cache at least `blocks`. It doubles, so that growing texts rarely recreate it."""
         if blocks <= self._blocks:
             return
         self._blocks = max(blocks, 2 * self._blocks)
@@ -230,7 +232,7 @@ class OpenVino:
 
     def _ready(self) -> Any:
         if self._request is None:
-            raise ArgumentError("this engine was closed")
+            raise ArgumentError("this engine is closed")
         return self._request
 
 
@@ -246,5 +248,5 @@ def _device(core: Any, asked: str) -> str:
     there: list[str] = core.available_devices
     if not any(name in (device, device.partition(".")[0]) for device in there):
         names = ", ".join(repr(device.lower()) for device in there)
-        raise DeviceError(f"device is {asked!r}, and OpenVINO finds {names} here: give one of them, or 'auto'")
+        raise DeviceError(f"device is {asked!r}, but OpenVINO finds {names} here; pass one of these, or 'auto'")
     return name

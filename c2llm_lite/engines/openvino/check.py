@@ -19,7 +19,7 @@ def check_graph(path: Path, backbone: Backbone) -> None:
     """Raises BundleError unless the graph has the inputs, outputs, attention and cache of the manifest's backbone."""
     layers = backbone.layers
     wanted = {
-        b"Parameter": 4,  # rows, mask, positions, and which texts of a batch go on
+        b"Parameter": 4,  # rows, mask, positions, and which texts of a batch continue
         b"Result": 1,
         b"ScaledDotProductAttention": layers,
         b"ReadValue": 2 * layers,  # keys and values
@@ -28,7 +28,9 @@ def check_graph(path: Path, backbone: Backbone) -> None:
     try:
         found = Counter(_LAYER.findall(path.read_bytes()))
     except OSError as error:
-        raise BundleError(f"{path} cannot be read: {error.strerror}; convert or copy the bundle again") from error
+        raise BundleError(
+            f"{path} cannot be read: {error.strerror}; copy the bundle again, or convert again"
+        ) from error
     for kind, count in wanted.items():
         if found[kind] != count:
             raise BundleError(

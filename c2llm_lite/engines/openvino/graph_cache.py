@@ -1,7 +1,7 @@
-"""Compiled graphs, kept from one process to the next: most of the time that opening a bundle takes is compiling.
+"""Caches compiled graphs between processes: compiling takes most of the time to load a bundle.
 
 One file for each bundle, version of OpenVINO, processor and settings, in the user's cache folder. OpenVINO takes a blob
-as it finds it, so each begins with the SHA-256 of what follows: one that was cut or altered is compiled anew. The
+as it finds it, so each starts with the SHA-256 of what follows: one that was cut or altered is compiled again. The
 caller checks the bundle's files before it compiles a graph that is kept: a blob outlives a repair of the bundle.
 """
 
@@ -56,12 +56,12 @@ def compiled(
             tensor = import_module("openvino").Tensor(blob, shared_memory=True)
             return core.import_model(tensor, device, settings), blob
         except RuntimeError as error:
-            log.info("the compiled graph %s is of no use here and is made anew: %s", path, error)
+            log.info("the compiled graph %s cannot be used here and will be compiled again: %s", path, error)
     graph = compile_graph()
     try:
         _write(path, graph.export_model())
     except (OSError, RuntimeError) as error:  # a full disk, a cache that may not be written, a device that cannot
-        log.warning("the compiled graph is not kept for the next time: %s", error)
+        log.warning("the compiled graph could not be cached: %s", error)
     return graph, None
 
 
@@ -73,7 +73,7 @@ def _read(path: Path) -> NDArray[np.uint8] | None:
     except OSError:
         return None
     if hashlib.sha256(blob.data).digest() != digest:
-        log.info("the compiled graph %s was damaged and is made anew", path)
+        log.info("the compiled graph %s is damaged and will be compiled again", path)
         return None
     return blob
 

@@ -12,7 +12,7 @@ from ...bundle import I4, I8, Backbone, Manifest
 
 log = logging.getLogger(__name__)
 
-WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantised at all, and slower
+WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are not quantized at all, and slower
 # int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
 # times as fast as 64 and 1.4 times as fast as 32, OpenVINO's default.
 ACTIVATION_GROUPS = (128, 64, 32)
@@ -28,14 +28,14 @@ def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
         chosen["INFERENCE_NUM_THREADS"] = threads
         chosen["KV_CACHE_PRECISION"] = "f32"  # the default, u8, would be one more error; one batch's cache is small
         chosen["DYNAMIC_QUANTIZATION_GROUP_SIZE"] = _activations(manifest)
-    # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantised.
+    # On a CPU with bf16 units OpenVINO would choose bf16, which leaves the products' activations unquantized.
     if device == "CPU" or not quantized:
         chosen["INFERENCE_PRECISION_HINT"] = "f32"
     return chosen
 
 
 def _activations(manifest: Manifest) -> int:
-    """Activations that share one scale when they are quantised; 0 leaves them in fp32."""
+    """Activations that share one scale when they are quantized; 0 leaves them in fp32."""
     groups = {I8: activation_group(manifest.backbone), I4: WEIGHT_GROUP}
     return groups.get(manifest.matrix_type(), 0)
 
@@ -53,7 +53,7 @@ def activation_bits(manifest: Manifest) -> str:
 
 
 def warn_of_saturation(graph: Path) -> None:
-    """Log a warning where the activations of openvino:int8-static would saturate: on an x86 CPU without VNNI.
+    """Log a warning if the activations of openvino:int8-static would saturate: on an x86 CPU without VNNI.
 
     Such a CPU adds the products of two pairs of int8 in 16 bits. With ONEDNN_MAX_CPU_ISA=AVX2 the worst cosine of the
     stand-in's texts fell from 0.994 to 0.974. Dynamically quantized activations are not affected.
@@ -67,7 +67,7 @@ def warn_of_saturation(graph: Path) -> None:
         return  # OpenVINO's own error follows
     if static:
         log.warning(
-            "%s: this CPU has no VNNI instructions, so fixed-scale int8 products saturate and vectors lose accuracy: "
+            "%s: this CPU has no VNNI instructions, so fixed-scale int8 products saturate and vectors lose accuracy; "
             "convert the checkpoint to openvino:int8 for this machine",
             graph.parent,
         )

@@ -1,4 +1,4 @@
-"""C2LLM through PyTorch, on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
+"""Runs C2LLM with PyTorch on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
 
 The texts of a batch lie end to end in one row of tokens, so that nothing is padded: all layers but attention take
 tokens one by one, and attention is told where texts begin. The head's reduction runs in fp32 where the states are;
@@ -57,7 +57,7 @@ def open_engine(
     Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError.
     """
     if bundle.manifest.matrix_type() not in DTYPES:
-        raise BundleError(f"{bundle.folder}: this version runs no {bundle.manifest.target}: upgrade c2llm-lite")
+        raise BundleError(f"{bundle.folder}: this version does not run {bundle.manifest.target}; upgrade c2llm-lite")
     place = _device(device)
     if place.type != "cuda":  # the others' weights lie in the host's memory
         require_memory(bundle)
@@ -69,8 +69,8 @@ def open_engine(
         rows = lookup(TokenEmbeddings(bundle), place, states)
     except torch.OutOfMemoryError as error:
         raise OutOfMemoryError(
-            f"{bundle.folder} does not fit in the free memory of {place}: close what else uses it, load it with "
-            "device='cpu', or convert the checkpoint to a smaller target"
+            f"{bundle.folder} does not fit in the free memory of {place}; close other programs that use it, load it "
+            "with device='cpu', or convert the checkpoint to a smaller target"
         ) from error
     return TorchEngine(model, rows, place, states, threads)
 
@@ -93,7 +93,7 @@ class TorchEngine:
 
         What is shared is computed with every text: this engine is the reference, and a GPU hardly feels a short prefix.
 
-        Raises OutOfMemoryError where a single text does not fit.
+        Raises OutOfMemoryError if a single text does not fit.
         """
         found = np.empty((len(batch), *queries.shape), np.float32)
         on_device = torch.from_numpy(queries).to(self._device)
@@ -107,8 +107,8 @@ class TorchEngine:
             tokens = sum(len(batch[i]) for i in pack)
             if len(pack) == 1:
                 raise OutOfMemoryError(
-                    f"a text of {tokens} tokens does not fit in the free memory of {self._device}: close what else "
-                    "uses it, load the bundle with a smaller max_tokens, or with device='cpu'"
+                    f"a text of {tokens} tokens does not fit in the free memory of {self._device}; close other "
+                    "programs that use it, load the bundle with a smaller max_tokens, or with device='cpu'"
                 )
             self._halve(tokens)
             waiting = self._cut(batch, [*pack, *itertools.chain.from_iterable(waiting)])
@@ -145,7 +145,7 @@ class TorchEngine:
         return [[indices[i] for i in cut] for cut in cuts]
 
     def _pool(self, batch: Sequence[TokenIds], queries: torch.Tensor) -> Array | None:
-        """(texts, heads, hidden), or None where the device ran out of memory."""
+        """(texts, heads, hidden), or None if the device ran out of memory."""
         try:
             with torch.inference_mode():
                 texts = Texts([len(ids) for ids in batch], self._device)
@@ -160,7 +160,7 @@ class TorchEngine:
     def _forward(self, batch: Sequence[TokenIds], texts: Texts) -> torch.Tensor:
         """Final hidden states (tokens, hidden) in fp32 on the device, text after text."""
         if self._model is None or self._rows is None:
-            raise ArgumentError("this engine was closed")
+            raise ArgumentError("this engine is closed")
         rows = self._rows(list(itertools.chain.from_iterable(batch)))  # (tokens, hidden)
         states: torch.Tensor = self._model(rows, texts)
         return states.float()
@@ -170,7 +170,7 @@ class TorchEngine:
         self.batch_tokens = max(1, tokens // 2)
         _empty_cache(self._device)
         if not self._warned:
-            log.warning("%s ran out of memory on %d tokens: batches are smaller from here on", self._device, tokens)
+            log.warning("%s ran out of memory on %d tokens: further batches will be smaller", self._device, tokens)
             self._warned = True
 
 
@@ -179,7 +179,7 @@ def _warn_of_slow_bf16(states: torch.dtype, place: torch.device) -> None:
     """Log, once, that PyTorch emulates bf16 products on this CPU."""
     if states == torch.bfloat16 and place.type == "cpu" and cpu.lacks_all(cpu.BF16):
         log.warning(
-            "this CPU has no instructions for bf16, so this bundle runs about 10 times slower than torch:fp32 here: "
+            "this CPU has no instructions for bf16, so this bundle runs about 10 times slower than torch:fp32 here; "
             "convert the checkpoint to torch:fp32, or to a gguf or openvino target"
         )
 
@@ -190,7 +190,7 @@ def _device(name: str) -> torch.device:
     if kind == "auto" and not index:
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
     if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
-        raise DeviceError(f"device is {name!r}; this bundle's engine has auto, cpu, cuda, cuda:N and mps")
+        raise DeviceError(f"device is {name!r}; this bundle's engine supports auto, cpu, cuda, cuda:N and mps")
     if kind == "cuda" and not torch.cuda.is_available():
         reason = (
             "no GPU is visible to it (see nvidia-smi and CUDA_VISIBLE_DEVICES)"
@@ -199,9 +199,11 @@ def _device(name: str) -> torch.device:
         )
         raise DeviceError(f"torch {torch.__version__} has no {name!r}: {reason}; or use device='cpu'")
     if kind == "cuda" and index and int(index) >= torch.cuda.device_count():
-        raise DeviceError(f"there is no {name!r}: this machine shows {torch.cuda.device_count()}, counted from 0")
+        raise DeviceError(
+            f"there is no {name!r}; this machine has {torch.cuda.device_count()} CUDA devices, numbered from 0"
+        )
     if kind == "mps" and not torch.backends.mps.is_available():
-        raise DeviceError(f"torch {torch.__version__} has no {name!r} on this machine: use device='cpu'")
+        raise DeviceError(f"torch {torch.__version__} has no {name!r} on this machine; use device='cpu'")
     return torch.device(f"{kind}:{index}" if index else kind)
 
 

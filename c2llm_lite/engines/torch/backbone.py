@@ -1,7 +1,7 @@
 """The backbone that this engine runs, filled from the bundle's safetensors file.
 
 No code of a checkpoint is run. The model is built without memory and each tensor goes from the file to the device, so
-that loading takes what the stored weights take: quantised matrices were stored quantised and are never widened here.
+that loading takes what the stored weights take: quantized matrices were stored quantized and are never widened here.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ DTYPES = {FP32: torch.float32, BF16: torch.bfloat16, INT8: torch.bfloat16, NF4: 
 def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
     """The backbone on `device`, without token embeddings.
 
-    Raises BundleError where the file does not hold this backbone, MissingDependencyError without bitsandbytes,
-    torch.OutOfMemoryError where it does not fit.
+    Raises BundleError if the file does not hold this backbone, MissingDependencyError without bitsandbytes,
+    torch.OutOfMemoryError if it does not fit.
     """
     types, states = bundle.manifest.tensors, DTYPES[bundle.manifest.matrix_type()]
     with torch.device("meta"):  # parameters without memory
@@ -47,7 +47,9 @@ def load_backbone(bundle: Bundle, device: torch.device) -> Qwen2:
                 _check(name, tensor.shape, parameter.shape, tensor.dtype, states)
                 setattr(module, leaf, torch.nn.Parameter(tensor, requires_grad=False))
     except (AssertionError, KeyError, OSError, SafetensorError, ValueError) as error:
-        raise BundleError(f"{path} does not hold the backbone: {error}; convert or copy the bundle again") from error
+        raise BundleError(
+            f"{path} does not contain the backbone: {error}; copy the bundle again, or convert again"
+        ) from error
     model.eval()
     return model
 
@@ -77,8 +79,8 @@ def _read_nf4(bnb: Any, file: Any, name: str, linear: torch.nn.Linear, device: t
     parts = [part for part in file.keys() if part.startswith(f"{name}.")]  # noqa: SIM118 - it cannot be iterated
     state = {part.removeprefix(f"{name}."): file.get_tensor(part) for part in parts}
     module.weight = bnb.nn.Params4bit.from_prequantized(file.get_tensor(name), state, device=device, module=module)
-    quantised = module.weight.quant_state
-    _check(name, quantised.shape, linear.weight.shape, module.weight.dtype, torch.uint8)
+    quantized = module.weight.quant_state
+    _check(name, quantized.shape, linear.weight.shape, module.weight.dtype, torch.uint8)
     if module.weight.numel() * 2 != linear.weight.numel():
         raise ArgumentError(f"{name} has {module.weight.numel()} bytes for {linear.weight.numel()} weights of 4 bits")
     return module

@@ -26,7 +26,7 @@ from .compress import compress
 from .export import check_libraries, export, quiet, save
 from .stops import stops_come_through
 
-SCALE_BITS = 16  # nncf's scales are fp16: one a row in int8, one a group in int4
+SCALE_BITS = 16  # nncf's scales are fp16: one per row in int8, one a group in int4
 VECTOR_BITS = 32
 # Measured with openvino 2026.4: imported, and a graph compiled whose weights are still on the disk. 2026.2 takes less.
 LIBRARIES = 142 << 20
@@ -94,7 +94,7 @@ def check_kind(checkpoint: Weights, kind: str) -> None:
     if kind == "int4" and unfit is not None:
         raise CheckpointError(
             f"openvino:int4 has one scale for each {WEIGHT_GROUP} weights, which does not divide this backbone's "
-            f"rows of {unfit}: choose openvino:int8"
+            f"rows of {unfit}; choose openvino:int8"
         )
 
 

@@ -74,14 +74,14 @@ def quiet() -> Iterator[None]:
 
 @contextmanager
 def written(path: Path) -> Iterator[None]:
-    """Raise OutputError where OpenVINO cannot write: its own error is a RuntimeError of C++'s streams."""
+    """Raise OutputError if OpenVINO cannot write: its own error is a RuntimeError of C++'s streams."""
     try:
         yield
     except RuntimeError as error:
         if "ios" not in str(error):
             raise
         reason = "the disk is full, over a quota, or failing"
-        raise OutputError(f"OpenVINO could not write {path} ({error}): {reason}; nothing was left behind") from error
+        raise OutputError(f"OpenVINO could not write {path} ({error}): {reason}; no partial output was left") from error
 
 
 def export(checkpoint: Weights, path: Path) -> None:
@@ -160,7 +160,7 @@ def _model(checkpoint: Weights) -> Any:
 
 
 def _name_by_place(graph: Any) -> None:
-    """Name anew what OpenVINO numbers by all that the process has made: the same conversion gives the same bytes."""
+    """Name again what OpenVINO numbers by all that the process has made: the same conversion gives the same bytes."""
     graph.set_friendly_name("qwen2")
     for place, op in enumerate(graph.get_ordered_ops()):
         if re.fullmatch(r"[A-Za-z]+_\d+", op.get_friendly_name()):

@@ -59,7 +59,7 @@ def test_the_hash_is_of_texts_and_grades(folder):
     [
         ("corpus.jsonl", None, "corpus.jsonl is missing"),
         ("queries.jsonl", None, "queries.jsonl is missing"),
-        ("qrels/test.tsv", None, "qrels holds nothing: it needs test.tsv"),
+        ("qrels/test.tsv", None, "qrels contains nothing; it needs test.tsv"),
         ("corpus.jsonl", lines([*DOCUMENTS, DOCUMENTS[0]]), "corpus.jsonl, line 4: the id 'a' stands at .*line 1"),
         ("corpus.jsonl", lines(DOCUMENTS[:2]), "qrels/test.tsv, line 4: 'c' is not in corpus.jsonl"),
         ("corpus.jsonl", '{"_id": 7, "text": "x"}\n', "corpus.jsonl, line 1: no string '_id'"),
@@ -71,11 +71,11 @@ def test_the_hash_is_of_texts_and_grades(folder):
         ("qrels/test.tsv", "head\n1\ta\n", "test.tsv, line 2: not a query's id"),
         ("qrels/test.tsv", "head\n1\ta\tyes\n", "test.tsv, line 2: not a query's id"),
         ("qrels/test.tsv", "head\n1\tzz\t1\n", "test.tsv, line 2: 'zz' is not in corpus.jsonl"),
-        ("qrels/test.tsv", "head\n1\ta\t1\n1\ta\t1\n", "test.tsv, line 3: '1' and 'a' stand there a second time"),
-        ("qrels/test.tsv", "head\n1\ta\t0\n", "names no relevant document"),
+        ("qrels/test.tsv", "head\n1\ta\t1\n1\ta\t1\n", "test.tsv, line 3: '1' and 'a' occur twice"),
+        ("qrels/test.tsv", "head\n1\ta\t0\n", "has no relevant document"),
     ],
 )
-def test_faults_are_told_with_file_and_line(folder, name, text, told):
+def test_faults_are_reported_with_file_and_line(folder, name, text, told):
     if text is None:
         (folder / name).unlink()
     else:
@@ -84,7 +84,7 @@ def test_faults_are_told_with_file_and_line(folder, name, text, told):
         data.task(str(folder))
 
 
-def test_bytes_that_are_not_utf_8_are_told(folder):
+def test_bytes_that_are_not_utf_8_are_reported(folder):
     (folder / "queries.jsonl").write_bytes(b'{"_id": "1", "text": "\xff"}\n')
     with pytest.raises(ValueError, match=r"queries\.jsonl, line 1: not UTF-8 at byte 22"):
         data.task(str(folder))
@@ -98,8 +98,8 @@ def test_several_splits_need_one_called_test(folder):
         data.task(str(folder))
 
 
-def test_what_is_no_data_is_told():
-    with pytest.raises(ValueError, match="'nowhere' is no data: give stdlib, a folder"):
+def test_what_is_no_data_is_reported():
+    with pytest.raises(ValueError, match="'nowhere' is not a data source; pass stdlib, a folder"):
         data.task("nowhere")
 
 

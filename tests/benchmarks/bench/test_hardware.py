@@ -1,4 +1,4 @@
-"""What results files rest on: the machine's account."""
+"""The description of the machine in results files."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def test_stolen_time_is_a_share_of_all(monkeypatch: pytest.MonkeyPatch) -> None:
     assert hardware.Stolen().share() == 0.2  # 20 of 50 + 10 + 20 + 20
 
 
-def test_an_engine_is_told_of_without_this_machines_paths() -> None:
+def test_an_engine_is_reported_of_without_this_machines_paths() -> None:
     class Model:
         def info(self) -> dict[str, dict[str, object]]:
             return {"engine": {"name": "OpenVINO", "compiled_graph": "/home/me/x.blob", "compiled_graph_bytes": 3}}

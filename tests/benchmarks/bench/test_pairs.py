@@ -1,4 +1,4 @@
-"""The pairs: that the fixed lists resolve and overlap nothing."""
+"""The fixed lists of pairs resolve and do not overlap."""
 
 from __future__ import annotations
 

@@ -11,11 +11,11 @@ from scipy.stats import spearmanr
 from c2llm_lite.benchmarks.bench.fidelity import fidelity, rank_correlation, top_kept
 from c2llm_lite.benchmarks.bench.forms import prices
 from c2llm_lite.benchmarks.bench.retrieval import paired_difference, per_query, ranked
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 
 def unit(*shape: int, seed: int = 0) -> np.ndarray:
-    return normalise(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
+    return normalize(np.random.default_rng(seed).standard_normal(shape, dtype=np.float32))
 
 
 def test_scores_are_those_computed_by_hand():
@@ -87,7 +87,7 @@ def test_fidelity_of_the_reference_itself_is_perfect():
 
 def test_forms_and_widths_have_their_prices():
     documents = unit(300, 600)
-    queries = normalise(documents[:50] + 0.08 * np.random.default_rng(5).standard_normal((50, 600), dtype=np.float32))
+    queries = normalize(documents[:50] + 0.08 * np.random.default_rng(5).standard_normal((50, 600), dtype=np.float32))
     found = prices(queries, documents, [{i: 1} for i in range(50)])
     assert list(found) == ["600", "512", "256", "128"]
     assert found["600"]["float32"] == 1

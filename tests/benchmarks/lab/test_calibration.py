@@ -1,4 +1,4 @@
-"""What calibration's halves win, and the other ways to round: every bundle is near full precision."""
+"""The halves of calibration and the other roundings: every bundle is near full precision."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from c2llm_lite.benchmarks.lab.calibration import measured
 from c2llm_lite.benchmarks.lab.rotated_checkpoint import write_rotated
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.text import Tokeniser
+from c2llm_lite.text import TextTokenizer
 
 CODE = [f"def f{i}(x, y):\n    return x + {i} * y" for i in range(70)]
 
@@ -27,8 +27,8 @@ def source(tmp_path: Path) -> Path:
 @pytest.fixture
 def ids(source: Path) -> list[list[int]]:
     """Of functions, then of their queries."""
-    tokeniser = Tokeniser(open_checkpoint(source).tokenizer_file, 64)
-    return tokeniser.encode([*CODE[:5], *(f"add {i} times y" for i in range(5))])
+    tokenizer = TextTokenizer(open_checkpoint(source).tokenizer_file, 64)
+    return tokenizer.encode([*CODE[:5], *(f"add {i} times y" for i in range(5))])
 
 
 def test_rows_of_a_random_checkpoint(source: Path, ids: list[list[int]]) -> None:

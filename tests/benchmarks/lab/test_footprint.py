@@ -1,4 +1,4 @@
-"""The measure of what a bundle takes, on a tiny one."""
+"""The footprint measurement, on a tiny bundle."""
 
 from __future__ import annotations
 

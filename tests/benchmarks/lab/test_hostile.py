@@ -1,4 +1,4 @@
-"""The hostile campaign tells its five endings apart, and cleans up after each."""
+"""The hostile campaign distinguishes its five outcomes, and cleans up after each."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `make test-newest` and its like make, without making it: lower bounds, Pythons, the table."""
+"""The plan of `make test-newest` and the others: lower bounds, Pythons, the table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The ways that users would run the model instead give the vectors that ours do: the same work is timed."""
+"""The alternative ways to run the model give this package's vectors, so the same work is timed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from c2llm_lite.benchmarks.lab.peer_models import (
 )
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.reference import vectors
-from c2llm_lite.text import Tokeniser
+from c2llm_lite.text import TextTokenizer
 
 TEXTS = ["def read(path):\n    return open(path).read()", "x", "how to read a file in python", "class Stack: pass"]
 LEAST = {"transformers": 0.99999, "optimum-intel": 0.99, "Llama.embed": 0.99}  # of the cosines
@@ -42,7 +42,7 @@ def peer(request, checkpoint, tmp_path_factory) -> Peer:
 
 
 def test_a_peer_gives_the_model_s_vectors(peer, checkpoint, request):
-    ids = Tokeniser(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
+    ids = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
     full = vectors(checkpoint, ids)
     # Llama.embed has several texts' states wrong (its class says why).
     for batch in (1, 3) if isinstance(peer, Padded) else (1,):

@@ -1,4 +1,4 @@
-"""What the head's trainer rests on: its states are the backbone's, and what it trains is the head that is run."""
+"""The head's trainer: its states are the backbone's, and it trains the head that is run."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite.pma import Array, Head, Variant, pool
-from c2llm_lite.vectors import normalise
+from c2llm_lite.vectors import normalize
 
 torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
@@ -47,7 +47,7 @@ def test_states_are_the_backbones(tmp_path: Path) -> None:
     with torch.inference_mode():
         wanted = np.concatenate([model(torch.tensor([text])).last_hidden_state[0].numpy() for text in ids])
     found = np.load(tmp_path / "states.npy").astype(np.float32)
-    cosines = (normalise(found) * normalise(wanted)).sum(axis=1)
+    cosines = (normalize(found) * normalize(wanted)).sum(axis=1)
     assert cosines.min() > 0.999  # bf16
 
 
@@ -69,7 +69,7 @@ def texts(random: np.random.Generator, meanings: Array) -> Texts:
 
 def embed(head: Head, some: Texts) -> Array:
     ends = zip(some.starts[:-1], some.starts[1:], strict=True)
-    return normalise(head.embed(np.stack([pool(some.states[a:b].astype(np.float32), head.queries) for a, b in ends])))
+    return normalize(head.embed(np.stack([pool(some.states[a:b].astype(np.float32), head.queries) for a, b in ends])))
 
 
 def test_the_trained_form_is_the_head_that_is_run() -> None:

@@ -1,4 +1,4 @@
-"""Inputs of 22 texts, and a disk that need not be waited for."""
+"""Inputs of 22 texts, and a disk without waiting."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Blank lines of JSONL are passed over; what is told of rows and lines stays true."""
+"""Blank lines of JSON lines are skipped; the records of rows and lines stay correct."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A file of texts becomes a file of vectors: every format holds the same rows in order."""
+"""A file of texts becomes a file of vectors: every format has the same rows in order."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_every_format_holds_the_same_rows_in_order(tmp_path: Path, precision: An
         assert table["id"].to_pylist() == list(range(count))
 
 
-def test_meta_tells_what_decides_the_vectors(tmp_path: Path, records: Path) -> None:
+def test_meta_reports_what_decides_the_vectors(tmp_path: Path, records: Path) -> None:
     output = tmp_path / "out.npy"
     run(Model(), records, output, prompt_name="query", dim=9, precision="binary", normalize=False)
     assert json.loads(outputs(output)[1]) == {

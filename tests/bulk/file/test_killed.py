@@ -1,4 +1,4 @@
-"""A run killed at any step goes on to the same bytes."""
+"""A run killed at any step resumes to the same bytes."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def _killed_at(run: Callable[[], object], folder: Path, step: int) -> bool:
 
 @needs_fork
 @pytest.mark.parametrize(("suffix", "old"), [(".npy", True), (".jsonl", False), (".parquet", False)])
-def test_killed_at_every_step_it_can_go_on(tmp_path: Path, records: Path, suffix: str, old: bool) -> None:
+def test_killed_at_every_step_it_can_continue(tmp_path: Path, records: Path, suffix: str, old: bool) -> None:
     """Before every change to the disk, from the first folder to the last removal; `old`: over an earlier output."""
     run(Model(), records, tmp_path / f"whole{suffix}", part_rows=11)
     expected = outputs(tmp_path / f"whole{suffix}")
@@ -81,7 +81,7 @@ def test_killed_at_every_step_it_can_go_on(tmp_path: Path, records: Path, suffix
 
 
 @needs_fork
-def test_killed_at_random_moments_it_can_go_on(tmp_path: Path, records: Path) -> None:
+def test_killed_at_random_moments_it_can_continue(tmp_path: Path, records: Path) -> None:
     run(Model(), records, tmp_path / "whole.jsonl", part_rows=1)
     output = tmp_path / "out.jsonl"
     moments = random.Random(5)

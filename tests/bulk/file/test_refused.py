@@ -1,4 +1,4 @@
-"""Broken input is named by its line, and a run that cannot begin touches nothing."""
+"""Errors name the broken line of the input, and a run that cannot start changes nothing."""
 
 from __future__ import annotations
 
@@ -17,30 +17,34 @@ from c2llm_lite.bulk.file.texts import MAX_LINE
 from c2llm_lite.errors import MissingDependencyError, OutputError, TextError
 
 BROKEN: list[tuple[bytes, str | None, str]] = [
-    (b"a\n\xff\n", None, "line 2: not UTF-8 at byte 0: convert the file to UTF-8"),
-    ("a".encode("utf-16"), None, "line 1: not UTF-8 at byte 0: convert the file to UTF-8"),
-    (b"a\n\nb\n", None, "line 2: the text is empty: give it words, remove the line, or give a prompt"),
-    (b"a\n\r\n", None, "line 2: the text is empty: give it words, remove the line, or give a prompt"),
+    (b"a\n\xff\n", None, "line 2: not UTF-8 at byte 0; convert the file to UTF-8"),
+    ("a".encode("utf-16"), None, "line 1: not UTF-8 at byte 0; convert the file to UTF-8"),
+    (b"a\n\nb\n", None, "line 2: empty text; remove the line, pass a prompt, or pass --skip-bad"),
+    (b"a\n\r\n", None, "line 2: empty text; remove the line, pass a prompt, or pass --skip-bad"),
     (b'{"text": "a"}\n{"text"\n', "text", "line 2: not JSON: Expecting ':' delimiter: line 1 column 8 (char 7)"),
     (b'{"text": "a"}\n\nx\n', "text", "line 3: not JSON: Expecting value: line 1 column 1 (char 0)"),
     (b"[" * 200_000, "text", "line 1: not JSON: "),
     (b'{"text": "a", "id": ' + b"1" * 5000 + b"}", "text", "line 1: not JSON: "),
     (b"[1]\n", "text", "line 1: a JSON list, not an object with a field 'text'"),
-    (b'{"code": "a", "id": 1}\n', "text", "line 1: no field 'text' among 'code', 'id': name the text's with --field"),
-    (b"{}\n", "text", "line 1: no field 'text' among none: name the text's with --field"),
+    (b'{"code": "a", "id": 1}\n', "text", "line 1: no field 'text' in 'code', 'id'; pass its name with --field"),
+    (b"{}\n", "text", "line 1: no field 'text' in an empty object; pass its name with --field"),
     (b'{"text": 3}\n', "text", "line 1: field 'text' is a int, not a string"),
     (b'{"text": null}\n', "text", "line 1: field 'text' is a NoneType, not a string"),
-    (b'{"text": ""}\n', "text", "line 1: the text is empty: give it words, remove the line, or give a prompt"),
-    (b'{"text": "\\ud800"}\n', "text", "line 1: field 'text' is not valid Unicode: it holds half of a surrogate pair"),
+    (b'{"text": ""}\n', "text", "line 1: empty text; remove the line, pass a prompt, or pass --skip-bad"),
+    (
+        b'{"text": "\\ud800"}\n',
+        "text",
+        "line 1: field 'text' is not valid Unicode: it contains half of a surrogate pair",
+    ),
     (b'{"text": "a", "id": "\\udfff"}\n', "text", "line 1: field 'id' is not valid Unicode"),
-    (b'{"text": "a", "id": [1]}\n', "text", "line 1: field 'id' is a list: make it a string or an integer"),
-    (b'{"text": "a", "id": true}\n', "text", "line 1: field 'id' is a bool: make it a string or an integer"),
-    (b"a\nunembeddable\n", None, "line 2: the text is empty: give it words, or a prompt"),
+    (b'{"text": "a", "id": [1]}\n', "text", "line 1: field 'id' is a list, not a string or an integer"),
+    (b'{"text": "a", "id": true}\n', "text", "line 1: field 'id' is a bool, not a string or an integer"),
+    (b"a\nunembeddable\n", None, "line 2: the text is empty; remove it or pass a prompt"),
 ]
 
 
 @pytest.mark.parametrize(("content", "field", "message"), BROKEN)
-def test_a_broken_line_is_named_and_can_be_mended(
+def test_a_broken_line_is_named_and_can_be_corrected(
     tmp_path: Path, content: bytes, field: str | None, message: str
 ) -> None:
     good = b'{"text": "good"}\n' * 6 if field else b"good\n" * 6
@@ -74,26 +78,34 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path
     source = tmp_path / "texts"
     with source.open("wb") as file:
         file.truncate(MAX_LINE + 2)
-    with pytest.raises(TextError, match=r"line 1: longer than 64 MiB: is this a file with one text a line\?"):
+    with pytest.raises(TextError, match=r"line 1: longer than 64 MiB; the file must have one text per line"):
         run(Model(), source, tmp_path / "out.npy")
 
 
 ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
-    ({"resume": True, "force": True}, ValueError, "resume goes on from the finished parts and force drops them"),
+    ({"resume": True, "force": True}, ValueError, "resume continues from the finished parts and force discards them"),
     ({"part_rows": 0}, ValueError, "part_rows is 0; give a whole number, 1 or more"),
-    ({"output": "out.csv"}, OutputError, "out.csv: an output's name ends in .npy, .jsonl, .parquet"),
-    ({"output": "out"}, OutputError, "out: an output's name ends in .npy, .jsonl, .parquet"),
-    ({"output": "folder.npy", "force": True}, OutputError, "folder.npy is a folder: choose another output"),
-    ({"output": "texts.jsonl", "force": True}, OutputError, "texts.jsonl is the input: choose another output"),
-    ({"output": "old.npy"}, OutputError, "old.npy exists: choose another name, or replace it with --force"),
-    ({"output": "old.npy", "resume": True}, OutputError, "old.npy exists, without its meta.json: choose another name"),
-    ({"output": "foreign.npy", "force": True}, OutputError, "foreign.npy.partial holds other files than parts: move"),
-    ({"output": "file.npy", "force": True}, OutputError, "file.npy.partial holds other files than parts: move it away"),
+    ({"output": "out.csv"}, OutputError, "out.csv: the output's name must end in .npy, .jsonl, .parquet"),
+    ({"output": "out"}, OutputError, "out: the output's name must end in .npy, .jsonl, .parquet"),
+    ({"output": "folder.npy", "force": True}, OutputError, "folder.npy is a folder; choose another output"),
+    ({"output": "texts.jsonl", "force": True}, OutputError, "texts.jsonl is the input; choose another output"),
+    ({"output": "old.npy"}, OutputError, "old.npy exists; choose another name, or replace it with --force"),
+    ({"output": "old.npy", "resume": True}, OutputError, "old.npy exists without its meta.json; choose another name"),
+    (
+        {"output": "foreign.npy", "force": True},
+        OutputError,
+        "foreign.npy.partial contains files that are not parts; move",
+    ),
+    (
+        {"output": "file.npy", "force": True},
+        OutputError,
+        "file.npy.partial contains files that are not parts; move it away",
+    ),
     ({"output": "old.npy/out.npy"}, OutputError, "could not write "),
     ({"prompt_name": "nothing"}, ValueError, "no prompt is named 'nothing'"),
-    ({"prompt_name": "query", "prompt": "x"}, ValueError, "not both"),
+    ({"prompt_name": "query", "prompt": "x"}, ValueError, "exclude each other"),
     ({"dim": 99}, ValueError, "dim is 99"),
-    ({"precision": "int2"}, ValueError, "precision is 'int2'; it can be float32, int8, binary"),
+    ({"precision": "int2"}, ValueError, "precision is 'int2'; it must be one of float32, int8, binary"),
     ({"source": "missing.txt"}, FileNotFoundError, "No such file or directory"),
     ({"source": "folder.npy"}, IsADirectoryError, "Is a directory"),
 ]
@@ -154,7 +166,7 @@ def test_a_full_disk_keeps_finished_parts(
 
 def test_a_run_that_fails_at_its_first_line_leaves_nothing(tmp_path: Path, records: Path) -> None:
     before = sorted(tmp_path.iterdir())
-    with pytest.raises(TextError, match="no field 'code' among 'id', 'text'"):
+    with pytest.raises(TextError, match="no field 'code' in 'id', 'text'"):
         run(Model(), records, tmp_path / "out.npy", field="code")
     assert sorted(tmp_path.iterdir()) == before
 
@@ -166,5 +178,5 @@ def test_an_unfinished_run_does_not_hide_another_mistake(tmp_path: Path, records
         run(Model(), records, output, field="code")
     with pytest.raises(ValueError, match="dim is 99"):
         run(Model(), records, output, dim=99)
-    with pytest.raises(OutputError, match="holds an unfinished run"):
+    with pytest.raises(OutputError, match="contains an unfinished run"):
         run(Model(), records, output)

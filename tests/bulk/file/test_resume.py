@@ -1,4 +1,4 @@
-"""A run that was stopped embeds only what is missing, and is never mixed with another."""
+"""A resumed run embeds only what is missing, and is never mixed with another run."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_a_resumed_run_embeds_only_what_is_missing(tmp_path: Path, lines: Path) 
 def test_an_unfinished_run_is_neither_mixed_nor_dropped_unasked(tmp_path: Path, lines: Path) -> None:
     output = tmp_path / "out.npy"
     stopped(lines, output)
-    with pytest.raises(OutputError, match="an unfinished run: continue it with --resume, or drop it with --force"):
+    with pytest.raises(OutputError, match="an unfinished run; continue it with --resume, or discard it with --force"):
         run(Model(), lines, output)
     model = Model()
     run(model, lines, output, force=True)
@@ -58,7 +58,7 @@ def test_resume_refuses_other_settings(
     (run(Model(), records, output) and None) if finished else stopped(records, output)
     options = dict(options)
     model = options.pop("model", Model())
-    message = rf"was made with another {names}: give the same as then, or begin anew with --force"
+    message = rf"was made with another {names}; use the same again, or start over with --force"
     with pytest.raises(OutputError, match=message):
         run(model, records, output, resume=True, **options)
     model = Model()

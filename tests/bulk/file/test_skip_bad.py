@@ -1,4 +1,4 @@
-"""Lines that cannot be embedded are left out when asked, and listed with their line and reason."""
+"""With skip_bad, lines that cannot be embedded are skipped and listed with their line and reason."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def listed(output: Path) -> list[dict[str, object]]:
 
 
 @pytest.mark.parametrize("part_rows", [1, 4, 100])
-def test_bad_lines_are_left_out_and_listed(tmp_path: Path, mixed: Path, part_rows: int) -> None:
+def test_bad_lines_are_skipped_and_listed(tmp_path: Path, mixed: Path, part_rows: int) -> None:
     output = tmp_path / "out.npy"
     written = run(Model(), mixed, output, skip_bad=True, part_rows=part_rows)
     good = [f"text {i}" for i in range(1, 23) if i not in BAD]
@@ -38,7 +38,7 @@ def test_bad_lines_are_left_out_and_listed(tmp_path: Path, mixed: Path, part_row
     assert [one["line"] for one in found] == [3, 4, 13, 23]
     assert [one["id"] for one in found] == [None, None, "é", None]
     assert found[1]["reason"] == "field 'text' is a int, not a string"
-    assert found[2]["reason"] == "is empty: give it words, or a prompt"
+    assert found[2]["reason"] == "is empty; remove it or pass a prompt"
     assert all(one["input"] == str(mixed) for one in found)
     meta = json.loads((tmp_path / "out.npy.meta.json").read_text())
     assert (

@@ -1,4 +1,4 @@
-"""Blank lines of a JSONL input are no rows, however it is cut."""
+"""Blank lines of JSON lines are not rows, however the input is split."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def test_a_broken_line_says_why(tmp_path):
     (span,) = inputs.spans(path, ["text"], 9)
     told = [str(row.text) for row in inputs.read(span, "text", None, "string")]
     assert told[1].startswith("is not JSON: Expecting value")
-    assert told[2] == "is not UTF-8 at byte 10: convert the file to UTF-8"
+    assert told[2] == "is not UTF-8 at byte 10; convert the file to UTF-8"
     assert told[3] == "is a JSON list, not an object with a field 'text'"
 
 
@@ -37,5 +37,5 @@ def test_an_input_that_was_cut_is_an_error(tmp_path):
     path.write_text('{"text": "a"}\n{"text": "b"}\n')
     (span,) = inputs.spans(path, ["text"], 9)
     path.write_text('{"text": "a"}\n\n')
-    with pytest.raises(InputError, match="has other rows than when this run began"):
+    with pytest.raises(InputError, match="changed during the run"):
         inputs.read(span, "text", None, "string")

@@ -80,13 +80,13 @@ def test_a_node_with_another_bundle_is_refused(copy, checkpoint_folder):
     lazy = embed_column(dataset(TEXTS[:2], 1), copy, actors=1)
     shutil.rmtree(copy)
     convert(checkpoint_folder, copy, "gguf:q8_0", target_probes=False)
-    with pytest.raises(ray.exceptions.RayError, match="is another bundle"):
+    with pytest.raises(ray.exceptions.RayError, match="contains bundle"):
         lazy.take_all()
 
 
-def test_wrong_arguments_are_told_before_a_node_is_asked(f32_bundle, tmp_path):
+def test_wrong_arguments_are_reported_before_a_node_is_asked(f32_bundle, tmp_path):
     ds = dataset(TEXTS[:2], 1)
-    with pytest.raises(InputError, match="no column 'code'; it has: id, text"):
+    with pytest.raises(InputError, match="no column 'code'; it has id, text"):
         embed_column(ds, f32_bundle, column="code")
     with pytest.raises(BundleError, match="not a folder"):
         embed_column(ds, tmp_path / "nowhere")

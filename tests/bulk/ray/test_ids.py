@@ -1,4 +1,4 @@
-"""Ids keep their type, whatever the first row holds; other ids than integers and strings are refused at the start."""
+"""Ids keep their type, whatever the first row contains; other types than integers and strings are refused early."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ def test_the_type_is_the_schemas(f32_bundle, tmp_path, ids, kept):
     ids=["float64", "uuid", "bool", "lists"],
 )
 def test_other_types_are_refused_at_the_start(f32_bundle, tmp_path, ids):
-    with pytest.raises(InputError, match="ids are integers or strings: cast the column"):
+    with pytest.raises(InputError, match="ids must be integers or strings, so cast the column"):
         planned(f32_bundle, tmp_path / "in", ids)
 
 
@@ -72,11 +72,11 @@ def test_a_jsonls_type_is_that_of_its_first_id(f32_bundle, tmp_path, lines, kind
 @pytest.mark.parametrize("value", ["1.5", "true", "[1]"])
 def test_a_jsonls_other_ids_are_refused(f32_bundle, tmp_path, value):
     (tmp_path / "in.jsonl").write_text(f'{{"text": "a", "id": {value}}}\n')
-    with pytest.raises(InputError, match="ids are integers or strings"):
+    with pytest.raises(InputError, match="ids must be integers or strings"):
         plan(f32_bundle, [tmp_path / "in.jsonl"], tmp_path / "out", id_column="id")
 
 
-def test_names_that_readers_of_folders_pass_over_are_passed_over(tmp_path):
+def test_names_that_readers_of_folders_pass_over_are_skipped(tmp_path):
     for name in ("a.parquet", "_b.parquet", ".c.parquet", "_d/e.parquet", "f/g.parquet"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).touch()

@@ -1,4 +1,4 @@
-"""Files in three formats into parts, on a cluster of several nodes: kills, reruns, rows left out, wrong use."""
+"""Files in three formats into parts on a cluster: kills, reruns, skipped rows, wrong use."""
 
 from __future__ import annotations
 
@@ -150,26 +150,26 @@ def test_parts_of_two_bundles_are_refused(finished, checkpoint_folder, tmp_path)
 
 def test_an_input_that_changed_is_refused_and_foreign_files_are_left_alone(finished, f32_bundle):
     (finished / "one.jsonl").write_text('{"text": "y"}\n')
-    with pytest.raises(OutputError, match="from another"):
+    with pytest.raises(OutputError, match="from a different"):
         plan(f32_bundle, [finished / "one.jsonl"], finished / "out")
     pq.write_table(pa.table({"text": ["x"]}), finished / "foreign.parquet")
     with pytest.raises(OutputError, match="not a part"):
         plan(f32_bundle, [finished / "one.jsonl"], finished)
 
 
-def test_a_wrong_input_is_told(f32_bundle, tmp_path, source):
+def test_a_wrong_input_is_reported(f32_bundle, tmp_path, source):
     (tmp_path / "empty").mkdir()
     (tmp_path / "x.csv").write_text("text\n")
     (tmp_path / "broken.parquet").write_bytes(b"PAR1")
     for sources, column, message in (
-        ([tmp_path / "nowhere.jsonl"], "text", "is not there"),
-        ([tmp_path / "empty"], "text", "holds no input"),
-        ([tmp_path / "x.csv"], "text", "none of the inputs"),
+        ([tmp_path / "nowhere.jsonl"], "text", "does not exist"),
+        ([tmp_path / "empty"], "text", "contains no input"),
+        ([tmp_path / "x.csv"], "text", "not a supported input"),
         ([tmp_path / "broken.parquet"], "text", "cannot read"),
-        ([source, source / "a.parquet"], "text", "named twice"),
-        ([source / "a.parquet"], "code", "no column 'code'; it has: text, n"),
-        ([source / "b.jsonl"], "code", "no column 'code'; it has: text, n"),
-        ([source / "c.arrow"], "code", "no column 'code'; it has: n, text"),
+        ([source, source / "a.parquet"], "text", "listed twice"),
+        ([source / "a.parquet"], "code", "no column 'code'; it has text, n"),
+        ([source / "b.jsonl"], "code", "no column 'code'; it has text, n"),
+        ([source / "c.arrow"], "code", "no column 'code'; it has n, text"),
     ):
         with pytest.raises(InputError, match=message):
             plan(f32_bundle, sources, tmp_path / "out", column=column)
@@ -177,7 +177,7 @@ def test_a_wrong_input_is_told(f32_bundle, tmp_path, source):
 
 
 @pytest.mark.usefixtures("cluster")
-def test_a_bundle_that_a_node_cannot_read_is_told_without_ray_s_words(f32_bundle, source, tmp_path):
+def test_a_bundle_that_a_node_cannot_read_is_reported_without_ray_s_words(f32_bundle, source, tmp_path):
     shutil.copytree(f32_bundle, tmp_path / "copy")
     planned = plan(tmp_path / "copy", [source / "a.parquet"], tmp_path / "out")
     shutil.rmtree(tmp_path / "copy")
@@ -194,7 +194,7 @@ def test_the_command(cluster, model, f32_bundle, source, tmp_path):
     asked = (f32_bundle, source, "-o", tmp_path / "out", "--id", "n", "--address", cluster, "--ship")
     done = command(*asked, "--prompt-name", "document", "--actors", 1)
     assert done.returncode == 0, done.stderr
-    assert "61 vectors in 3 new parts; 0 parts were there; 4 rows left out" in done.stderr
+    assert "61 vectors in 3 new parts; 0 parts were complete; 4 rows skipped" in done.stderr
     assert assert_whole(tmp_path / "out", model, [*TEXTS, ""], prompt_name="document") == [*range(60), 61]
     other = command(*asked, "--prompt-name", "query")
     assert other.returncode == 1

@@ -1,4 +1,4 @@
-"""Rounding by texts: ggml's own layouts, and less error in what the matrices put out than rounding to the nearest."""
+"""Rounding on texts: ggml's own layouts, and less output error than rounding to nearest."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def test_a_calibrated_bundle_runs_and_is_nearer(target: str, tmp_path: Path) -> 
         bundle = convert(source, tmp_path / name, target, calibrate=calibrate)
         tensors.append(bundle.manifest.tensors)
         with c2llm_lite.load(bundle.folder) as model:
-            ids = model._tokeniser.encode(texts[:8])
+            ids = model._tokenizer.encode(texts[:8])
             states = [np.concatenate(list(model.states(text))) for text in texts[:8]]
         wanted = reference.states(checkpoint, ids)
         errors[name] = sum(float(np.square(a - b).sum()) for a, b in zip(states, wanted, strict=True))

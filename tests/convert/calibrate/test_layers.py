@@ -1,4 +1,4 @@
-"""Matrices rounded in order: each is moved to make up for what those before it lost."""
+"""Matrices rounded in order: each is adjusted to correct the errors of earlier ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The affine map that makes up for quantisation: found where there is one, and absorbed by the head."""
+"""The affine map that corrects quantization: fitted if there is one, and absorbed by the head."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ def draw(*shape: int, seed: int = 0) -> Array:
 def test_an_affine_distortion_is_undone() -> None:
     full = [draw(50, HIDDEN, seed=i) for i in range(40)]
     distortion = np.eye(HIDDEN, dtype=np.float32) + 0.1 * draw(HIDDEN, HIDDEN, seed=99)
-    quantised = [states @ distortion.T + 0.3 for states in full]
-    found = fit(quantised, full)
+    quantized = [states @ distortion.T + 0.3 for states in full]
+    found = fit(quantized, full)
     unseen = draw(20, HIDDEN, seed=100)
     mended = (unseen @ distortion.T + 0.3) @ found.matrix.T + found.bias
     assert np.abs(mended - unseen).max() < 0.02
@@ -41,8 +41,8 @@ def test_what_needs_no_mending_is_left_alone() -> None:
 
 def test_texts_that_tell_nothing_of_others_move_little() -> None:
     full = [draw(2, HIDDEN, seed=i) for i in range(10)]
-    quantised = [states + 0.1 * draw(2, HIDDEN, seed=1000 + i) for i, states in enumerate(full)]
-    found = fit(quantised, full)  # 20 tokens say nothing of a map of 576 numbers
+    quantized = [states + 0.1 * draw(2, HIDDEN, seed=1000 + i) for i, states in enumerate(full)]
+    found = fit(quantized, full)  # 20 tokens say nothing of a map of 576 numbers
     unseen, noise = draw(200, HIDDEN, seed=50), 0.1 * draw(200, HIDDEN, seed=51)
     mended = (unseen + noise) @ found.matrix.T + found.bias
     assert np.square(mended - unseen).sum() < 1.2 * np.square(noise).sum()
@@ -58,6 +58,6 @@ def test_a_calibrated_bundle_holds_its_map_and_is_nearer(tmp_path: Path) -> None
         held = load_file(bundle.path(bundles.HEAD))
         assert (bundles.MAP_MATRIX in held) == (bundles.MAP_BIAS in held) == (calibrate is not None)
         with c2llm_lite.load(bundle.folder) as model:
-            wanted = reference.vectors(checkpoint, model._tokeniser.encode(texts[1::20]))
+            wanted = reference.vectors(checkpoint, model._tokenizer.encode(texts[1::20]))
             cosines[name] = float((model.embed(texts[1::20]) * wanted).sum(axis=1).mean())
     assert cosines["mended"] > cosines["plain"]

@@ -1,4 +1,4 @@
-"""A calibration that was stopped goes on, to the same bytes."""
+"""An interrupted calibration resumes to the same bytes."""
 
 from __future__ import annotations
 
@@ -78,13 +78,13 @@ def test_one_that_was_stopped_after_its_last_layer_rounds_nothing_again(source: 
     assert layers_rounded(source, tmp_path / "parts", "gguf:q4_0") == (whole, [])
 
 
-def test_another_target_and_other_texts_do_not_go_on_from_it(source: Path, tmp_path: Path) -> None:
+def test_another_target_and_other_texts_do_not_continue_from_it(source: Path, tmp_path: Path) -> None:
     output = tmp_path / "bundle"
     stopped(source, output, "gguf:int4", TEXTS, layer=2)
     stopped(source, output, "gguf:q4_0", {"document": TEXTS["document"][:8]}, layer=1)
     _, rounded = layers_rounded(source, output, "gguf:q4_0")
     assert rounded == [1, 2, 3]
-    assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 2  # of those two, which can still go on
+    assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 2  # of those two, which can still continue
 
 
 @pytest.mark.parametrize("file", ["after-2.npz", "layer-0.npz"])

@@ -1,4 +1,4 @@
-"""Smoothing changes no state, is exact in 16 bits, and takes out the outliers that int8 activations suffer from."""
+"""Smoothing changes no state, is exact in 16 bits, and removes the outliers that hurt int8 activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts to calibrate on: a file's, and those of what is installed."""
+"""Calibration texts: from a file, and from installed packages."""
 
 from __future__ import annotations
 
@@ -54,13 +54,13 @@ def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize("line", ["[]", "5", "{}", '{"text": 5}', '{"text": "x", "prompt_name": 5}'])
 def test_a_line_that_is_no_text_is_named(tmp_path: Path, line: str) -> None:
     (tmp_path / "t.jsonl").write_text('{"text": "x"}\n' + line + "\n")
-    with pytest.raises(ValueError, match="line 2: not a JSON object with a string `text`"):
+    with pytest.raises(ValueError, match="line 2: not a JSON object with a string in the field `text`"):
         calibration_texts.read(tmp_path / "t.jsonl")
 
 
 def test_an_empty_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "t.jsonl").write_text("\n")
-    with pytest.raises(ValueError, match="holds no texts"):
+    with pytest.raises(ValueError, match="contains no texts"):
         calibration_texts.read(tmp_path / "t.jsonl")
 
 
@@ -81,7 +81,7 @@ def test_the_default_takes_some_of_each_package_and_none_that_is_scored_on(monke
     assert len(texts["query"]) == 24
 
 
-def test_where_nothing_is_installed_the_remedy_is_told(installed: Path) -> None:
+def test_where_nothing_is_installed_the_remedy_is_reported(installed: Path) -> None:
     for path in installed.rglob("*.py"):
         path.unlink()
     with pytest.raises(ValueError, match="give texts of your own, --calibrate FILE"):

@@ -1,4 +1,4 @@
-"""What is refused, and by which words: each bad checkpoint differs from a good one in one thing."""
+"""Refused checkpoints and their messages: each differs from a good one in one thing."""
 
 from __future__ import annotations
 
@@ -94,16 +94,16 @@ BAD_CONFIG: dict[str, tuple[Edit, str]] = {
     "config is not JSON": (content("config.json", b"{"), r"config\.json is not valid JSON"),
     "config is not text": (content("config.json", b"\xff\xfe"), r"config\.json is not valid JSON"),
     "config is a list": (content("config.json", b"[]"), r"config\.json is not a JSON object"),
-    "no hidden_size": (config(hidden_size=...), "hidden_size is None, not a whole number"),
-    "hidden_size a word": (config(hidden_size="64"), "hidden_size is '64', not a whole number"),
+    "no hidden_size": (config(hidden_size=...), "hidden_size is None, not an integer"),
+    "hidden_size a word": (config(hidden_size="64"), "hidden_size is '64', not an integer"),
     "layers true": (config(num_hidden_layers=True), "num_hidden_layers is True"),
-    "2^31 layers": (config(num_hidden_layers=2**31), "num_hidden_layers is 2147483648, not a whole number from 1 to"),
-    "2^63 layers": (config(num_hidden_layers=2**63), "num_hidden_layers is 9223372036854775808, not a whole number"),
-    "a million layers": (config(num_hidden_layers=10**6), "num_hidden_layers 1000000, and the weights hold 39 tensors"),
-    "2^32 positions": (config(max_position_embeddings=2**32), "max_position_embeddings is 4294967296, not a whole"),
-    "rope_theta 10^400": (config(rope_theta=10**400), "rope_theta is 1000.*000, not a number above 0 that fp32 holds"),
-    "rope_theta 10^40": (config(rope_theta=1e40), "rope_theta is 1e.40, not a number above 0 that fp32 holds"),
-    "eps 10^-60": (config(rms_norm_eps=1e-60), "rms_norm_eps is 1e-60, not a number above 0 that fp32 holds"),
+    "2^31 layers": (config(num_hidden_layers=2**31), "num_hidden_layers is 2147483648, not an integer from 1 to"),
+    "2^63 layers": (config(num_hidden_layers=2**63), "num_hidden_layers is 9223372036854775808, not an integer"),
+    "a million layers": (config(num_hidden_layers=10**6), "num_hidden_layers 1000000, but the weights have 39 tensors"),
+    "2^32 positions": (config(max_position_embeddings=2**32), "max_position_embeddings is 4294967296, not an integer"),
+    "rope_theta 10^400": (config(rope_theta=10**400), "rope_theta is 1000.*000, not a positive fp32 number"),
+    "rope_theta 10^40": (config(rope_theta=1e40), "rope_theta is 1e.40, not a positive fp32 number"),
+    "eps 10^-60": (config(rms_norm_eps=1e-60), "rms_norm_eps is 1e-60, not a positive fp32 number"),
     "layer_types a number": (config(layer_types=5), "layer_types is 5; this package runs only a list of full_"),
     "a window of no layers": (
         config(use_sliding_window=True, sliding_window=4096, max_window_layers=None),
@@ -115,7 +115,7 @@ BAD_CONFIG: dict[str, tuple[Edit, str]] = {
     ),
     "config of 20 MB": (content("config.json", b" " * 20_000_000 + b"{}"), "has over 10,000,000 bytes"),
     "no layers": (config(num_hidden_layers=0), "num_hidden_layers is 0"),
-    "eps not a number": (config(rms_norm_eps=float("nan")), "rms_norm_eps is nan, not a number above 0"),
+    "eps not a number": (config(rms_norm_eps=float("nan")), "rms_norm_eps is nan, not a positive fp32 number"),
     "heads do not divide": (config(num_attention_heads=5), "hidden_size 64 is not 5 attention heads"),
     "heads of odd width": (config(num_attention_heads=64), "hidden_size 64 is not 64 attention heads of an even"),
     "key heads do not divide": (config(num_key_value_heads=3), "4 is not divisible by num_key_value_heads 3"),
@@ -134,41 +134,41 @@ BAD_CONFIG: dict[str, tuple[Edit, str]] = {
     "sliding layer": (config(layer_types=["full_attention", "sliding_attention"]), "use_sliding_window is True"),
     "last token pooling": (config(embedding_method="eos"), "embedding_method is 'eos'; this package runs only pma"),
     "another norm mode": (config(pma_norm_mode="pre_normal"), "pma_norm_mode is 'pre_normal'; .* only post_normal"),
-    "normalised by the model": (config(pma_norm=True), "pma_norm is True; this package runs only False"),
+    "normalized by the model": (config(pma_norm=True), "pma_norm is True; this package runs only False"),
     "no LayerNorm": (config(pma_ln=False), "pma_ln is False; this package runs only True"),
     "an inner layer": (config(keep_max_layer=1), "keep_max_layer is 1; this package runs only the last layer, 2"),
-    "heads do not cut the head": (config(pma_num_heads=5), "width 64 cannot be cut into 5 attention heads"),
-    "pma_num_heads a fraction": (config(pma_num_heads=4.0), "pma_num_heads is 4.0, not a whole number"),
+    "heads do not cut the head": (config(pma_num_heads=5), "width 64 cannot be split into 5 attention heads"),
+    "pma_num_heads a fraction": (config(pma_num_heads=4.0), "pma_num_heads is 4.0, not an integer"),
     "inf_seq_length negative": (config(inf_seq_length=-1), "inf_seq_length is -1"),
-    "another compress_dim": (config(compress_dim=32), "the head is 64 wide; config.json says compress_dim 32"),
+    "another compress_dim": (config(compress_dim=32), "the head is 64 wide, but config.json says compress_dim 32"),
 }
 BAD_FILES: dict[str, tuple[Edit, str]] = {
     "no tokenizer": (remove("tokenizer.json"), r"has no tokenizer\.json; copy it"),
     "no weights": (remove(WEIGHTS), r"has neither model\.safetensors nor"),
     "a pickle": (
         rename(WEIGHTS, "pytorch_model.bin"),
-        r"pickles \(pytorch_model\.bin\).*take the saf",
+        r"pickles \(pytorch_model\.bin\).*use the same model's saf",
     ),
     "another pickle": (rename(WEIGHTS, "weights.pt"), r"pickles \(weights\.pt\)"),
     "no head": (tensors(not_c2llm), r"is not a C2LLM checkpoint: it has no mha_pma\.\* tensors"),
-    "a missing bias": (tensors(lambda t: t.pop(K_BIAS)), r"lacks layers\.1\.self_attn\.k_proj\.bias; fetch"),
+    "a missing bias": (tensors(lambda t: t.pop(K_BIAS)), r"lacks layers\.1\.self_attn\.k_proj\.bias; download"),
     "a missing seed": (tensors(lambda t: t.pop("mha_pma.S")), r"lacks mha_pma\.S"),
     "fewer layers": (config(num_hidden_layers=3), r"lacks layers\.2\.input_layernorm\.weight, .* and 9 more"),
     "more layers": (
         config(num_hidden_layers=1),
-        r"holds \S+\.layers\.1\.\S+, .* which C2LLM does not have",
+        r"has \S+\.layers\.1\.\S+, .* which C2LLM does not have",
     ),
     "a query norm": (
         tensors(lambda t: t.update({f"{BACKBONE}layers.0.self_attn.q_norm.weight": np.ones(16, np.float32)})),
-        r"holds plm_model\.model\.layers\.0\.self_attn\.q_norm\.weight, which C2LLM does not have",
+        r"has plm_model\.model\.layers\.0\.self_attn\.q_norm\.weight, which C2LLM does not have",
     ),
-    "a stray tensor": (tensors(lambda t: t.update(extra=np.ones(1, np.float32))), "holds extra, which C2LLM"),
+    "a stray tensor": (tensors(lambda t: t.update(extra=np.ones(1, np.float32))), "has extra, which C2LLM"),
     "the same tensor twice": (
         tensors(lambda t: t.update({"model.norm.weight": np.ones(64, np.float32)})),
         r"norm\.weight and \S+norm\.weight are the same tensor twice",
     ),
-    "a wrong shape": (config(intermediate_size=64), r"gate_proj\.weight has shape \(128, 64\); .* \(64, 64\)"),
-    "a wrong vocabulary": (config(vocab_size=401), r"embed_tokens\.weight has shape \(400, 64\); .* \(401, 64\)"),
+    "a wrong shape": (config(intermediate_size=64), r"gate_proj\.weight has shape \(128, 64\), .* \(64, 64\)"),
+    "a wrong vocabulary": (config(vocab_size=401), r"embed_tokens\.weight has shape \(400, 64\), .* \(401, 64\)"),
     "a wrong lm_head": (
         tensors(lambda t: t.update({"plm_model.lm_head.weight": np.ones((3, 64), np.float32)})),
         r"plm_model\.lm_head\.weight has shape \(3, 64\)",
@@ -185,7 +185,7 @@ BAD_FILES: dict[str, tuple[Edit, str]] = {
         tensors(lambda t: t.update({"mha_pma.S": np.ones((1, 1, 64), np.int8)})),
         r"tensor mha_pma\.S is stored as I8; only BF16, F16 and F32",
     ),
-    "an empty file": (content(WEIGHTS, b""), "not a whole safetensors file: its header's length"),
+    "an empty file": (content(WEIGHTS, b""), "not a complete safetensors file: its header's length"),
     "a header past the end": (with_header(b"{}", length=1000), "its header's length, 1000 bytes, does not fit"),
     "a header too long": (
         with_header(b"{}", length=2**64 - 1),
@@ -193,7 +193,7 @@ BAD_FILES: dict[str, tuple[Edit, str]] = {
     ),
     "a header that is not JSON": (
         with_header(b"[{"),
-        "its header is not the JSON",
+        "its header is not valid JSON",
     ),
     "a header that is a list": (
         with_header(b"[]"),
@@ -201,46 +201,46 @@ BAD_FILES: dict[str, tuple[Edit, str]] = {
     ),
     "a header too deep": (
         with_header(b"[" * 100_000),
-        "its header is not the JSON",
+        "its header is not valid JSON",
     ),
     "a name twice": (
         with_header(b'{"a":{},"a":{}}'),
-        "its header is not the JSON it should be .a name stands twice",
+        "its header is not valid JSON .a name occurs twice",
     ),
     "a cut file": (cut(WEIGHTS, 100_000), "its tensors end at byte"),
     "an entry without a shape": (header(lambda h: h["mha_pma.S"].pop("shape")), "entry of tensor mha_pma.S lacks"),
     "an entry that is a list": (header(lambda h: h.update({"mha_pma.S": []})), "entry of tensor mha_pma.S lacks"),
-    "a negative shape": (header(lambda h: h["mha_pma.S"].update(shape=[-1, -1, 64])), "are not natural numbers"),
+    "a negative shape": (header(lambda h: h["mha_pma.S"].update(shape=[-1, -1, 64])), "are not non-negative integers"),
     "a shape too large": (header(lambda h: h["mha_pma.S"].update(shape=[9, 9, 64])), "does not fill its 256 bytes"),
     "a dtype that is a list": (header(lambda h: h["mha_pma.S"].update(dtype=["F32"])), r"is stored as \['F32'\]; only"),
-    "an axis of 2^64": (header(lambda h: h["mha_pma.S"].update(shape=[2**64])), "are not natural numbers"),
-    "a thousand axes": (header(lambda h: h["mha_pma.S"].update(shape=[1] * 1000)), "are not natural numbers"),
+    "an axis of 2^64": (header(lambda h: h["mha_pma.S"].update(shape=[2**64])), "are not non-negative integers"),
+    "a thousand axes": (header(lambda h: h["mha_pma.S"].update(shape=[1] * 1000)), "are not non-negative integers"),
     "a million tensors": (with_header(b" " * 80_000_000), "has a header of 80,000,000 bytes; C2LLM's take about"),
     "30,000 tensors": (
         with_header(json.dumps({str(i): {} for i in range(30_000)}).encode()),
-        "holds 30,000 tensors; C2LLM has some hundreds",
+        "holds 30,000 tensors; C2LLM has a few hundred",
     ),
-    "one offset": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0])), "are not natural numbers"),
-    "an overlap": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0, 256])), "does not begin where"),
+    "one offset": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0])), "are not non-negative integers"),
+    "an overlap": (header(lambda h: h["mha_pma.S"].update(data_offsets=[0, 256])), "does not start where"),
 }
 BAD_SHARDS: dict[str, tuple[Edit, str]] = {
     "a shard missing": (remove(SHARD), rf"lacks {SHARD}, which {INDEX} lists"),
-    "a tensor in no shard": (weight_map(lambda m: m.update(extra=SHARD)), "disagree on where extra lies"),
-    "a tensor in no index": (weight_map(lambda m: m.pop("mha_pma.S")), "disagree on where mha_pma.S lies"),
+    "a tensor in no shard": (weight_map(lambda m: m.update(extra=SHARD)), "disagree on the file of extra"),
+    "a tensor in no index": (weight_map(lambda m: m.pop("mha_pma.S")), "disagree on the file of mha_pma.S"),
     "a tensor elsewhere": (
         weight_map(lambda m: m.update({"mha_pma.S": "model-00001-of-00002.safetensors"})),
-        "disagree on where mha_pma.S lies",
+        "disagree on the file of mha_pma.S",
     ),
     "a shard outside": (
         weight_map(lambda m: m.update(extra="../x.safetensors")),
-        "does not give each tensor a",
+        "does not map each tensor to a",
     ),
     "a shard that is a pickle": (
         weight_map(lambda m: m.update(extra="x.bin")),
-        "does not give each tensor a",
+        "does not map each tensor to a",
     ),
-    "a shard that is a number": (weight_map(lambda m: m.update(extra=3)), "does not give each tensor a"),
-    "no weight_map": (content(INDEX, b"{}"), "does not give each tensor a"),
+    "a shard that is a number": (weight_map(lambda m: m.update(extra=3)), "does not map each tensor to a"),
+    "no weight_map": (content(INDEX, b"{}"), "does not map each tensor to a"),
     "an index that is not JSON": (content(INDEX, b"?"), "is not valid JSON"),
     "weights twice": (content(WEIGHTS, b"?"), r"has both model\.safetensors and"),
 }
@@ -276,9 +276,9 @@ def test_a_value_that_is_not_finite_is_refused_when_read(tmp_path: Path, dtype: 
     checkpoint = open_checkpoint(folder)
     checkpoint.tensor("norm.weight")
     for read in (checkpoint.tensor, checkpoint.stored):
-        with pytest.raises(CheckpointError, match=r"model\.safetensors: mha_pma\.mab\.ln1\.bias holds .* at \[62\]"):
+        with pytest.raises(CheckpointError, match=r"model\.safetensors: mha_pma\.mab\.ln1\.bias contains .* at \[62\]"):
             read("mha_pma.mab.ln1.bias")
-    with pytest.raises(CheckpointError, match="holds NaN or infinity"):
+    with pytest.raises(CheckpointError, match="contains NaN or infinity"):
         checkpoint.head()
 
 
@@ -289,5 +289,5 @@ def test_a_value_that_is_not_finite_is_found_far_into_a_tensor(tmp_path: Path) -
     at = start + (29_000 * 64 + 5) * 2
     data[at : at + 2] = (0x7F80).to_bytes(2, "little")
     (folder / WEIGHTS).write_bytes(data)
-    with pytest.raises(CheckpointError, match=r"embed_tokens\.weight holds NaN or infinity, first at \[29000, 5\]"):
+    with pytest.raises(CheckpointError, match=r"embed_tokens\.weight contains NaN or infinity, first at \[29000, 5\]"):
         open_checkpoint(folder).stored("embed_tokens.weight")

@@ -1,4 +1,4 @@
-"""What an open checkpoint gives, from a folder or by a hub name; the bad ones are in test_bad_checkpoints.py."""
+"""An open checkpoint's content, from a folder or by a hub name; bad ones are in test_bad_checkpoints.py."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ def test_rotary_buffers_are_ignored(tmp_path: Path, name: str) -> None:
 
 
 def test_a_source_that_is_nothing(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match="is neither a folder nor a hub name"):
+    with pytest.raises(CheckpointError, match="is neither a folder nor a model name"):
         open_checkpoint(tmp_path / "absent")
 
 
@@ -143,7 +143,7 @@ def test_a_hub_name_offline_says_what_to_copy(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(CheckpointError, match=r"copy config\.json, .*co/owner/absent/tree.*give that folder"):
+    with pytest.raises(CheckpointError, match=r"copy config\.json, .*co/owner/absent/tree.*pass that folder"):
         open_checkpoint("owner/absent")
 
 

@@ -1,4 +1,4 @@
-"""Licence files go into a bundle only where that neither publishes a private file nor fills the disk."""
+"""License files are copied only if that neither publishes a private file nor fills the disk."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_one_that_cannot_be_copied_safely_is_refused(folder: Path, make: Callabl
         open_checkpoint(folder)
 
 
-def test_folders_are_passed_over(folder: Path) -> None:
+def test_folders_are_skipped(folder: Path) -> None:
     (folder / "LICENSES").mkdir()
     (folder / "LICENSES" / "MIT.txt").write_text("MIT")
     assert names(folder) == ["NOTICE"]
@@ -71,5 +71,5 @@ def test_the_hub_s_cache_is_made_of_links(folder: Path) -> None:
 def test_too_many_are_refused(folder: Path) -> None:
     for number in range(30):
         (folder / f"LICENSE.{number}").write_text("MIT")
-    with pytest.raises(CheckpointError, match="holds 31 licence files"):
+    with pytest.raises(CheckpointError, match="holds 31 license files"):
         open_checkpoint(folder)

@@ -1,4 +1,4 @@
-"""A new bundle runs in a child: what this machine lacks is a warning, a crash is an error."""
+"""A new bundle runs in a child: a missing device is a warning, a crash is an error."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def in_child(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     [
         (NO_TORCH, "torch:fp32", r"needs torch.*pip install 'c2llm-lite\[torch\]'"),
         (NO_MEMORY, "gguf:q8_0", "0 MiB are free"),
-        ("import os; os.kill(os.getpid(), 9)", "gguf:q8_0", "as happens where memory runs out"),
+        ("import os; os.kill(os.getpid(), 9)", "gguf:q8_0", "probably because memory ran out"),
     ],
 )
 def test_what_cannot_run_here_is_kept_with_a_warning(
@@ -60,7 +60,7 @@ def test_what_cannot_run_here_is_kept_with_a_warning(
 
 
 @pytest.mark.parametrize(
-    ("code", "reason"), [("import os; os.abort()", "crashed with SIGABRT"), (NAN, "gave NaN or infinity")]
+    ("code", "reason"), [("import os; os.abort()", "crashed with SIGABRT"), (NAN, "returned NaN or infinity")]
 )
 def test_a_bundle_that_crashes_or_gives_nan_is_an_error_and_not_kept(
     code, reason, in_child, checkpoint_folder, tmp_path
@@ -91,7 +91,7 @@ def test_calibrating_asks_first_whether_the_engine_is_there_and_fits(
     assert [path.name for path in tmp_path.iterdir()] == ["site"]
 
 
-def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_go_on(
+def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_continue(
     checkpoint_folder, tmp_path, monkeypatch, caplog
 ):
     def cannot(*_: object) -> None:
@@ -101,5 +101,5 @@ def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_go_on(
     with caplog.at_level(logging.WARNING):
         made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:q4_0", calibrate=TEXTS, target_probes=False)
     bundles.open_bundle(made.folder, check=True)
-    assert "without fitting its head" in caplog.text
+    assert "its head was not fitted" in caplog.text
     assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 1

@@ -1,4 +1,4 @@
-"""The head's variant, found by a checkpoint's own code."""
+"""The head's variant, found by running a checkpoint's own code."""
 
 from __future__ import annotations
 
@@ -79,10 +79,10 @@ def test_no_variant_fits(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("from torch import nn", "from torch import nn\nimport no_such_library", "imports no_such_library: install"),
-        ("self.init_weights()", "get_peft_model(self)", "calls peft.get_peft_model: install peft"),
+        ("from torch import nn", "from torch import nn\nimport no_such_library", "imports no_such_library; install"),
+        ("self.init_weights()", "get_peft_model(self)", "calls peft.get_peft_model; install peft"),
         ("self.init_weights()", "raise ZeroDivisionError('told')", "its own code failed: ZeroDivisionError: told"),
-        ("self.init_weights()", "self.extra = nn.Linear(2, 2)", r"wants extra\.(weight|bias)"),
+        ("self.init_weights()", "self.extra = nn.Linear(2, 2)", r"needs extra\.(weight|bias)"),
         ("return {", "return {'loss': states} or {", "not an embedding"),
     ],
 )

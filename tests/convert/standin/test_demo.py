@@ -1,4 +1,4 @@
-"""The stand-in: its rescaling changes no state and leaves the Q4_1 grid, and what is written is a checkpoint."""
+"""The stand-in: its rescaling changes no state and leaves the Q4_1 grid, and the result is a valid checkpoint."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_nothing_is_overwritten_or_left_behind(tmp_path: Path, monkeypatch: pyte
     (folder / "chapter.txt").write_text("years of work")
     with pytest.raises(OutputError, match="--force"):
         write_demo(folder)
-    with pytest.raises(OutputError, match="--force does not delete"):
+    with pytest.raises(OutputError, match="--force will not overwrite"):
         write_demo(folder, force=True)
 
     def fail_half_way(source: Path, temporary: Path) -> None:
@@ -150,7 +150,7 @@ def test_what_is_written_is_a_checkpoint(standin: Path) -> None:
 
 @needs_wheel
 def test_the_backbone_still_knows_its_language(standin: Path) -> None:
-    """With q and k in llama.cpp's layout it would still know Paris, but could not go on with a list it has seen."""
+    """With q and k in llama.cpp's layout it would still know Paris, but could not continue with a list it has seen."""
     torch = pytest.importorskip("torch")
     from c2llm_lite.benchmarks.standin.states import Backbone
 
@@ -158,8 +158,8 @@ def test_the_backbone_still_knows_its_language(standin: Path) -> None:
     backbone = Backbone(standin)
     with safe_open(standin / "model.safetensors", "pt") as file:
         words = file.get_tensor("plm_model.model.embed_tokens.weight").float()  # tied to the output
-    colours = "red blue green yellow black white seven nine "
-    for text, next_word in (("The capital of France is", " Paris"), (colours * 3 + "red blue green yellow", " black")):
+    colors = "red blue green yellow black white seven nine "
+    for text, next_word in (("The capital of France is", " Paris"), (colors * 3 + "red blue green yellow", " black")):
         state = backbone.states(torch.tensor([tokenizer.encode(text).ids]))[0, -1].float()
         assert tokenizer.decode([int((words @ state).argmax())]) == next_word
 

@@ -18,14 +18,14 @@ TEXTS = [list(range(1, 60)), list(range(200, 230)), [7, 7, 9]]
 
 
 @pytest.mark.parametrize("target", ["gguf:f16", "openvino:fp32", "torch:bf16"])
-def test_a_target_that_quantises_nothing_refuses_texts(target, checkpoint_folder, tmp_path):
-    with pytest.raises(ValueError, match=f"{target} is not quantised"):
+def test_a_target_that_quantizes_nothing_refuses_texts(target, checkpoint_folder, tmp_path):
+    with pytest.raises(ValueError, match=f"{target} is not quantized"):
         convert(checkpoint_folder, tmp_path / "bundle", target, calibrate={"document": ["def f(): pass"]})
     assert not (tmp_path / "bundle").exists()
 
 
 def test_static_scales_need_texts(checkpoint_folder, tmp_path):
-    with pytest.raises(ValueError, match="int8-static fixes the scales of activations by texts: give --calibrate"):
+    with pytest.raises(ValueError, match="int8-static fixes the scales of activations on texts; pass --calibrate"):
         write_backbone(parse("openvino:int8-static"), open_checkpoint(checkpoint_folder), tmp_path, None)
 
 

@@ -1,4 +1,4 @@
-"""bitsandbytes bundles: what is stored, reloaded, is what bitsandbytes quantised."""
+"""bitsandbytes bundles: what is stored, reloaded, is what bitsandbytes quantized."""
 
 from __future__ import annotations
 
@@ -43,8 +43,8 @@ def smoothing(checkpoint: Checkpoint) -> Smoothing:
     return Smoothing(checkpoint, token_ids(checkpoint), None)
 
 
-def quantised(weights: np.ndarray, kind: str) -> torch.nn.Module:
-    """A layer as bitsandbytes itself quantises it when it is moved to a device."""
+def quantized(weights: np.ndarray, kind: str) -> torch.nn.Module:
+    """A layer as bitsandbytes itself quantizes it when it is moved to a device."""
     weight = torch.from_numpy(np.array(weights))
     rows, width = weight.shape
     if kind == "int8":
@@ -64,7 +64,7 @@ def test_reloaded_layers_are_bitsandbytes_own(
     for name in MATRICES:
         layer = model.get_submodule(f"layers.1.{name}")
         weights = checkpoint.tensor(f"layers.1.{name}.weight")
-        own = quantised(smoothing(f"layers.1.{name}.weight", weights) if kind == "int8" else weights, kind)
+        own = quantized(smoothing(f"layers.1.{name}.weight", weights) if kind == "int8" else weights, kind)
         states = torch.randn(7, layer.in_features, dtype=torch.bfloat16)
         with torch.inference_mode():
             ours = layer(states) if layer.bias is None else layer(states) - layer.bias

@@ -86,12 +86,12 @@ def test_int5_has_what_is_felt_most_in_8_bits(wide, tmp_path, calibration):
     assert eight == attention | {f"layers.{layers - 1}.mlp.{part}_proj.weight" for part in ("gate", "up", "down")}
     found = {tensor.name: tensor for tensor in gguf.GGUFReader(tmp_path / GGUF).tensors}
     names = dict(tensor_names(wide.backbone.layers))
-    quantise = target.Quantiser()
+    quantize = target.Quantizer()
     for name in eight:
         tensor = found[names[name]]
         assert tensor.tensor_type == gguf.GGMLQuantizationType.Q8_0
         if calibration is None:
-            assert tensor.data.tobytes() == quantise(wide.tensor(name), "q8_0").tobytes()
+            assert tensor.data.tobytes() == quantize(wide.tensor(name), "q8_0").tobytes()
     assert found["blk.0.attn_q.weight"].tensor_type == gguf.GGMLQuantizationType.IQ4_NL
 
 
@@ -99,7 +99,7 @@ def test_a_width_that_blocks_do_not_divide_is_refused_with_what_fits(tmp_path):
     narrow = open_checkpoint(write_checkpoint(tmp_path / "source", hidden=96, heads=4, intermediate=256, layers=1))
     assert not {kind for kind in target.kinds(narrow) if kind.endswith("_k")}
     with pytest.raises(
-        CheckpointError, match=r"gguf:q4_k takes rows of a multiple of 256 .* rows of 96: .*q4_0, iq4_nl"
+        CheckpointError, match=r"gguf:q4_k takes rows of a multiple of 256 .* rows of 96; .*q4_0, iq4_nl"
     ):
         target.write_backbone(narrow, tmp_path, "q4_k")
     odd = open_checkpoint(write_checkpoint(tmp_path / "odd", hidden=64, intermediate=72, layers=1))
@@ -113,7 +113,7 @@ def test_a_weight_beyond_fp16_is_named(tmp_path, kind):
     folder = write_checkpoint(tmp_path / "source", layers=1, dtype="F32")
     _set_first_weight(folder / "model.safetensors", "plm_model.model.layers.0.mlp.up_proj.weight", 1e6)
     checkpoint = open_checkpoint(folder)
-    with pytest.raises(CheckpointError, match=r"layers\.0\.mlp\.up_proj\.weight holds 1e\+06, .*gguf:bf16"):
+    with pytest.raises(CheckpointError, match=r"layers\.0\.mlp\.up_proj\.weight contains 1e\+06, .*gguf:bf16"):
         target.write_backbone(checkpoint, tmp_path, kind)
     target.write_backbone(checkpoint, tmp_path, "bf16")
 

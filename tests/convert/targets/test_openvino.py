@@ -44,7 +44,7 @@ def test_every_matrix_is_in_the_type_asked_for(source: Path, tmp_path: Path) -> 
     assert sizes["int4"] < sizes["int8"] < sizes["fp32"]
 
 
-def test_a_bias_of_zeros_is_told_of_though_the_graph_leaves_it_out(source: Path, tmp_path: Path) -> None:
+def test_a_bias_of_zeros_is_reported_of_though_the_graph_leaves_it_out(source: Path, tmp_path: Path) -> None:
     pytest.importorskip("optimum.exporters.openvino")
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", dtype="F32", layers=1))
     whole = checkpoint.stored

@@ -26,7 +26,7 @@ def test_a_target_comes_back_from_its_name():
 
 @pytest.mark.parametrize("text", ["q8_0", "gguf:", "gguf", ":q8_0", "", "tensorrt:int8"])
 def test_what_names_no_family_is_not_a_target(text):
-    with pytest.raises(ValueError, match="is not a target: give FAMILY:KIND, such as gguf:q8_0"):
+    with pytest.raises(ValueError, match="is not a target; pass FAMILY:KIND, such as gguf:q8_0"):
         registry.parse(text)
 
 
@@ -40,7 +40,7 @@ def test_what_names_no_family_is_not_a_target(text):
     ],
 )
 def test_an_unknown_kind_is_refused_with_those_of_its_family(text, kinds):
-    with pytest.raises(CheckpointError, match=f"{text} is not a kind this package writes; choose one of {kinds}$"):
+    with pytest.raises(CheckpointError, match=f"{text} is not a target of this package; choose one of {kinds}$"):
         registry.parse(text)
 
 

@@ -1,0 +1,38 @@
+"""What a search finds."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Hit:
+    """A piece of code that was found.
+
+    Attributes:
+        path: The file, below the index's folder.
+        line, end: The first and the last line, from 1.
+        symbol: Such as "Stack.push"; "" for lines outside definitions.
+        language: Such as "python".
+        score: The cosine to the query.
+        code: The text.
+        also: Other places with the same text, as path:line.
+    """
+
+    path: str
+    line: int
+    end: int
+    symbol: str
+    language: str
+    score: float
+    code: str
+    also: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Duplicate:
+    """Two nearly identical pieces. score: their cosine; 1.0 if the texts are identical."""
+
+    score: float
+    first: Hit
+    second: Hit
