@@ -106,7 +106,7 @@ def test_a_second_run_measures_nothing_again_and_reports_the_same(report, checkp
 
 
 def test_other_data_or_another_checkpoint_needs_another_folder(report, checkpoint_folder, task, tmp_path):
-    with pytest.raises(OutputError, match="another checkpoint or other data: name another folder"):
+    with pytest.raises(OutputError, match="another checkpoint or other data; choose another folder"):
         bench(str(checkpoint_folder), ["gguf:f16"], report, data=[str(task)], limit=5)
     other = write_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(OutputError, match="another checkpoint or other data"):
