@@ -60,7 +60,7 @@ def test_the_hash_is_of_texts_and_grades(folder):
         ("corpus.jsonl", None, "corpus.jsonl is missing"),
         ("queries.jsonl", None, "queries.jsonl is missing"),
         ("qrels/test.tsv", None, "qrels contains nothing; it needs test.tsv"),
-        ("corpus.jsonl", lines([*DOCUMENTS, DOCUMENTS[0]]), "corpus.jsonl, line 4: the id 'a' stands at .*line 1"),
+        ("corpus.jsonl", lines([*DOCUMENTS, DOCUMENTS[0]]), "corpus.jsonl, line 4: the id 'a' is already at .*line 1"),
         ("corpus.jsonl", lines(DOCUMENTS[:2]), "qrels/test.tsv, line 4: 'c' is not in corpus.jsonl"),
         ("corpus.jsonl", '{"_id": 7, "text": "x"}\n', "corpus.jsonl, line 1: no string '_id'"),
         ("corpus.jsonl", '\n{"_id": "a"}\n', "corpus.jsonl, line 2: no string 'text'"),
@@ -94,7 +94,7 @@ def test_several_splits_need_one_called_test(folder):
     (folder / "qrels" / "train.tsv").write_text("\n".join(QRELS[:2]))
     assert len(data.task(str(folder)).queries) == 2
     (folder / "qrels" / "test.tsv").rename(folder / "qrels" / "dev.tsv")
-    with pytest.raises(ValueError, match=r"dev.tsv, train.tsv: it needs test.tsv"):
+    with pytest.raises(ValueError, match=r"dev.tsv, train.tsv; it needs test.tsv"):
         data.task(str(folder))
 
 

@@ -130,7 +130,7 @@ def test_a_bundle_is_kept_only_while_it_would_be_made_the_same(change, same, che
 
 
 def test_other_data_or_another_checkpoint_needs_another_folder(report, checkpoint_folder, task, tmp_path):
-    with pytest.raises(OutputError, match="another checkpoint or other data: name another folder"):
+    with pytest.raises(OutputError, match="another checkpoint or other data; choose another folder"):
         bench(str(checkpoint_folder), ["gguf:f16"], report, data=[str(task)], limit=5)
     other = write_checkpoint(tmp_path / "other", seed=1)
     with pytest.raises(OutputError, match="another checkpoint or other data"):
