@@ -60,6 +60,21 @@ class Card:
             taken.append(time.perf_counter() - started)
         return statistics.median(taken)
 
+    def captured(self, run: Callable[[], object]) -> Callable[[], object]:
+        """`run` as a CUDA graph, whose kernels one call launches; a CPU has none, and runs it as it is."""
+        if not self.cuda:
+            return run
+        beside = torch.cuda.Stream(self.device)
+        with torch.cuda.stream(beside):
+            for _ in range(3):  # what is allocated or chosen on the first runs is not part of the graph
+                run()
+        torch.cuda.current_stream(self.device).wait_stream(beside)
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph):
+            run()
+        replay: Callable[[], object] = graph.replay
+        return replay
+
     def forget(self) -> None:
         """Give free memory back; peaks count from here."""
         if self.cuda:

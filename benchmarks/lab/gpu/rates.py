@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from c2llm_lite.engines.torch import TorchEngine
 from c2llm_lite.engines.torch.attention import in_blocks
 from c2llm_lite.engines.torch.backbone import DTYPES
 from c2llm_lite.engines.torch.qwen2 import Qwen2
+from c2llm_lite.engines.torch.texts import Texts
 from c2llm_lite.packing import packs
 
 from . import candidates, drawn
@@ -23,6 +25,7 @@ PASSES = (4096, 16384, 65536)  # tokens; the product's is the second
 MIXED = 1024  # texts, their lengths near those of functions: half are under 120 tokens, few reach 2,048
 DRY = 8  # texts of a dry run
 MEDIAN, SPREAD, SHORTEST, LONGEST = 120, 0.9, 8, 2048
+QUERY, FEW = 32, (1, 8)  # tokens; texts
 PADDED_BATCHES = (16, 64, 256)  # texts of one of transformers' batches
 Row = dict[str, Any]
 
@@ -51,6 +54,7 @@ def rates(card: Card, shape: Backbone, lengths: tuple[int, ...], kinds: tuple[st
                     yield told | {"tokens_a_text": name} | measured(card, shape, engine, of)
         if kind == BF16:
             model.attend = next(iter(ways.values()))
+            yield from _few(card, shape, engine, model)
             yield from _passes(card, shape, engine, mixed)
             yield from transformers(card, shape, model, mixed)
         del model, engine
@@ -91,6 +95,25 @@ def timed(card: Card, run: Callable[[], object], tokens: int, shape: Backbone) -
         "tflops": round(2 * drawn.parameters(shape) * rate / 1e12, 2),
         "peak_bytes": card.peak(),
     }
+
+
+def _few(card: Card, shape: Backbone, engine: TorchEngine, model: Qwen2) -> Iterator[Row]:
+    """One query, and eight: what launching kernels costs, since a graph launches all of them at once."""
+    queries = np.random.default_rng(0).standard_normal((HEADS, shape.hidden), np.float32)
+    for texts in FEW:
+        batch = [list(range(QUERY))] * texts
+        row: Row = {"kind": BF16, "texts": texts, "tokens_a_text": str(QUERY)}
+        row["pool_milliseconds"] = round(1e3 * card.seconds(partial(engine.pool, batch, queries)), 3)
+        rows = torch.randn(texts * QUERY, shape.hidden, device=card.device, dtype=torch.bfloat16)
+        layout = Texts([QUERY] * texts, card.device)
+        try:
+            with torch.inference_mode():
+                run = partial(model.forward, rows, layout)
+                row["forward_milliseconds"] = round(1e3 * card.seconds(run), 3)
+                row["graph_milliseconds"] = round(1e3 * card.seconds(card.captured(run)), 3)
+        except RuntimeError as error:  # what cannot be captured is a result
+            row["failed"] = str(error)[:200]
+        yield row
 
 
 def _passes(card: Card, shape: Backbone, engine: TorchEngine, mixed: list[int]) -> Iterator[Row]:
