@@ -111,13 +111,10 @@ class Embedder:
             texts: The texts.
             prompt: A literal prefix of each text.
             first_index: The index of the first text in error messages.
-            cut: Truncate texts to max_tokens; otherwise a longer text is an error.
+            cut: Truncate texts to max_tokens; otherwise a longer text is a TextError. Others are as in embed().
 
         Returns:
             Each text's token ids, those of the prompt included.
-
-        Raises:
-            TextError: As in embed(); and for a longer text unless `cut`.
         """
         return self._tokenizer.encode(texts, prompt, first_index=first_index, cut=cut)
 
@@ -165,7 +162,14 @@ class Embedder:
         return found[rows]
 
     def full_batch(self, prompt: str = "") -> tuple[int, int]:
-        """The numbers of tokens of the prompt, and of further tokens that fill a batch."""
+        """How many tokens fill a batch.
+
+        Args:
+            prompt: The literal prefix of the texts.
+
+        Returns:
+            The number of the prompt's tokens, and of further tokens that fill a batch.
+        """
         shared = len(self._prompt_tokens(prompt))
         return shared, room(self._ready().batch_tokens, shared)
 
