@@ -140,8 +140,7 @@ class Embedder:
             TextError: A text is not a list of valid token ids; names its index.
             BundleError: The backbone returned NaN or infinity.
         """
-        # Identical texts are computed once.
-        unique: dict[tuple[int, ...], int] = {}
+        unique: dict[tuple[int, ...], int] = {}  # identical texts are computed once
         vocab = self.bundle.manifest.backbone.vocab
         checked = (text.checked_ids(ids, i, self.max_tokens, vocab) for i, ids in enumerate(batch))
         rows = [unique.setdefault(ids, len(unique)) for ids in checked]
