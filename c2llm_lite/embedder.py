@@ -112,13 +112,10 @@ class Embedder:
             texts: The texts.
             prompt: A literal prefix of each text.
             first_index: The index of the first text in error messages.
-            cut: Truncate texts to max_tokens; otherwise a longer text is an error.
+            cut: Truncate texts to max_tokens; otherwise a longer text is a TextError. Others are as in embed().
 
         Returns:
             Each text's token ids, those of the prompt included.
-
-        Raises:
-            TextError: As in embed(); and for a longer text unless `cut`.
         """
         return self._tokenizer.encode(texts, prompt, first_index=first_index, cut=cut)
 
@@ -144,8 +141,7 @@ class Embedder:
             TextError: A text is not a list of valid token ids; names its index.
             BundleError: The backbone returned NaN or infinity.
         """
-        # Identical texts are computed once.
-        unique: dict[tuple[int, ...], int] = {}
+        unique: dict[tuple[int, ...], int] = {}  # identical texts are computed once
         vocab = self.bundle.manifest.backbone.vocab
         checked = (text.checked_ids(ids, i, self.max_tokens, vocab) for i, ids in enumerate(batch))
         rows = [unique.setdefault(ids, len(unique)) for ids in checked]
@@ -169,10 +165,10 @@ class Embedder:
         """How many tokens fill a batch.
 
         Args:
-            prompt: Put before each text.
+            prompt: The literal prefix of the texts.
 
         Returns:
-            The numbers of tokens of the prompt, and of further tokens that fill a batch.
+            The number of the prompt's tokens, and of further tokens that fill a batch.
         """
         shared = len(self._prompt_tokens(prompt))
         return shared, room(self._ready().batch_tokens, shared)

@@ -35,10 +35,10 @@ def read(path: Path) -> Texts:
         found = row if isinstance(row, dict) else {}
         text, prompt = found.get("text"), found.get("prompt_name", "document")
         if not isinstance(text, str) or not isinstance(prompt, str):
-            raise ArgumentError(f"{place}: not a JSON object with a string `text`")
+            raise ArgumentError(f"{place}: not a JSON object with a string in the field `text`")
         texts.setdefault(prompt, []).append(text)
     if not texts:
-        raise ArgumentError(f"{path} holds no texts")
+        raise ArgumentError(f"{path} contains no texts")
     return texts
 
 

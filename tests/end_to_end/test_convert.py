@@ -60,7 +60,7 @@ def test_a_file_is_hashed_once(checkpoint_folder, tmp_path, monkeypatch):
     [
         ("q8_0", ValueError, "'q8_0' is not a target; pass FAMILY:KIND"),
         ("tensorrt:int8", ValueError, "is not a target"),
-        ("gguf:q9_9", CheckpointError, "q9_9 is not a kind"),
+        ("gguf:q9_9", CheckpointError, "q9_9 is not a target of this package"),
         ("gguf:q6_k", CheckpointError, "rows of 64"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_damaged_file_is_an_error_that_says_what_to_delete(file: str, source: 
     (folder,) = tmp_path.glob(".bundle.unfinished-*")
     content = (folder / file).read_bytes()
     (folder / file).write_bytes(content[: len(content) // 2])
-    with pytest.raises(OutputError, match=rf"{file} cannot be read .*: delete .*\.bundle\.unfinished-"):
+    with pytest.raises(OutputError, match=rf"{file} cannot be read .*; delete .*\.bundle\.unfinished-"):
         convert(source, output, "gguf:q4_0", target_probes=False, calibrate=TEXTS)
     assert not output.exists()
 

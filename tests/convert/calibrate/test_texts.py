@@ -84,7 +84,7 @@ def test_the_default_takes_some_of_each_package_and_none_that_is_scored_on(monke
 def test_where_nothing_is_installed_the_remedy_is_reported(installed: Path) -> None:
     for path in installed.rglob("*.py"):
         path.unlink()
-    with pytest.raises(ValueError, match="give texts of your own, --calibrate FILE"):
+    with pytest.raises(ValueError, match="pass your own texts with --calibrate FILE"):
         calibration_texts.default()
 
 
