@@ -40,7 +40,7 @@ TAKERS: dict[str, Callable[[Any], object]] = {
 def test_what_cannot_be_a_path_is_refused_by_name(taker: str, path: Any) -> None:
     if path == "\ud800" and sys.platform == "win32":
         pytest.skip("a file's name there may have one")
-    with pytest.raises(ArgumentError, match="give"):
+    with pytest.raises(ArgumentError, match="pass"):
         TAKERS[taker](path)
 
 
@@ -55,7 +55,7 @@ def test_whole_numbers() -> None:
         check_whole("count", good, 7)
     check_whole("count", 10**30)
     for bad in (0, -1, 8, 1.0, "1", None, True, np.float32(1)):
-        with pytest.raises(ArgumentError, match=r"count is .*; give a whole number from 1 to 7"):
+        with pytest.raises(ArgumentError, match=r"count is .*; pass an integer from 1 to 7"):
             check_whole("count", bad, 7)
-    with pytest.raises(ArgumentError, match="count is 0; give a whole number, 1 or more"):
+    with pytest.raises(ArgumentError, match="count is 0; pass an integer of 1 or more"):
         check_whole("count", 0)

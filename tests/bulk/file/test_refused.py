@@ -84,7 +84,7 @@ def test_a_line_without_end_is_refused_before_it_fills_the_memory(tmp_path: Path
 
 ARGUMENTS: list[tuple[dict[str, Any], type[Exception], str]] = [
     ({"resume": True, "force": True}, ValueError, "resume continues from the finished parts and force discards them"),
-    ({"part_rows": 0}, ValueError, "part_rows is 0; give a whole number, 1 or more"),
+    ({"part_rows": 0}, ValueError, "part_rows is 0; pass an integer of 1 or more"),
     ({"output": "out.csv"}, OutputError, "out.csv: the output's name must end in .npy, .jsonl, .parquet"),
     ({"output": "out"}, OutputError, "out: the output's name must end in .npy, .jsonl, .parquet"),
     ({"output": "folder.npy", "force": True}, OutputError, "folder.npy is a folder; choose another output"),
