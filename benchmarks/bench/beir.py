@@ -4,7 +4,7 @@
     queries.jsonl      {"_id": …, "text": …} a line
     qrels/SPLIT.tsv    a header, then: query id, corpus id, grade, with tabs between
 
-So a task is carried to a machine without a network. Every fault is told with its file and line.
+A task can be carried to a machine without a network this way. Every error names its file and line.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from c2llm_lite import jsonl
 from c2llm_lite.errors import ArgumentError
 
 CORPUS, QUERIES, QRELS = "corpus.jsonl", "queries.jsonl", "qrels"
-SPLIT = "test"  # the one that scores are told of, where a folder has several
+SPLIT = "test"  # the one that is scored, if a folder has several
 HEADER = 1
 
 
 def read(folder: Path) -> tuple[dict[str, str], dict[str, str], dict[str, dict[str, int]]]:
     """Queries and documents by id, and each query's grades by document's id; only queries that have grades.
 
-    Raises ValueError, naming file and line, for what is missing, cannot be read, stands twice or names nothing.
+    Raises ValueError, naming file and line, for what is missing, cannot be read, is repeated or names nothing.
     """
     for name in (CORPUS, QUERIES):
         if not (folder / name).is_file():

@@ -1,6 +1,6 @@
-"""Rows that `bench` measured on another machine, on the same texts: their vectors are scored here, beside this one's.
+"""Rows that `bench` measured on another machine, on the same texts; their vectors are scored here.
 
-So what runs on laptops stands beside full precision on a GPU. Times and memory stay what they were there.
+Bundles on a laptop are compared with full precision on a GPU this way. Times and memory are those of their machine.
 """
 
 from __future__ import annotations

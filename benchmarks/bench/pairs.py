@@ -62,7 +62,7 @@ def package_pairs(package: str, extra: str, needed_for: str) -> Iterator[Pair]:
 
 
 def list_sha256(path: Path) -> str:
-    """The hash of a committed list, which stands in every result."""
+    """The hash of a committed list, which every result contains."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 

@@ -81,7 +81,7 @@ def bench(
 
     imports: reports made on other machines, whose rows are added. reference: the device of full precision, "cpu" or
     "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. Returns what results.json
-    holds; a target that failed stands there with the reason.
+    contains; a target that failed is listed with the reason.
 
     Raises OutputError if `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
     that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference fails by.

@@ -1,4 +1,4 @@
-"""Which target to take: what lies within 1% of full precision, the smallest and fastest of it, and what does not."""
+"""Which target to take: what is within 1% of full precision, the smallest and fastest of it, and what does not."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ class File(NamedTuple):
 
 
 class Place(NamedTuple):
-    """Where a text stands. start, end: lines, from 1."""
+    """The place of a text. start, end: lines, from 1."""
 
     text: int  # its row's id
     path: str

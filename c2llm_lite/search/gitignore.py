@@ -45,7 +45,7 @@ class _NeverMatchesError(ValueError):
 
 @dataclass
 class _Pattern:
-    """Tokens, counted from 0; what stands before the end has the number after the last token.
+    """Tokens, counted from 0; the end has the number after the last token.
 
     literals: the byte that each token takes; 0, which no path holds, for one that takes any of a set. stars,
     deep_stars: tokens with a `*` or a `**` before them. optional: slashes of a `**/` that may match nothing.
@@ -186,7 +186,7 @@ def _without_trailing_spaces(line: bytes) -> bytes:
 
 def _tokenize(text: bytes, pattern: _Pattern) -> None:
     """Fill in the pattern's tokens. text: without what only says where and what it matches."""
-    # git compares what stands before the first wildcard apart, and takes a `**` right after it for one after a slash.
+    # git compares the part before the first wildcard separately, and takes a `**` right after it for one after a slash.
     if (found := _WILD.search(text)) is None:
         pattern.literals += text
         return

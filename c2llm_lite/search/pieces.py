@@ -69,13 +69,13 @@ class _Definition:
 
 
 class _Place(NamedTuple):
-    """A node and where it stands: asking tree-sitter for a parent or a sibling takes as long as there are of them."""
+    """A node and its place: tree-sitter takes linear time to find a parent or a sibling."""
 
     node: Node
     siblings: tuple[Node, ...]  # the parent's named children, the node among them
     number: int  # its place among them
     parent: _Place | None
-    alone: bool  # whether no sibling is of its type; told of a wrapper's children only
+    alone: bool  # whether no sibling is of its type; set for a wrapper's children only
 
 
 def cut(text: str, language: str) -> list[Piece]:

@@ -3,7 +3,7 @@
     meta     what every vector was made with: another bundle's vectors do not compare, and are refused
     files    path, digest of the content (read.py), language
     texts    each distinct text once, with its vector: what is written twice in a tree is embedded once
-    pieces   where a text stands: file, lines, symbol
+    pieces   the places of a text: file, lines, symbol
 
 Each row has a checksum (checksums.py), and meta the number of each table's rows. Format 1 had neither: such an index is
 read unchecked, and its next update adds them.
@@ -90,7 +90,7 @@ class Store:
             ) from error
         self._read_only = (folder / DATABASE).exists() and not os.access(folder, os.W_OK)
         with self._told():
-            # SQLite keeps shared memory beside a database that it reads, unless it is told that nobody writes.
+            # SQLite keeps shared memory beside a database that it reads, unless it knows that nobody writes.
             place = (
                 f"{(folder / DATABASE).resolve().as_uri()}?mode=ro&immutable=1"
                 if self._read_only

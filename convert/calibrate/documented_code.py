@@ -49,7 +49,7 @@ class Pair:
 
 
 def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> Iterator[Pair]:
-    """Pairs of every Python file below `folder`, sorted by path; `package` is what stands before their modules' names.
+    """Pairs of every Python file below `folder`, sorted by path; `package` is the prefix of their modules' names.
 
     skip: names of top folders to leave out. Vendored copies, tests and what this Python cannot parse are skipped.
     """

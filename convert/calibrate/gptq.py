@@ -28,7 +28,7 @@ def round_matrix(weights: Array, moments: Array, grid: Grid, scales: Array | Non
     factor = _inverse_factor(moments)  # upper triangular, (width, width)
     codes = np.empty(weights.shape, np.uint8)
     chosen = np.empty((len(weights), weights.shape[1] // grid.block), np.float16)
-    left = weights.T.astype(np.float32)  # (width, rows): what is still to be rounded; a column lies in one piece
+    left = weights.T.astype(np.float32)  # (width, rows): what is still to be rounded; a column is contiguous
     for start in range(0, len(left), grid.block):
         stop, number = start + grid.block, start // grid.block
         block, corner = left[start:stop], factor[start:stop, start:stop]

@@ -69,7 +69,7 @@ class Unfinished:
 
     @contextlib.contextmanager
     def named_if_stopped(self) -> Iterator[None]:
-        """Give a KeyboardInterrupt in the block the message that names what is kept and how to go on."""
+        """Give a KeyboardInterrupt in the block the message that names what is kept and how to continue."""
         try:
             yield
         except KeyboardInterrupt as stop:

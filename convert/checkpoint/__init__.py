@@ -1,6 +1,6 @@
 """Reading a C2LLM checkpoint: its config, its tensors and, where it comes from a hub, the download.
 
-Writing safetensors stands beside reading it.
+Reading and writing safetensors are in one place.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""C2LLM checkpoints, read lazily: tensor by tensor, without torch, and without running the code that lies beside them.
+"""C2LLM checkpoints, read lazily: tensor by tensor, without torch, and without running the code in their folder.
 
 A checkpoint is a folder of config.json, tokenizer.json and safetensors. Tensors go by their tail names (`norm.weight`,
-`layers.0.mlp.up_proj.weight`, `mha_pma.S`), whatever stands before them: the authors' own files say
+`layers.0.mlp.up_proj.weight`, `mha_pma.S`), whatever the prefix: the authors' own files say
 `plm_model.model.`, a re-saved one may not. What is missing, surplus or of a wrong shape is refused on opening; NaN and
 infinity when the tensor is read, so that opening 15 GB stays quick and no conversion misses them.
 """

@@ -37,7 +37,7 @@ _CHECKED_AT_ONCE = 1 << 20  # elements: bounds the memory that the search for Na
 
 @dataclass(frozen=True)
 class StoredTensor:
-    """Where a tensor lies: `name` as the file has it, `start` in bytes from the beginning of the file."""
+    """The place of a tensor: `name` as the file has it, `start` in bytes from the beginning of the file."""
 
     path: Path
     name: str

@@ -49,7 +49,7 @@ OUTPUT_KEYS = ("sentence_embedding", "embeddings", "text_embeds", "pooler_output
 def find_variant(checkpoint: Checkpoint) -> pma.Variant:
     """The variant that reproduces the checkpoint's own code to TOLERANCE, its number of heads as the config gives it.
 
-    The modeling file lies in the checkpoint's folder; config.json's auto_map names it, or it is the only
+    The modeling file is in the checkpoint's folder; config.json's auto_map names it, or it is the only
     modeling_*.py and config.json's architectures names the class. forward() is called with `input_ids` and
     `attention_mask` (as keywords, or as one dictionary where it takes no such keyword) and gives a tensor, a tuple that
     starts with it, or a mapping with one of OUTPUT_KEYS: (1, d) or (d,), normalized or not. All of it is in memory in

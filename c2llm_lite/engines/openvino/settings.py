@@ -21,7 +21,7 @@ ISA_WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # values of ONEDNN_M
 
 
 def settings(manifest: Manifest, device: str, threads: int) -> dict[str, Any]:
-    """What OpenVINO is told when it compiles the graph."""
+    """The settings that OpenVINO compiles the graph with."""
     chosen: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": 1}
     quantized = manifest.matrix_type() in (I8, I4)
     if device == "CPU":

@@ -1,7 +1,7 @@
 """Runs C2LLM with PyTorch on a CPU or a GPU: fp32, bf16, or bitsandbytes' int8 or nf4.
 
 The texts of a batch lie end to end in one row of tokens, so that nothing is padded: all layers but attention take
-tokens one by one, and attention is told where texts begin. The head's reduction runs in fp32 where the states are;
+tokens one by one, and attention gets the bounds of the texts. The head's reduction runs in fp32 where the states are;
 only its means leave the device.
 """
 

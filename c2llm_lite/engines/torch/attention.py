@@ -56,7 +56,7 @@ def packed(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, texts: T
 
 @functools.cache
 def _options(attend: Callable[..., Any]) -> dict[str, Any]:
-    """How this release of PyTorch is told of causal attention and shared keys: 2.10 had `is_causal` alone."""
+    """The arguments for causal attention and shared keys in this PyTorch release; 2.10 had only `is_causal`."""
     known = inspect.signature(attend).parameters
     causal: dict[str, Any] = {"window_size": (-1, 0)} if "window_size" in known else {"is_causal": True}
     # One split of the keys: a text's numbers then do not depend on the longest text beside it.
