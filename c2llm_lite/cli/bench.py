@@ -24,7 +24,7 @@ def bench(
     ] = None,
     imports: Annotated[
         list[Path] | None,
-        typer.Option("--import", metavar="REPORT", help="Also the rows of a report from another machine; repeatable."),
+        typer.Option("--import", metavar="REPORT", help="Add the rows of a report from another machine; repeatable."),
     ] = None,
     data: Annotated[
         list[str] | None,

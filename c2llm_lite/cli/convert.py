@@ -32,14 +32,12 @@ def convert(
         typer.Option(
             "--to",
             metavar="TARGET",
-            help="What to convert to: see --list-targets; auto tries what is installed. Default: openvino:int8 on x86 "
+            help="The target; see --list-targets. auto tries what is installed; default: openvino:int8 on x86 "
             "if OpenVINO and its converter are installed, else gguf:q8_0.",
         ),
     ] = None,
-    list_targets: Annotated[bool, typer.Option("--list-targets", help="List what SOURCE can be converted to.")] = False,
-    target_probes: Annotated[
-        bool, typer.Option(help="Run the bundle once, to record what its probes give on this machine.")
-    ] = True,
+    list_targets: Annotated[bool, typer.Option("--list-targets", help="List the targets of SOURCE.")] = False,
+    target_probes: Annotated[bool, typer.Option(help="Run the bundle once and record its probe vectors.")] = True,
     calibrate: Annotated[
         str | None,
         typer.Option(

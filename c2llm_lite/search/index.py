@@ -226,7 +226,7 @@ class Index:
         """Texts that stand where they may be looked for, with their places there."""
         held = sorted({place.language for places in self._contents.places.values() for place in places})
         if unknown := sorted(set(languages) - set(held)):
-            raise ArgumentError(f"{self.folder} holds no {', '.join(unknown)}; it holds {', '.join(held) or 'nothing'}")
+            raise ArgumentError(f"{self.folder} has no {', '.join(unknown)}; it has {', '.join(held) or 'nothing'}")
         fits = functools.cache(matcher(paths)) if paths else lambda path: True
         return self._places_where(lambda place: (not languages or place.language in languages) and fits(place.path))
 
