@@ -58,7 +58,7 @@ def write_checkpoint(
 ) -> Path:
     """Write a valid checkpoint of this shape into `folder` (made if need be) and return the folder.
 
-    width: the head's, the hidden width by default. prefix: what stands before the backbone's names. config: fields of
+    width: the head's, the hidden width by default. prefix: of the backbone's names. config: fields of
     config.json to set or replace; the value ... leaves a field out. The tokenizer has VOCAB tokens; `vocab` is the
     number of embedding rows, at least as many.
     """

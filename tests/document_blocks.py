@@ -67,7 +67,7 @@ def steps(body: str) -> list[Step]:
 
 
 def matches(documented: str, printed: str) -> bool:
-    """Whether a command printed what the page shows, where … stands for any text and trailing spaces do not count."""
+    """Whether a command printed what the page shows, where … matches any text and trailing spaces do not count."""
     pattern = ".*?".join(map(re.escape, _without_trailing_spaces(documented).split(ANYTHING)))
     return re.fullmatch(pattern, _without_trailing_spaces(printed), re.DOTALL) is not None
 

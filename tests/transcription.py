@@ -1,4 +1,4 @@
-"""The model's formulas in plain PyTorch, as they stand in the papers: the oracle that the package is held against.
+"""The model's formulas in plain PyTorch, as in the papers: the reference that the package is tested against.
 
 It shares no code with the package and takes no short cut: whole score matrices, no absorbed head, no streaming, one
 text at a time. Weights are read with safetensors' own PyTorch loader. The arithmetic is in the type of the weights.
@@ -18,7 +18,7 @@ Weights = Mapping[str, Tensor]
 
 
 def load_weights(folder: Path, prefix: str = "plm_model.model.") -> dict[str, Tensor]:
-    """Every tensor of a checkpoint, float32, by tail name; `prefix` stands before the backbone's."""
+    """Every tensor of a checkpoint, float32, by tail name; `prefix` precedes the backbone's."""
     found: dict[str, Tensor] = {}
     for path in sorted(folder.glob("*.safetensors")):
         found |= {name.removeprefix(prefix): tensor.float() for name, tensor in load_file(path).items()}

@@ -5,7 +5,7 @@
 Linux only; on a quiet machine. A fair scheduler gives T threads (one a core) beside B others T/(T+B) of the cores, so
 the fair rate is that share of the solo rate with the settings as they are. An engine is to reach LEAST of it. Engines
 lose by threads that spin while another has their core, so other ways to wait, pinning and thread counts are tried
-beside the engine's own. Results are kept when all targets run at full length: about half an hour.
+beside the engine's own. Results are kept when all targets run at full length: about a quarter of an hour.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ..bench.hardware import Stolen, stamp
 
 TARGETS = ("gguf:q8_0", "gguf:int4", "openvino:int8", "openvino:int4", "torch:fp32", "torch:bf16")
 LEAST = 0.7  # of the fair share, with the settings as they are
-SECONDS, ROUNDS = 6.0, 3
+SECONDS, ROUNDS = 2.5, 3
 TEXTS, TOKENS = 4, 128  # of one call
 BUSY = (1, 3)  # other processes
 AS_IT_IS = "as it is"
@@ -111,7 +111,7 @@ def _rates(bundle: Path, target: str, seconds: float, rounds: int) -> dict[str, 
                 for count in BUSY:
                     with _busy(count):
                         found[f"beside {count}"] = _run([first], seconds)
-                with _worker(bundle, setting) as second:  # not before: threads that are told to spin do so when idle
+                with _worker(bundle, setting) as second:  # not before: threads set to spin do so when idle
                     found["two at once"] = _run([first, second], seconds)
             for situation, rate in found.items():
                 rates[name].setdefault(situation, []).append(round(rate, 1))

@@ -3,7 +3,7 @@
     python -m c2llm_lite.benchmarks.lab.footprint BUNDLE... [--functions 100]
 
 Functions of the standard library's held-out pairs, the longest always among them: memory is that of the longest text
-and of one pass, not of how many texts there are. When a start is timed, files lie in the page cache. A bundle of random
+and of one pass, not of how many texts there are. When a start is timed, files are in the page cache. A bundle of random
 weights takes what one of trained weights does.
 """
 
@@ -26,7 +26,7 @@ from ..bench.pairs import stdlib_pairs
 RESULTS = Path(__file__).parents[1] / "results" / "footprint.json"
 FUNCTIONS = 1000
 STARTS = 5
-# What a user's process imports, and no more: the memory is told last.
+# What a user's process imports, and no more; memory is printed last.
 PROCESS = """
 import json, sys
 import c2llm_lite

@@ -2,8 +2,8 @@
 
     python -m c2llm_lite.benchmarks.lab.package_task sympy build/sympy --pairs 300
 
-A package whose kind of code no calibration saw (SCORED_ON's: sympy, scipy) tells recovery from mere fitting; a user's
-own package tells what a bundle costs there.
+A package whose kind of code no calibration saw (SCORED_ON's: sympy, scipy) separates recovery from mere fitting; a
+user's own package shows what a bundle costs there.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Functions of the standard library, on a cluster of two nodes of one CPU each on this machine. Interleaved rounds;
 medians. A rate is counted from the first batch's arrival on, and without its rows: a job's start (workers begun, the
-bundle loaded) is told beside it. The same dataset through an actor that does nothing tells Ray's own part. Then the
+bundle loaded) is reported too. The same dataset through an actor that does nothing shows Ray's own share. Then the
 texts go into parts while five workers are killed at random moments, and every row is compared with embed()'s.
 """
 

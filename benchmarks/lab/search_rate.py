@@ -3,7 +3,7 @@
     python -m c2llm_lite.benchmarks.lab.search_rate BUNDLE
 
 Samples of the standard library's files, indexed again, and the same texts given to embed() in one call: index, embed,
-embed, index, so that a machine that grows slower or faster favors neither. The median sample stands.
+embed, index, so that a machine that grows slower or faster favors neither. The median is reported.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ LEAST_FOUND = 14
 BUILD = Path("build/bench/search_stdlib")
 RESULTS = Path(__file__).parents[1] / "results" / "search_stdlib.json"
 
-# What a person would ask, and the file that answers; two where the answer moved between versions or stands in both.
+# What a person would ask, and the file that answers; two where the answer moved between versions or is in both.
 QUESTIONS: dict[str, tuple[str, ...]] = {
     "parse a date and time written in ISO 8601 format": ("datetime.py", "_pydatetime.py"),
     "compare two lists of lines and give a unified diff": ("difflib.py",),
@@ -86,7 +86,7 @@ def main(bundle: str) -> None:
 
 
 def copied(folder: Path) -> Path:
-    """The standard library as it is installed, without what is skipped."""
+    """The installed standard library, without what is skipped."""
     left_out = shutil.ignore_patterns(*LEFT_OUT)
     return Path(shutil.copytree(sysconfig.get_path("stdlib"), folder, ignore=left_out, symlinks=True))
 

@@ -30,7 +30,7 @@ ROUNDED_GROUP = 32  # weights that share a scale where they are rounded, as in g
 class Backbone:
     """A C2LLM checkpoint's Qwen2 backbone in bf16, for batches of short texts.
 
-    rounded: with its matrices rounded to 4 bits, so that the difference tells what quantization does to the states.
+    rounded: with its matrices rounded to 4 bits, so that the difference shows what quantization does to the states.
     """
 
     def __init__(self, checkpoint: Path, *, rounded: bool = False) -> None:
@@ -66,7 +66,7 @@ class Backbone:
     def states(self, ids: torch.Tensor) -> torch.Tensor:
         """ids (texts, tokens), padded on the right with anything -> final states (texts, tokens, hidden) bf16.
 
-        Attention is causal, so that what stands right of a text does not change its states.
+        Attention is causal, so that what follows a text does not change its states.
         """
         texts, tokens = ids.shape
         heads, kv_heads = self.config["num_attention_heads"], self.config["num_key_value_heads"]

@@ -42,7 +42,7 @@ def traces(tmp_path: Path) -> str:
 
 
 def test_no_command_runs_what_lies_in_the_current_folder(hostile: Path, tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)  # as pip's own is: its folder stands first on the path
+    (tmp_path / "script.py").write_text(SCRIPT)  # like pip's own: its folder is first on the path
     (tmp_path / "texts.jsonl").write_text("".join(json.dumps({"text": f"x = {i}"}) + "\n" for i in range(60)))
     script = [sys.executable, str(tmp_path / "script.py")]
     calibrated = ["--to", "gguf:q4_0", "--calibrate", "../texts.jsonl"]

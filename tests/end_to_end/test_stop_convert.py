@@ -1,4 +1,4 @@
-"""Calibration says how far it is outside a terminal, and a stop says what is kept; the same command goes on."""
+"""Calibration prints its progress outside a terminal; a stop names what is kept, and the same command continues."""
 
 from __future__ import annotations
 

@@ -143,7 +143,7 @@ def test_the_graph_of_a_damaged_bundle_is_neither_run_nor_kept(bundle: Bundle, t
 
 @kept_here
 def test_a_kept_graph_s_weights_live_as_long_as_it(bundle: Bundle, tmp_path: Path) -> None:
-    """OpenVINO does not copy them, nor keep what they lie in."""
+    """OpenVINO neither copies them nor keeps their owner alive."""
     plain = pooled(bundle, tmp_path)
     engine = open_engine(bundle, device="cpu", threads=1, max_tokens=64, cache=tmp_path)
     gc.collect()

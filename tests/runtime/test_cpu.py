@@ -15,7 +15,7 @@ CPUINFO = "processor\t: 0\nflags\t\t: fpu sse4_2 avx fma\nbugs\t\t: spectre_v1\n
 
 @pytest.fixture
 def listed(monkeypatch, tmp_path):
-    """A CPU that only /proc/cpuinfo tells of; returns the file."""
+    """A CPU that only /proc/cpuinfo describes; returns the file."""
 
     def nothing(_name):
         raise OSError
@@ -63,7 +63,7 @@ def test_both_sources_agree():
 
 def test_an_unknown_instruction_is_lacking():
     if cpu._known() is None:
-        pytest.skip("nothing here tells what the CPU has")
+        pytest.skip("no CPU flags on this system")
     assert cpu.lacking(["sse9"]) == ["sse9"]
 
 

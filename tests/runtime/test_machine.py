@@ -26,7 +26,7 @@ def _cpus(folder, siblings):
         (topology / "thread_siblings_list").write_text(f"{text}\n")
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux tells which CPUs a process may use")
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="only Linux reports which CPUs a process may use")
 class TestCores:
     def test_two_threads_of_a_core_count_once(self, cgroup, monkeypatch):
         monkeypatch.setattr(os, "sched_getaffinity", lambda pid: {0, 1, 2, 3})

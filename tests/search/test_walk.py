@@ -143,7 +143,7 @@ def test_large_files_are_left_out(tmp_path: Path) -> None:
 
 def test_a_long_line_of_data_is_skipped_and_the_file_is_not() -> None:
     image = "iVBORw0KGgo" * 500
-    paragraph = "This paragraph stands on one line, as many write Markdown. " * 40
+    paragraph = "This paragraph is on one line, as many write Markdown. " * 40
     for before, line in (("# Title", paragraph), ("x = 1", "# " + paragraph)):
         assert decode(f"{before}\n{line}\n".encode()).text == f"{before}\n{line}\n"
     notebook = f'{{\n "image/png": "{image}",\n "source": "print(1)"\n}}\n'

@@ -15,7 +15,7 @@ TEXTS = ["def read(path):\n    return open(path).read()\n", "x"]
 
 @pytest.fixture(autouse=True)
 def _encoding(monkeypatch):
-    """cl100k_base is fetched from the network: one by the same name, a token a byte, stands in for it."""
+    """A replacement for cl100k_base, which is downloaded: same name, one token per byte."""
     ranks = {bytes([byte]): byte for byte in range(256)}
     encoding = tiktoken.Encoding("cl100k_base", pat_str=r"(?s).", mergeable_ranks=ranks, special_tokens={})
     monkeypatch.setitem(tiktoken.registry.ENCODINGS, "cl100k_base", encoding)

@@ -1,7 +1,7 @@
 """One stage of gpu.sh: `python -m c2llm_lite.benchmarks.lab.gpu rates|big|profile|embed --device cuda --out FOLDER`.
 
 Rows go to FOLDER/STAGE.jsonl as they are measured, the machine first, so that a stage that is stopped leaves what it
-found. On a CPU every stage runs on tiny shapes: a dry run that tells whether the code runs.
+found. On a CPU every stage runs on tiny shapes: a dry run, to see whether the code runs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def rows(stage: str, card: Card) -> Iterator[Row]:
     """What a stage measures."""
     small, large = (drawn.SHAPES["0.5B"], drawn.SHAPES["7B"]) if card.cuda else (drawn.TINY, drawn.TINY)
     if stage == "rates":
-        # The most telling first: a limit of time cuts the end.
+        # The most important first: a time limit cuts the end.
         yield from rates(card, small, LENGTHS if card.cuda else LENGTHS[:2], (BF16, FP32, NF4, INT8))
     elif stage == "big":
         yield from big(card, large, (BF16, NF4, INT8))

@@ -1,4 +1,4 @@
-"""The card: all that only CUDA answers, so that a dry run on a CPU has one thing to replace."""
+"""The card: everything that only CUDA can answer, so that a dry run on a CPU replaces one thing."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Card:
         """What a results file says of the machine."""
         found: dict[str, Any] = {"torch": torch.__version__, "python": platform.python_version()}
         if not self.cuda:
-            return {"name": "CPU, a dry run on tiny shapes: no figure tells anything"} | found
+            return {"name": "CPU, a dry run on tiny shapes: the figures mean nothing"} | found
         there = torch.cuda.get_device_properties(self.device)
         name = torch.cuda.get_device_name(self.device)
         peak = next((peak for part, peak in PEAK.items() if part in name), None)
@@ -61,7 +61,7 @@ class Card:
         return statistics.median(taken)
 
     def captured(self, run: Callable[[], object]) -> Callable[[], object]:
-        """`run` as a CUDA graph, whose kernels one call launches; a CPU has none, and runs it as it is."""
+        """`run` as a CUDA graph, whose kernels one call launches; unchanged on a CPU."""
         if not self.cuda:
             return run
         beside = torch.cuda.Stream(self.device)

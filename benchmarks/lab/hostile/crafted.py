@@ -36,7 +36,7 @@ ODD_VALUES: tuple[Any, ...] = (
 
 
 def sign(folder: Path, manifest: dict[str, Any] | None = None) -> None:
-    """Write the manifest with each file's size and hash as they are now; `manifest` as it is, where it is given."""
+    """Write the manifest with each file's current size and hash; an explicit `manifest` is written unchanged."""
     if manifest is None:
         manifest = read_manifest(folder)
         for name, record in manifest["files"].items():

@@ -1,6 +1,6 @@
 """Fills disks while a bundle, vectors or an index are written: a clear error, and nothing is left or lost.
 
-As root each case has a small tmpfs of its own. Without, the limit on a file's size stands in for it.
+As root each case has a small tmpfs of its own. Otherwise, the limit on a file's size replaces it.
 """
 
 from __future__ import annotations

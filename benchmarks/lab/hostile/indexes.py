@@ -63,7 +63,7 @@ def _damaged(damage: Callable[[Path], object], scratch: Path) -> None:
             right = _updated(tree, scratch / "whole")
         damage(damaged)
         try:
-            # None at all mislead nobody: the index was begun anew.
+            # No hits mislead nobody: the index was started over.
             if damaged == place and (found := _searched(tree, place)):
                 _compare(found, right)
             _compare(_updated(tree, damaged), right)

@@ -15,7 +15,7 @@ from .outcome import DifferentError
 
 PRELOAD: tuple[str, ...] = ("llama_cpp.llama_cpp", "openvino")
 ENGINE_FILES = {GGUF: ("backbone.gguf",), OPENVINO: ("openvino_model.xml", "openvino_model.bin")}
-# One prompt, version and tensor stands for all.
+# One prompt, version and tensor represents all.
 ALIKE = {"prompts": 1, "versions": 1, "tensors": 1, "notes": 1, "files": 2, "probes": 2}
 
 

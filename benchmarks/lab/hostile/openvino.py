@@ -127,6 +127,6 @@ def _poison(fixtures: Fixtures, file: str, scratch: Path) -> None:
 
 
 def _weights(xml: str) -> list[range]:
-    """Where 8-bit weights lie in the .bin: other constants are shapes, and damage to them is noticed at once."""
+    """The places of 8-bit weights in the .bin: other constants are shapes, and damage to them is noticed at once."""
     found = re.finditer(r'<data element_type="[iu]8"[^>]* offset="(\d+)" size="(\d+)"', xml)
     return [range(int(match[1]), int(match[1]) + int(match[2])) for match in found]

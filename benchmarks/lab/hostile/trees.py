@@ -64,7 +64,7 @@ def _tree(scratch: Path) -> Path:
 
 
 def indexed(make: Callable[[Path], object], scratch: Path) -> None:
-    """The folder is indexed, whatever lies in it, and what is good in it is found."""
+    """The folder is indexed whatever it contains, and its good files are found."""
     tree = _tree(scratch)
     make(tree)
     _index(tree, scratch)

@@ -1,4 +1,4 @@
-"""A task of MTEB's by name: read where its data is here, and told of where it is not."""
+"""A task of MTEB by name: read if its data is here, and a clear error if not."""
 
 from __future__ import annotations
 

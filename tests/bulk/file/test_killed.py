@@ -67,7 +67,7 @@ def test_killed_at_every_step_it_can_continue(tmp_path: Path, records: Path, suf
             break
         meta_path = output.with_name(f"{output.name}.meta.json")
         made = json.loads(meta_path.read_bytes())["dim"] if meta_path.exists() else None
-        if made is not None:  # it never stands beside another's vectors
+        if made is not None:  # it is never beside another input's vectors
             assert output.read_bytes() == (expected[0] if made == WIDTH else before)
         model = Model()
         if made == 3 and not part(output, "run.json").exists():
