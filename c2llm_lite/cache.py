@@ -6,13 +6,25 @@ import os
 import sys
 from pathlib import Path
 
+from .errors import OutputError
+
 
 def cache_folder() -> Path:
-    """This package's cache folder, by the system's convention. It may not exist yet."""
+    """This package's cache folder, by the system's convention. It may not exist yet.
+
+    Raises OutputError for a user without a home folder, such as a container's user id without an account.
+    """
     if sys.platform == "win32":
-        above = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local")
+        above = Path(os.environ.get("LOCALAPPDATA") or _home() / "AppData" / "Local")
     elif sys.platform == "darwin":
-        above = Path.home() / "Library" / "Caches"
+        above = _home() / "Library" / "Caches"
     else:
-        above = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        above = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return above / "c2llm-lite"
+
+
+def _home() -> Path:
+    try:
+        return Path.home()
+    except RuntimeError:
+        raise OutputError("this user has no home folder; set HOME or XDG_CACHE_HOME to a writable folder") from None

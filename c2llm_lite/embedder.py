@@ -19,7 +19,7 @@ from . import bundle as bundles
 from .arguments import check_whole
 from .cache import cache_folder
 from .engines import Engine, TokenIds, open_engine
-from .errors import ArgumentError, BundleError, DeviceError
+from .errors import ArgumentError, BundleError, DeviceError, OutputError
 from .head_file import read_head
 from .packing import packs, room
 from .pma import Array
@@ -283,7 +283,10 @@ def load(
     check_whole("max_tokens", tokens, manifest.backbone.max_positions)
     if threads is not None:
         check_whole("threads", threads, MOST_THREADS)
-    kept = cache_folder() / "compiled" / opened.sha256[:16] if cache else None
+    kept = None
+    if cache:
+        with contextlib.suppress(OutputError):  # no home folder: a cache only saves time
+            kept = cache_folder() / "compiled" / opened.sha256[:16]
     return Embedder(opened, device=device, threads=threads, max_tokens=tokens, cache=kept)
 
 

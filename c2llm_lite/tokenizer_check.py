@@ -63,12 +63,13 @@ def read_tokenizer(path: Path, *, remember: bool = False) -> bytes:
     if not remember:
         check_tokenizer(content)
         return content
-    passed = cache_folder() / "tokenizers" / f"rules-{RULES}" / hashlib.sha256(content).hexdigest()
+    mark = Path("tokenizers") / f"rules-{RULES}" / hashlib.sha256(content).hexdigest()
     with contextlib.suppress(OSError):  # a cache that cannot be read or written only costs time
-        if passed.is_file():
+        if (cache_folder() / mark).is_file():
             return content
     check_tokenizer(content)
     with contextlib.suppress(OSError):
+        passed = cache_folder() / mark
         passed.parent.mkdir(parents=True, exist_ok=True)
         passed.touch()  # empty: it is there or not, and no process reads half of it
     return content

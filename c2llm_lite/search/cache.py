@@ -10,10 +10,14 @@ import hashlib
 from pathlib import Path
 
 from ..cache import cache_folder
+from ..errors import OutputError
 
 
 def default_place(folder: Path, bundle_sha256: str) -> Path:
-    """One per folder and bundle."""
+    """One per folder and bundle. Raises OutputError if there is no cache folder to keep it in."""
     folder = folder.resolve()
     key = hashlib.sha256(f"{folder}\n{bundle_sha256}".encode(errors="surrogateescape")).hexdigest()
-    return cache_folder() / "indexes" / f"{folder.name or 'root'}-{key[:16]}"
+    try:
+        return cache_folder() / "indexes" / f"{folder.name or 'root'}-{key[:16]}"
+    except OutputError as error:
+        raise OutputError(f"no place for the index: {error}, or name a folder for it with --index") from None
