@@ -5,7 +5,7 @@
 Linux only; on a quiet machine. A fair scheduler gives T threads (one a core) beside B others T/(T+B) of the cores, so
 the fair rate is that share of the solo rate with the settings as they are. An engine is to reach LEAST of it. Engines
 lose by threads that spin while another has their core, so other ways to wait, pinning and thread counts are tried
-beside the engine's own. Results are kept when all targets run at full length: about a quarter of an hour.
+beside the engine's own. At full length a target's figures are kept: three minutes for each.
 """
 
 from __future__ import annotations
@@ -69,26 +69,25 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=SECONDS)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     arguments = parser.parse_args()
-    stolen, load = Stolen(), os.getloadavg()[0]
-    found = {}
+    whole = arguments.seconds >= SECONDS and arguments.rounds >= ROUNDS
     for target in arguments.targets:
+        stolen, load = Stolen(), os.getloadavg()[0]
         bundle = _bundle(arguments.checkpoint, target)
-        found[target] = _shares(_rates(bundle, target, arguments.seconds, arguments.rounds))
-        for name, shares in found[target].items():
+        found = _shares(_rates(bundle, target, arguments.seconds, arguments.rounds))
+        for name, shares in found.items():
             print(f"{target}, {name}: {json.dumps(shares)}", flush=True)
-    unfair = sorted(
-        f"{target}, {situation}: {share}"
-        for target, by_setting in found.items()
-        for situation, share in by_setting[AS_IT_IS]["share_of_fair"].items()
-        if share < LEAST
-    )
-    print(f"below {LEAST:.0%} of the fair share: {', '.join(unfair) or 'none'}")
-    whole = tuple(arguments.targets) == TARGETS and arguments.seconds >= SECONDS and arguments.rounds >= ROUNDS
-    if whole:
-        on = stamp() | {"load": load, "stolen": stolen.share()}
-        measure = {"seconds": arguments.seconds, "rounds": arguments.rounds, "texts": TEXTS, "tokens": TOKENS}
-        result = {"least": LEAST, "below": unfair, "targets": found, "measured": measure, "on": on}
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+        unfair = {case: share for case, share in found[AS_IT_IS]["share_of_fair"].items() if share < LEAST}
+        print(f"{target}, below {LEAST:.0%} of the fair share: {unfair or 'none'}", flush=True)
+        if whole:
+            _keep(target, {"settings": found, "on": stamp() | {"load": load, "stolen": stolen.share()}})
+
+
+def _keep(target: str, found: dict[str, Any]) -> None:
+    """Put one target's figures into the results, beside the others'."""
+    kept = json.loads(RESULTS.read_text(encoding="utf-8"))["targets"] if RESULTS.exists() else {}
+    measure = {"seconds": SECONDS, "rounds": ROUNDS, "texts": TEXTS, "tokens": TOKENS}
+    result = {"least": LEAST, "measured": measure, "targets": kept | {target: found}}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
 
 
 def _bundle(checkpoint: Path, target: str) -> Path:

@@ -19,8 +19,9 @@ except ImportError as error:
 class C2LLMEncoder(AbsEncoder):
     """MTEB's encoder for a loaded bundle.
 
-    The prompt is chosen by the task's name and the kind of text, such as "CosQA-query"; failing that, by the kind
-    alone: "query" or "document". Texts of a task without kinds get no prompt.
+    A task that the model was trained for has prompts of its own, such as "CosQA-query". Any other task gets what MTEB
+    gives it (AbsEncoder.get_task_instruction), as in published scores: the task's own prompt, before queries and
+    documents alike if it is one string, without a newline; failing that, the default of the task's class.
 
     Args:
         model: The loaded bundle.
@@ -29,7 +30,6 @@ class C2LLMEncoder(AbsEncoder):
     def __init__(self, model: Embedder) -> None:
         manifest = model.bundle.manifest
         self.model = model
-        self.model_prompts = model.prompts
         # MTEB's cache of results has a folder of this name: it must be unique to the bundle.
         self.mteb_model_meta = ModelMeta.create_empty(
             {
@@ -73,9 +73,11 @@ class C2LLMEncoder(AbsEncoder):
         if kwargs.get("precision") not in (None, "float32"):
             raise ArgumentError("MTEB compares vectors by cosine; omit precision")
         texts = [text for batch in inputs for text in batch["text"]]
-        vectors: Array = self.model.embed(
-            texts,
-            prompt_name=self.get_prompt_name(task_metadata, prompt_type),
-            progress=bool(kwargs.get("show_progress_bar", False)),
-        )
+        named = f"{task_metadata.name}-{prompt_type.value}" if prompt_type is not None else ""
+        if named in self.model.prompts:
+            prompt = self.model.prompts[named]
+        else:
+            prompt = self.get_task_instruction(task_metadata, prompt_type)
+        progress = bool(kwargs.get("show_progress_bar", False))
+        vectors: Array = self.model.embed(texts, prompt=prompt, progress=progress)
         return vectors

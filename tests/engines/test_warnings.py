@@ -11,10 +11,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from c2llm_lite import cpu
+from c2llm_lite import cpu, openmp
 from c2llm_lite.convert import convert
 from c2llm_lite.engines import torch as torch_engine
-from c2llm_lite.engines.llama_cpp import native
 from c2llm_lite.engines.openvino.settings import STATIC, warn_of_saturation
 
 
@@ -100,14 +99,16 @@ def test_bf16_without_its_instructions_is_warned_of_once(
 
 
 @pytest.mark.parametrize(("given", "policy"), [(None, "PASSIVE"), ("active", "ACTIVE")])
-def test_ggml_s_threads_wait_without_spinning_unless_the_user_says_otherwise(
-    f32_bundle: Path, given: str | None, policy: str
+@pytest.mark.parametrize("target", ["gguf:f32", "torch:fp32"])
+def test_waiting_threads_do_not_spin_unless_the_user_says_otherwise(
+    checkpoint_folder: Path, tmp_path: Path, target: str, given: str | None, policy: str
 ) -> None:
-    code = f"import c2llm_lite, os; c2llm_lite.load({str(f32_bundle)!r}); print(os.environ.get('OMP_WAIT_POLICY'))"
-    environment = {name: value for name, value in os.environ.items() if name != native.WAIT_POLICY}
-    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if given is None else {native.WAIT_POLICY: given})
+    folder = convert(checkpoint_folder, tmp_path / "bundle", target, target_probes=False).folder
+    code = f"import c2llm_lite, os; c2llm_lite.load({str(folder)!r}); print(os.environ.get('OMP_WAIT_POLICY'))"
+    environment = {name: value for name, value in os.environ.items() if name != openmp.WAIT_POLICY}
+    environment |= {"OMP_DISPLAY_ENV": "TRUE"} | ({} if given is None else {openmp.WAIT_POLICY: given})
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     if "OMP_WAIT_POLICY" not in done.stderr:
-        pytest.skip("this llama-cpp-python does not use libgomp")
+        pytest.skip("this library does not use libgomp")
     assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
     assert done.stdout.strip() == str(given)  # other libraries are left as they are

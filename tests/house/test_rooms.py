@@ -18,7 +18,7 @@ RUNTIME = {
     "pma": set(),
     "machine": set(),
     "cpu": set(),
-    "cache": set(),
+    "cache": {"errors"},
     "progress": set(),
     "vectors": {"errors", "pma"},
     "packing": set(),
@@ -32,8 +32,9 @@ RUNTIME = {
     "head_file": {"errors", "bundle", "pma", "float32_tensors"},
     "blas": set(),
     "forks": {"errors"},
+    "openmp": set(),
     "token_embeddings": {"errors", "bundle", "pma"},
-    "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine"},
+    "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine", "openmp"},
 }
 CORE = set(RUNTIME)
 ROOMS: dict[str, set[str]] = RUNTIME | {

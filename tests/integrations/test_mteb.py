@@ -11,14 +11,14 @@ from mteb.abstasks.task_metadata import TaskMetadata
 from mteb.models import EncoderProtocol
 
 from c2llm_lite.integrations.mteb import C2LLMEncoder
-from c2llm_lite.text import QUERY_PROMPTS
+from c2llm_lite.text import DOCUMENT_PROMPT, QUERY_PROMPTS
 
 
 def half(pairs):
     return pairs[: len(pairs) // 2]
 
 
-def task(name, pairs):
+def task(name, pairs, prompt=None):
     """A retrieval task by this name: the first half of the pairs' questions, all of their functions."""
 
     class Local(AbsTaskRetrieval):
@@ -31,6 +31,7 @@ def task(name, pairs):
             eval_splits=["test"],
             eval_langs=["eng-Latn"],
             main_score="ndcg_at_10",
+            prompt=prompt,
         )
 
         def load_data(self, **_):
@@ -62,7 +63,7 @@ def embedded(monkeypatch):
     embed = Embedder.embed
 
     def noted(self, texts, **settings):
-        seen.append((settings["prompt_name"], list(texts)))
+        seen.append((settings["prompt"], list(texts)))
         return embed(self, texts, **settings)
 
     monkeypatch.setattr(Embedder, "embed", noted)
@@ -70,21 +71,31 @@ def embedded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "query_prompt", "document_prompt"),
-    [("CosQA", "CosQA-query", "CosQA-document"), ("SomethingElse", "query", "document")],
+    ("name", "asked", "query_prompt", "document_prompt"),
+    [
+        ("CosQA", None, f"{QUERY_PROMPTS['CosQA']}\n", DOCUMENT_PROMPT),
+        ("CosQA", "The task's, which ours goes before", f"{QUERY_PROMPTS['CosQA']}\n", DOCUMENT_PROMPT),
+        ("OneString", "Find the code.", "Find the code.", "Find the code."),
+        ("OneSide", {"query": "Find the code."}, "Find the code.", ""),
+        ("NoPrompt", None, AbsTaskRetrieval.abstask_prompt, AbsTaskRetrieval.abstask_prompt),
+    ],
 )
-def test_each_task_gets_its_own_prompts(model, pairs, embedded, name, query_prompt, document_prompt):
+@pytest.mark.filterwarnings("ignore:Prompt type")
+def test_each_task_gets_its_own_prompts(model, pairs, embedded, name, asked, query_prompt, document_prompt):
+    """Unknown tasks get what mteb's own encoders give them, so that a published score can be reproduced."""
     encoder = C2LLMEncoder(model)
     assert isinstance(encoder, EncoderProtocol)
-    result = mteb.evaluate(encoder, task(name, pairs), cache=None, co2_tracker=False)
-    prompts = {prompt: sorted(text.strip() for text in texts) for prompt, texts in embedded}
-    assert prompts == {
-        query_prompt: sorted(pair.query.strip() for pair in half(pairs)),
-        document_prompt: sorted(pair.code.strip() for pair in pairs),
-    }
+    result = mteb.evaluate(encoder, task(name, pairs, asked), cache=None, co2_tracker=False)
+    prompts = [(prompt, sorted(text.strip() for text in texts)) for prompt, texts in embedded]
+    assert sorted(prompts) == sorted(
+        [
+            (query_prompt, sorted(pair.query.strip() for pair in half(pairs))),
+            (document_prompt, sorted(pair.code.strip() for pair in pairs)),
+        ]
+    )
     scores = result.task_results[0].scores["test"][0]
-    queries = model.embed([pair.query for pair in half(pairs)], prompt_name=query_prompt)
-    documents = model.embed([pair.code for pair in pairs], prompt_name=document_prompt)
+    queries = model.embed([pair.query for pair in half(pairs)], prompt=query_prompt)
+    documents = model.embed([pair.code for pair in pairs], prompt=document_prompt)
     ranks = np.argsort(np.argsort(-(queries @ documents.T), axis=1), axis=1).diagonal()
     assert scores["recall_at_1"] == pytest.approx(np.mean(ranks == 0), abs=1e-4)
     assert scores["mrr_at_10"] == pytest.approx(np.mean(np.where(ranks < 10, 1 / (ranks + 1), 0)), abs=1e-3)

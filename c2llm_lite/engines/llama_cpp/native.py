@@ -2,21 +2,12 @@
 
 `make airgap` builds them for a stated floor and writes its instructions into the wheel, beside the libraries. A wheel
 without that file was built by this machine's owner, for the CPU that built it.
-
-ggml computes with OpenMP, whose waiting threads spin by default and take the cores from other processes: two at once on
-two cores ran at 155 tokens a second each, and at 365 with OMP_WAIT_POLICY=passive, which costs nothing alone. libgomp
-reads it once, when it is loaded. PyTorch brings the same library: where torch was imported first, its policy stays.
 """
 
 from __future__ import annotations
 
-import contextlib
 import ctypes
 import json
-import logging
-import os
-import sys
-from collections.abc import Iterator
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,10 +15,8 @@ from typing import Any
 
 from ... import cpu
 from ...errors import DeviceError, MissingDependencyError
+from ...openmp import waiting_passively
 
-log = logging.getLogger(__name__)
-
-WAIT_POLICY = "OMP_WAIT_POLICY"
 FLOOR = "lib/cpu_floor.json"  # in the package: a list of instructions, named as in /proc/cpuinfo
 
 
@@ -45,25 +34,10 @@ def library(module: str, need: str) -> Any:
                 "built here (pip install --force-reinstall --no-binary llama-cpp-python llama-cpp-python)"
             )
     try:
-        with _waiting_passively():
+        with waiting_passively("llama_cpp"):
             return import_module(f"llama_cpp.{module}")
     except ImportError as error:
         raise MissingDependencyError("llama-cpp-python", "llama-cpp", need) from error
-
-
-@contextlib.contextmanager
-def _waiting_passively() -> Iterator[None]:
-    """OMP_WAIT_POLICY is passive in the block, unless the user has set it; other libraries are left as they are."""
-    if WAIT_POLICY in os.environ or "llama_cpp" in sys.modules:
-        yield
-        return
-    if "torch" in sys.modules:
-        log.info("torch was imported before llama.cpp; set %s=passive for speed beside other processes", WAIT_POLICY)
-    os.environ[WAIT_POLICY] = "passive"
-    try:
-        yield
-    finally:
-        del os.environ[WAIT_POLICY]
 
 
 def ggml(name: str, need: str) -> ctypes.CDLL:

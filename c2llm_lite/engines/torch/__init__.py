@@ -19,13 +19,15 @@ import numpy as np
 from ... import cpu
 from ...bundle import Bundle
 from ...errors import ArgumentError, BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
+from ...openmp import TORCH, waiting_passively
 from ...packing import packs
 from ...pma import Array
 from ...token_embeddings import TokenEmbeddings
 from .. import Description, TokenIds, require_memory
 
 try:
-    import torch
+    with waiting_passively(TORCH):
+        import torch
 
     from .attention import pool
     from .backbone import DTYPES, load_backbone
