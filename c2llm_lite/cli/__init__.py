@@ -22,6 +22,7 @@ from .failures import guarded
 from .options import err, out
 from .search import duplicates, index, search
 from .serve import serve
+from .sign import sign
 from .verify import info, verify
 
 app = typer.Typer(
@@ -30,7 +31,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, embed, embed_dataset, info, verify, search, index, duplicates, serve, bench, demo):
+for command in (convert, embed, embed_dataset, info, verify, sign, search, index, duplicates, serve, bench, demo):
     app.command(cls=with_argument_help(command))(guarded(command))
 
 

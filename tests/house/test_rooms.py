@@ -26,6 +26,7 @@ RUNTIME = {
     "jsonl": {"errors", "arguments"},
     "typed_json": {"errors"},
     "bundle": {"errors", "arguments", "pma", "typed_json", "durable"},
+    "signature": {"errors", "arguments", "bundle", "durable"},
     "tokenizer_check": {"errors", "cache"},
     "text": {"errors", "tokenizer_check"},
     "float32_tensors": {"errors", "pma"},
