@@ -45,6 +45,13 @@ if [ "$found" != "$listed" ]; then
     echo "the kit has files that SHA256SUMS does not list: copy it again" >&2
     exit 1
 fi
+echo "checking this machine"
+own=$(echo "$here"/wheels/c2llm_lite-*.whl)
+if ! "$python" -I -c 'import sys; sys.path.insert(0, sys.argv[1]); from c2llm_lite.doctor.kit import main; sys.exit(main(*sys.argv[2:]))' \
+    "$own" "$here" "$1"; then
+    echo "nothing was installed: fix the lines above that begin with FIX, and try again" >&2
+    exit 1
+fi
 mkdir -p "$1"
 target=$(cd "$1" && pwd)
 trap 'rm -rf "$target"' EXIT  # until all is done

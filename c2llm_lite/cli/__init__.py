@@ -16,6 +16,7 @@ from .. import __version__
 from .argument_help import with_argument_help
 from .bench import bench
 from .convert import convert, demo
+from .doctor import doctor
 from .embed import embed
 from .embed_dataset import embed_dataset
 from .failures import guarded
@@ -31,7 +32,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, embed, embed_dataset, info, verify, sign, search, index, duplicates, serve, bench, demo):
+for command in (
+    convert,
+    embed,
+    embed_dataset,
+    info,
+    verify,
+    doctor,
+    sign,
+    search,
+    index,
+    duplicates,
+    serve,
+    bench,
+    demo,
+):
     app.command(cls=with_argument_help(command))(guarded(command))
 
 

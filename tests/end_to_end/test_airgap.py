@@ -8,7 +8,7 @@ import subprocess
 import sys
 
 import pytest
-from kits import INSTALLER, install, seal_kit, write_kit
+from kits import INSTALLER, install, seal_kit, write_kit, write_wheel
 
 pytestmark = pytest.mark.skipif(shutil.which("sha256sum") is None, reason="the installer needs sha256sum")
 
@@ -47,12 +47,23 @@ def test_what_is_there_is_not_touched(kit, tmp_path):
     assert "is there already" in done.stderr
 
 
+def test_a_machine_that_cannot_run_it_gets_nothing(kit, tmp_path):
+    write_wheel(kit / "wheels", "2.0").rename(kit / "wheels/some-1.0-cp311-cp311-manylinux_2_999_x86_64.whl")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
+    assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
+    assert "FIX  C library: glibc" in done.stdout
+    assert "nothing was installed: fix the lines above" in done.stderr
+
+
 def test_without_a_folder_it_says_how(kit):
     assert install(kit).returncode == 2
 
 
 def test_what_fails_on_the_way_leaves_nothing(kit, tmp_path):
-    done = install(kit, tmp_path / "here")  # there are no wheels
+    (kit / "requirements.txt").write_text("another-library\n")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "No matching distribution found" in done.stderr
 

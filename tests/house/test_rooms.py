@@ -18,6 +18,7 @@ RUNTIME = {
     "pma": set(),
     "machine": set(),
     "cpu": set(),
+    "child_process": set(),
     "cache": set(),
     "progress": set(),
     "vectors": {"errors", "pma"},
@@ -40,6 +41,7 @@ CORE = set(RUNTIME)
 ROOMS: dict[str, set[str]] = RUNTIME | {
     "embedder": CORE,
     "verify": CORE | {"embedder"},
+    "doctor": CORE | {"embedder", "verify"},
     "bulk": CORE | {"embedder"},
     "search": CORE | {"embedder"},
     "serve": CORE | {"embedder"},
