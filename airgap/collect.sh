@@ -8,6 +8,7 @@
 #   PYTHON_VERSION=3.12                        for another Python than this machine's
 #   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are
 #   SPLIT=48M                                  the kit as KIT.tar.00, KIT.tar.01 … of at most this size
+#   SIGN_KEY=signer.key                        signs the bundle and the kit, and adds the extra `sign` to check them there
 #
 # The kit serves machines of this machine's system (Linux, x86-64) with its C library or newer.
 # llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Excavator of 2015): the
@@ -15,6 +16,7 @@
 set -euo pipefail
 kit=$1 bundle=$2 extras=$3
 shift 3
+if [ -n "${SIGN_KEY:-}" ]; then extras+=,sign; fi
 python=${PYTHON:-python3}
 version=${PYTHON_VERSION:-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
 here=$(cd "$(dirname "$0")" && pwd)
@@ -64,9 +66,13 @@ if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
 fi
 echo "c2llm-lite[$extras]" > "$kit.partial/requirements.txt"
 echo "$version" > "$kit.partial/python-version"
-cp -r "$bundle" "$kit.partial/bundle"
+cp -rL "$bundle" "$kit.partial/bundle"
+if [[ -n ${SIGN_KEY:-} && -e $bundle/manifest.json ]]; then
+    "$python" -m c2llm_lite sign "$kit.partial/bundle" --key "$SIGN_KEY" --force
+fi
 cp "$here/install.sh" LICENSE "$kit.partial/"
-(cd "$kit.partial" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum > SHA256SUMS)
+(cd "$kit.partial" && find . -type f ! -path ./SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS)
+if [ -n "${SIGN_KEY:-}" ]; then "$python" -m c2llm_lite sign "$kit.partial" --key "$SIGN_KEY"; fi
 rm -rf "$kit"
 mv "$kit.partial" "$kit"
 du -sh "$kit"

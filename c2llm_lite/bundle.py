@@ -1,9 +1,8 @@
 """The bundle format: a folder with everything that one target needs, and a manifest to check every byte.
 
-All names of files, tensor keys and types of a bundle are defined here.
-
-Nothing in a manifest is trusted before it is checked: its own hash first, then the format's version, then each field's
-type and range, then each file's size (and hash, when asked).
+All names of files, tensor keys and types of a bundle are defined here. Nothing in a manifest is trusted before it is
+checked: its own hash first, then the format's version, then each field's type and range, then each file's size (and
+hash, when asked).
 """
 
 from __future__ import annotations
@@ -28,6 +27,8 @@ from .typed_json import Matches, Range
 FORMAT = 1
 MANIFEST = "manifest.json"
 MANIFEST_HASH = "manifest.sha256"  # as `sha256sum` writes it
+SIGNATURE = "manifest.sha256.sig"  # of MANIFEST_HASH, where the bundle is signed
+MANIFEST_FILES = (MANIFEST, MANIFEST_HASH, SIGNATURE)  # which the manifest does not list
 MANIFEST_BYTES = 16 << 20  # the most that is read
 TOKENIZER = "tokenizer.json"
 LICENSES = ("LICEN[SC]E*", "NOTICE*")  # the checkpoint's own files, under their own names
@@ -40,11 +41,10 @@ BACKBONE_FILES = (GGUF, OPENVINO_GRAPH, OPENVINO_WEIGHTS, SAFETENSORS)
 # Manifest.tensors has each tensor's type by the name that the checkpoint gives the tensor.
 EMBED_TOKENS = "embed_tokens.weight"
 MATRIX = "_proj.weight"  # what a matrix's name ends with
-# The types, as the engine's library calls them. llama_cpp: ggml's (F32, F16, BF16, q8_0, iq4_nl, ...). openvino:
-# OpenVINO's (F32, BF16, I8, I4). torch: FP32, BF16 and bitsandbytes' INT8 and NF4.
+# The types by the engine's library. ggml: F32, F16, BF16, q8_0, … OpenVINO: F32, BF16, I8, I4. torch: FP32, BF16, and
+# bitsandbytes' INT8 and NF4.
 F32, F16, BF16 = "f32", "f16", "bf16"
-I8, I4 = "i8", "i4"
-FP32, INT8, NF4 = "fp32", "int8", "nf4"
+I8, I4, FP32, INT8, NF4 = "i8", "i4", "fp32", "int8", "nf4"
 
 # (vocab, hidden), the values that the checkpoint stores, by the type of EMBED_TOKENS; bf16, which NumPy lacks, as bits.
 TOKEN_EMBEDDINGS = "token_embeddings.npy"
@@ -209,7 +209,7 @@ class Bundle:
 
     def unlisted(self) -> list[str]:
         """Names in the folder that the manifest does not list; they are not checked."""
-        listed = {MANIFEST, MANIFEST_HASH, *self.manifest.files}
+        listed = {*MANIFEST_FILES, *self.manifest.files}
         return sorted(path.name for path in self.folder.iterdir() if path.name not in listed)
 
     def check(self, name: str) -> None:
@@ -241,7 +241,7 @@ def _opened(folder: Path, check: bool) -> Bundle:
     with (folder / MANIFEST).open("rb") as file:
         content = file.read(MANIFEST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
-    if (folder / MANIFEST_HASH).read_bytes() != _hash_line(digest):
+    if (folder / MANIFEST_HASH).read_bytes() != hash_line(digest):
         raise BundleError(
             f"{folder}: {MANIFEST} does not match {MANIFEST_HASH}; copy the bundle again, or convert again"
         )
@@ -259,14 +259,14 @@ def seal(folder: Path, manifest: Manifest, *, changed: Collection[str] | None = 
 
     changed: the only files that differ from the manifest's records, which saves reading the others again.
     """
-    names = sorted(p.name for p in folder.iterdir() if p.name not in (MANIFEST, MANIFEST_HASH))
+    names = sorted(p.name for p in folder.iterdir() if p.name not in MANIFEST_FILES)
     kept = {} if changed is None else {n: record for n, record in manifest.files.items() if n not in changed}
     files = {n: kept.get(n) or FileRecord((folder / n).stat().st_size, file_sha256(folder / n)) for n in names}
     sealed = replace(manifest, files=files)
     content = sealed.to_json().encode()
     digest = hashlib.sha256(content).hexdigest()
     (folder / MANIFEST).write_bytes(content)
-    (folder / MANIFEST_HASH).write_bytes(_hash_line(digest))
+    (folder / MANIFEST_HASH).write_bytes(hash_line(digest))
     return Bundle(folder, sealed, digest)
 
 
@@ -295,5 +295,6 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
         raise BundleError(f"{folder}: {name} does not match its sha256; copy the bundle again, or convert again")
 
 
-def _hash_line(digest: str) -> bytes:
-    return f"{digest}  {MANIFEST}\n".encode()  # what `sha256sum --check` reads
+def hash_line(digest: str) -> bytes:
+    """The content of MANIFEST_HASH, which `sha256sum --check` reads."""
+    return f"{digest}  {MANIFEST}\n".encode()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -21,6 +22,13 @@ def cache_folder() -> Path:
     else:
         above = Path(os.environ.get("XDG_CACHE_HOME") or _home() / ".cache")
     return above / "c2llm-lite"
+
+
+def compiled(bundle_sha256: str) -> Path | None:
+    """The folder for what an engine compiles from this bundle; None without a home folder, since it only saves time."""
+    with contextlib.suppress(OutputError):
+        return cache_folder() / "compiled" / bundle_sha256[:16]
+    return None
 
 
 def _home() -> Path:

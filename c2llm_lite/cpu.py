@@ -13,6 +13,7 @@ _CPUINFO = Path("/proc/cpuinfo")
 _EAX, _EBX, _ECX, _EDX = 0, 1, 2, 3
 # Leaf of glibc's table (CPUID_INDEX_1, CPUID_INDEX_7 and CPUID_INDEX_7_ECX_1 of <sys/platform/x86.h>), register, bit.
 _BITS = {
+    "sse4_2": (0, _ECX, 20),
     "avx": (0, _ECX, 28),
     "fma": (0, _ECX, 12),
     "f16c": (0, _ECX, 29),

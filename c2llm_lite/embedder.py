@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import threading
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -14,12 +13,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from . import blas, forks, machine, text, vectors
+from . import blas, forks, machine, signature, text, vectors
 from . import bundle as bundles
 from .arguments import check_whole
-from .cache import cache_folder
+from .cache import compiled
 from .engines import Engine, TokenIds, open_engine
-from .errors import ArgumentError, BundleError, DeviceError, OutputError
+from .errors import ArgumentError, BundleError, DeviceError
 from .head_file import read_head
 from .packing import packs, room
 from .pma import Array
@@ -27,9 +26,6 @@ from .progress import reported
 from .vectors import Precision
 
 log = logging.getLogger(__name__)
-
-# ggml aborts beyond 512 threads, and OpenMP when the system cannot start so many. More than eight per CPU never help.
-MOST_THREADS = min(512, 8 * (os.cpu_count() or 1))
 
 
 class Embedder:
@@ -46,7 +42,7 @@ class Embedder:
         self, bundle: bundles.Bundle, *, device: str, threads: int | None, max_tokens: int, cache: Path | None = None
     ) -> None:
         manifest = bundle.manifest
-        self._loaded_with = {"device": device, "threads": threads, "max_tokens": max_tokens, "cache": cache is not None}
+        self._loaded_with = dict[str, object](device=device, threads=threads, max_tokens=max_tokens, cache=bool(cache))
         self._threads = threads or machine.cores()
         self.bundle = bundle
         self.dim = manifest.width
@@ -92,16 +88,14 @@ class Embedder:
             ArgumentError: An argument is out of range.
         """
         vectors.check(dim, precision, self.dim)
-        width = self._width(dim)
         prefix = text.choose_prompt(self.prompts, prompt_name, prompt)
-        single = isinstance(texts, str)
         listed = text.as_list(texts)
         ids = self._tokenizer.encode(listed, prefix) if listed else []
-        found = self.embed_tokens(ids, prompt=prefix, progress=progress)[:, :width]
+        found = self.embed_tokens(ids, prompt=prefix, progress=progress)[:, : self._width(dim)]
         if normalize:
             found = vectors.normalize(found)
         encoded = vectors.encode(found, precision)
-        return encoded[0] if single else encoded
+        return encoded[0] if isinstance(texts, str) else encoded
 
     def tokenize(
         self, texts: Sequence[str], *, prompt: str = "", first_index: int = 0, cut: bool = True
@@ -241,8 +235,7 @@ class Embedder:
         return dim
 
     def _prompt_tokens(self, prompt: str) -> list[int]:
-        (ids,) = self._tokenizer.encode([""], prompt) if prompt else ([],)
-        return ids
+        return self._tokenizer.encode([""], prompt)[0] if prompt else []
 
 
 def load(
@@ -253,6 +246,8 @@ def load(
     max_tokens: int | None = None,
     check: bool = False,
     cache: bool = True,
+    public_key: str | Path | Sequence[str | Path] | None = None,
+    revoked: str | Path | None = None,
 ) -> Embedder:
     """Load a bundle, ready to embed.
 
@@ -263,31 +258,33 @@ def load(
         max_tokens: Truncate longer texts to this many tokens; None means the bundle's own limit.
         check: Check every file's SHA-256 first; sizes are always checked.
         cache: Keep OpenVINO's compiled graph, and which tokenizers passed their check, in the user's cache folder.
+        public_key: A public key's file, or several. One of them must have signed the bundle; every file is hashed, and
+            one that the manifest does not list is an error.
+        revoked: A file with the hashes of manifests, one a line, that are refused although a key signed them.
 
     Returns:
         The loaded bundle.
 
     Raises:
-        BundleError: A file is missing, truncated or altered, or the bundle is newer than this version.
+        BundleError: A file is missing, truncated or altered, the bundle is newer than this version, or not signed.
         OutOfMemoryError: The bundle does not fit in the free memory.
         DeviceError: The engine does not have this device.
         MissingDependencyError: The engine is not installed; names the extra to install.
         ArgumentError: An argument is out of range.
     """
     forks.check()
-    opened = bundles.open_bundle(bundle, check=check)
+    opened = signature.open_bundle(bundle, check=check, public_key=public_key, revoked=revoked)
     manifest = opened.manifest
     if not isinstance(device, str):
         raise DeviceError(f"device is {device!r}; pass a device's name, or 'auto'")
     tokens = manifest.max_tokens if max_tokens is None else max_tokens
     check_whole("max_tokens", tokens, manifest.backbone.max_positions)
     if threads is not None:
-        check_whole("threads", threads, MOST_THREADS)
-    kept = None
-    if cache:
-        with contextlib.suppress(OutputError):  # no home folder: a cache only saves time
-            kept = cache_folder() / "compiled" / opened.sha256[:16]
-    return Embedder(opened, device=device, threads=threads, max_tokens=tokens, cache=kept)
+        check_whole("threads", threads, machine.MOST_THREADS)
+    kept = compiled(opened.sha256) if cache else None
+    model = Embedder(opened, device=device, threads=threads, max_tokens=tokens, cache=kept)
+    model._loaded_with |= signature.to_repeat(public_key, revoked)
+    return model
 
 
 def _load_again(folder: str, sha256: str, arguments: dict[str, Any]) -> Embedder:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path, PurePosixPath
 
+# ggml aborts beyond 512 threads, and OpenMP when the system cannot start so many. More than eight per CPU never help.
+MOST_THREADS = min(512, 8 * (os.cpu_count() or 1))
+
 _CGROUP = Path("/sys/fs/cgroup")
 _CGROUP_V1_MEMORY = _CGROUP / "memory"
 _OWN_GROUPS = Path("/proc/self/cgroup")

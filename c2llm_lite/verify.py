@@ -90,22 +90,33 @@ class Fidelity:
         return int(self.cosines.argmin())
 
 
-def verify(folder: str | Path, *, device: str = "auto", threads: int | None = None) -> list[ProbeResult]:
+def verify(
+    folder: str | Path,
+    *,
+    device: str = "auto",
+    threads: int | None = None,
+    public_key: str | Path | Sequence[str | Path] | None = None,
+    revoked: str | Path | None = None,
+) -> list[ProbeResult]:
     """Check every file's hash, then run every probe, one at a time, using only the bundle's own files.
 
     Args:
         folder: The bundle.
         device: As in load().
         threads: As in load().
+        public_key: As in load().
+        revoked: As in load().
 
     Returns:
         One result per probe.
 
     Raises:
-        BundleError: A file is missing, truncated or altered, or the probes cannot be read.
+        BundleError: A file is missing, truncated or altered, the bundle is not signed, or the probes cannot be read.
         OSError: And the other errors of load().
     """
-    with load(folder, device=device, threads=threads, check=True, cache=False) as model:
+    with load(
+        folder, device=device, threads=threads, check=True, cache=False, public_key=public_key, revoked=revoked
+    ) as model:
         manifest = model.bundle.manifest
         recorded = _recorded(model.bundle)
         here = probe_vectors(model)

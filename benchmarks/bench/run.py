@@ -21,10 +21,10 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite import bundle as bundles
+from c2llm_lite import child_process
 from c2llm_lite.arguments import as_path
 from c2llm_lite.convert import convert, versions
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.proof import child
 from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputError
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
@@ -226,7 +226,7 @@ def _timings_file(work: Path, subject: Subject) -> Path:
 
 def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
     """A file of this folder as a program, which prints a number for each step. Raises BundleError if it fails."""
-    command = child.command(f"{__package__}.{module}", *arguments)
+    command = child_process.command(f"{__package__}.{module}", *arguments)
     with tempfile.TemporaryFile("w+", errors="replace") as told:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as process:
             assert process.stdout is not None

@@ -14,9 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from c2llm_lite import machine
+from c2llm_lite import child_process, machine
 from c2llm_lite.bundle import open_bundle
-from c2llm_lite.convert.proof import child
 from c2llm_lite.engines import open_engine
 
 from ..bench.hardware import peak_memory
@@ -24,7 +23,7 @@ from ..bench.hardware import peak_memory
 
 def measure(bundle: Path, tokens: int, cache: Path | None = None) -> dict[str, Any]:
     """What `main` prints, from a fresh process. cache: where a compiled graph is kept; None keeps none."""
-    command = child.command("c2llm_lite.benchmarks.lab.isolated_run", str(bundle), str(tokens))
+    command = child_process.command("c2llm_lite.benchmarks.lab.isolated_run", str(bundle), str(tokens))
     command += [] if cache is None else [str(cache)]
     found: dict[str, Any] = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     return found

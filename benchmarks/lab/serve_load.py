@@ -32,7 +32,7 @@ from typing import Any
 import numpy as np
 
 import c2llm_lite
-from c2llm_lite.convert.proof import child
+from c2llm_lite import child_process
 from c2llm_lite.embedder import Embedder
 
 from ..bench.hardware import Stolen, memory, stamp
@@ -187,7 +187,7 @@ def _draw() -> Draw:
 @contextmanager
 def _serving(bundle: Path, *options: str) -> Iterator[tuple[str, int]]:
     """The command in a process of its own: its address and process id."""
-    command = child.command("c2llm_lite", "serve", str(bundle), "--port", "0", "--name", NAME)
+    command = child_process.command("c2llm_lite", "serve", str(bundle), "--port", "0", "--name", NAME)
     command += ["--cut-long-texts", *options]
     with TemporaryDirectory() as folder, (Path(folder) / "log").open("w+") as log:
         with subprocess.Popen(command, stderr=log) as server:

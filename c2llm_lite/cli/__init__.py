@@ -16,12 +16,14 @@ from .. import __version__
 from .argument_help import with_argument_help
 from .bench import bench
 from .convert import convert, demo
+from .doctor import doctor
 from .embed import embed
 from .embed_dataset import embed_dataset
 from .failures import guarded
 from .options import err, out
 from .search import duplicates, index, search
 from .serve import serve
+from .sign import sign
 from .verify import info, verify
 
 app = typer.Typer(
@@ -30,7 +32,21 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (convert, embed, embed_dataset, info, verify, search, index, duplicates, serve, bench, demo):
+for command in (
+    convert,
+    embed,
+    embed_dataset,
+    info,
+    verify,
+    doctor,
+    sign,
+    search,
+    index,
+    duplicates,
+    serve,
+    bench,
+    demo,
+):
     app.command(cls=with_argument_help(command))(guarded(command))
 
 

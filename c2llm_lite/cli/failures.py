@@ -47,6 +47,7 @@ EXTRAS = {
     "ir_measures": "bench",
     "matplotlib": "bench",
     "networkx": "bench",
+    "cryptography": "sign",
 }
 OURS = (
     errors.CheckpointError,

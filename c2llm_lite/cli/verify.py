@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TypedDict
 
 import typer
 from rich.table import Table
@@ -14,6 +14,15 @@ from .. import bundle as bundles
 from .options import AsJson, BundleArgument, Device, Threads, err, fail, out, print_json, print_table, settings
 
 DEFAULT_LEAST = 0.99  # cosine
+
+
+class Loading(TypedDict):
+    """Arguments of load() that `verify` takes."""
+
+    device: str
+    threads: int | None
+    public_key: list[Path] | None
+    revoked: Path | None
 
 
 def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
@@ -62,6 +71,14 @@ def verify(
     min_cosine: Annotated[
         float | None, typer.Option(help="The lowest cosine that passes. [dim]\\[default: 0.99][/]")
     ] = None,
+    public_key: Annotated[
+        list[Path] | None,
+        typer.Option(metavar="PUB", help="Require a signature by this key, PEM. Repeat it for several keys."),
+    ] = None,
+    revoked: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Hashes of manifests to refuse, one a line. Needs --public-key."),
+    ] = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
@@ -72,10 +89,13 @@ def verify(
 
     Example: c2llm-lite verify c2llm-int8
     """
+    if revoked is not None and not public_key:
+        raise typer.BadParameter("--revoked needs --public-key: without a signature, any change evades the list")
+    loading = Loading(device=device, threads=threads, public_key=public_key or None, revoked=revoked)
     if against is None and vectors is None:
         if texts is not None or min_cosine is not None:
             raise typer.BadParameter("--texts and --min-cosine need --against or --vectors")
-        _verify_probes(bundle, device, threads, as_json)
+        _verify_probes(bundle, loading, as_json)
     elif vectors is not None and (against is not None or texts is None):
         raise typer.BadParameter(
             "--vectors needs --texts, the texts that the vectors were computed from, and excludes --against"
@@ -87,17 +107,16 @@ def verify(
             vectors,
             texts,
             DEFAULT_LEAST if min_cosine is None else min_cosine,
-            device,
-            threads,
+            loading,
             as_json,
         )
 
 
-def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool) -> None:
+def _verify_probes(bundle: Path, loading: Loading, as_json: bool) -> None:
     from ..verify import verify as run_probes
 
     unlisted = _note_unlisted(bundle)
-    results = run_probes(bundle, device=device, threads=threads)
+    results = run_probes(bundle, **loading)
     files = len(bundles.open_bundle(bundle).manifest.files)
     passed = all(result.passed for result in results)
     if as_json:
@@ -124,7 +143,11 @@ def _verify_probes(bundle: Path, device: str, threads: int | None, as_json: bool
         raise typer.Exit(1)
     if not as_json:
         within = "within limits" if limits else "computed; the bundle has no limits for them"
-        out.print(f"ok: {files} files hashed, {len(results)} probes {within}")
+        out.print(f"ok: {_signed(loading)}{files} files hashed, {len(results)} probes {within}")
+
+
+def _signed(loading: Loading) -> str:
+    return "signature verified, " if loading["public_key"] else ""
 
 
 def _note_unlisted(bundle: Path) -> list[str]:
@@ -141,8 +164,7 @@ def _verify_against(
     vectors: Path | None,
     texts: Path | None,
     min_cosine: float,
-    device: str,
-    threads: int | None,
+    loading: Loading,
     as_json: bool,
 ) -> None:
     from .. import verify as verifying
@@ -150,7 +172,7 @@ def _verify_against(
 
     _note_unlisted(bundle)
     chosen = verifying.read_texts(texts) if texts is not None else None
-    with load(bundle, device=device, threads=threads, check=True, cache=False) as model:
+    with load(bundle, check=True, cache=False, **loading) as model:
         if vectors is not None and chosen is not None:
             reference = verifying.read_reference(vectors, chosen)
         else:
@@ -174,4 +196,6 @@ def _verify_against(
         fail(f"the lowest cosine is below --min-cosine {min_cosine}")
         raise typer.Exit(1)
     if not as_json:
-        out.print(f"ok: {files} files hashed, {len(chosen)} texts at or above --min-cosine {min_cosine}")
+        out.print(
+            f"ok: {_signed(loading)}{files} files hashed, {len(chosen)} texts at or above --min-cosine {min_cosine}"
+        )

@@ -1,8 +1,4 @@
-"""Runs a module in a child process, so that its memory is separate and an engine's crash is only an error.
-
-A child imports what this process could, and nothing from the current folder: that may be a checkpoint's, and a file
-`tokenizers.py` in it would run.
-"""
+"""Runs a module in a child process, so that its memory is separate and an engine's crash is only an error."""
 
 from __future__ import annotations
 
@@ -14,26 +10,16 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
+from c2llm_lite.child_process import command
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError, OutputError
 from c2llm_lite.progress import Advance
 
 CANNOT_RUN_HERE = 3  # exit codes of a child; the reason is the last line of its standard error
 CANNOT_WRITE = 4
-# `python -c` and `-m` put the current folder first on the path. -P, which keeps it off, came with Python 3.11; -I would
-# drop PYTHONPATH and the user's packages too.
-_START = (
-    "import sys; sys.path[:] = [place for place in sys.path if place]; import runpy; "
-    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
-)
 
 
 class CannotRunHereError(Exception):
     """This machine lacks the engine, the device or the memory that a bundle takes; another may have them."""
-
-
-def command(module: str, *arguments: str) -> list[str]:
-    """What starts `module` as a program, without the current folder on its path."""
-    return [sys.executable, "-c", _START, module, *arguments]
 
 
 def run(

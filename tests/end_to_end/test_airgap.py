@@ -6,69 +6,64 @@ That a whole kit installs and embeds is `make airgap airgap-try`: compiling its 
 import shutil
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-
-INSTALLER = Path(__file__).parents[2] / "airgap/install.sh"
+from kits import INSTALLER, install, seal_kit, write_kit, write_wheel
 
 pytestmark = pytest.mark.skipif(shutil.which("sha256sum") is None, reason="the installer needs sha256sum")
 
 
 @pytest.fixture
 def kit(tmp_path):
-    """A kit without wheels."""
-    folder = tmp_path / "kit"
-    (folder / "wheels").mkdir(parents=True)
-    shutil.copy(INSTALLER, folder)
-    (folder / "requirements.txt").write_text("c2llm-lite\n")
-    (folder / "python-version").write_text(f"{sys.version_info.major}.{sys.version_info.minor}\n")
-    _seal(folder)
-    return folder
-
-
-def _seal(folder):
-    names = ["install.sh", "requirements.txt", "python-version"]
-    sums = subprocess.run(["sha256sum", *names], cwd=folder, capture_output=True, check=True)
-    (folder / "SHA256SUMS").write_bytes(sums.stdout)
-
-
-def _install(kit, *arguments):
-    return subprocess.run(
-        ["sh", kit / "install.sh", *arguments],
-        capture_output=True,
-        text=True,
-        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
-    )
+    return write_kit(tmp_path / "kit")
 
 
 def test_a_damaged_kit_is_refused(kit, tmp_path):
     (kit / "requirements.txt").write_text("another\n")
-    done = _install(kit, tmp_path / "here")
+    done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "the kit was damaged on its way" in done.stderr
 
 
+def test_a_file_that_the_sums_do_not_list_is_refused(kit, tmp_path):
+    (kit / "wheels" / "numpy-99.0-py3-none-any.whl").write_bytes(b"pip would take the newest")
+    done = install(kit, tmp_path / "here")
+    assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
+    assert "files that SHA256SUMS does not list" in done.stderr
+
+
 def test_another_python_is_refused(kit, tmp_path):
     (kit / "python-version").write_text("3.2\n")
-    done = _install(kit, tmp_path / "here")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "the wheels here are for Python 3.2" in done.stderr
 
 
 def test_what_is_there_is_not_touched(kit, tmp_path):
     (tmp_path / "here").mkdir()
-    done = _install(kit, tmp_path / "here")
+    done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, True)
     assert "is there already" in done.stderr
 
 
+def test_a_machine_that_cannot_run_it_gets_nothing(kit, tmp_path):
+    write_wheel(kit / "wheels", "2.0").rename(kit / "wheels/some-1.0-cp311-cp311-manylinux_2_999_x86_64.whl")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
+    assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
+    assert "FIX  C library: glibc" in done.stdout
+    assert "nothing was installed: fix the lines above" in done.stderr
+
+
 def test_without_a_folder_it_says_how(kit):
-    assert _install(kit).returncode == 2
+    assert install(kit).returncode == 2
 
 
 def test_what_fails_on_the_way_leaves_nothing(kit, tmp_path):
-    done = _install(kit, tmp_path / "here")  # there are no wheels
+    (kit / "requirements.txt").write_text("another-library\n")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "No matching distribution found" in done.stderr
 

@@ -178,6 +178,7 @@ def test_verify_against_vectors_made_elsewhere(bundle, tmp_path):
         (["verify", "{bundle}", "--vectors", "ref.npy"], 2, "--vectors needs --texts"),
         (["verify", "{bundle}", "--texts", "t.jsonl"], 2, "--texts and --min-cosine need --against or --vectors"),
         (["verify", "{bundle}", "--min-cosine", "0.9"], 2, "--texts and --min-cosine need --against or --vectors"),
+        (["verify", "{bundle}", "--revoked", "r.txt"], 2, "--revoked needs --public-key"),
         (["demo", "{checkpoint}"], 1, "--force"),
     ],
 )

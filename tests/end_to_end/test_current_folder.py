@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from c2llm_lite.convert.proof import child
+from c2llm_lite import child_process
 
 SCRIPT = "from c2llm_lite.cli import main; main()"
 OURS = {"numpy", "tokenizers", "safetensors", "typer", "rich", "llama_cpp", "gguf", "threadpoolctl", "torch"}
@@ -53,7 +53,7 @@ def test_no_command_runs_what_lies_in_the_current_folder(hostile: Path, tmp_path
 
 
 def test_a_benchmark_s_processes_do_not_either(hostile: Path, tmp_path: Path) -> None:
-    done = run(child.command("c2llm_lite.benchmarks.bench.latency"), hostile)
+    done = run(child_process.command("c2llm_lite.benchmarks.bench.latency"), hostile)
     assert "not enough values to unpack" in done.stderr  # it came as far as its arguments
     assert traces(tmp_path) == ""
 
@@ -68,4 +68,4 @@ def test_neither_does_python_m(hostile: Path, tmp_path: Path) -> None:
 def test_a_child_has_what_pythonpath_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a_module_of_the_user.py").write_text("import sys; print('found', *sys.argv[1:])")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
-    assert run(child.command("a_module_of_the_user", "1", "2"), tmp_path.parent).stdout == "found 1 2\n"
+    assert run(child_process.command("a_module_of_the_user", "1", "2"), tmp_path.parent).stdout == "found 1 2\n"

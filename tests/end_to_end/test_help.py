@@ -14,7 +14,18 @@ from c2llm_lite.cli import app
 COMMANDS = typer.main.get_command(app).commands  # type: ignore[attr-defined]
 # Options whose default is that nothing is done.
 WITHOUT_DEFAULT = {"field", "prompt_name", "prompt", "against", "vectors", "texts", "like", "lang", "path", "query"}
-WITHOUT_DEFAULT |= {"allow_host", "api_key_file", "targets", "own", "imports", "max_loss", "calibrate", "help"}
+WITHOUT_DEFAULT |= {
+    "allow_host",
+    "api_key_file",
+    "targets",
+    "own",
+    "imports",
+    "max_loss",
+    "calibrate",
+    "help",
+    "public_key",
+    "revoked",
+}
 
 
 @pytest.mark.parametrize("name", COMMANDS)

@@ -18,6 +18,7 @@ RUNTIME = {
     "pma": set(),
     "machine": set(),
     "cpu": set(),
+    "child_process": set(),
     "cache": {"errors"},
     "progress": set(),
     "vectors": {"errors", "pma"},
@@ -26,6 +27,7 @@ RUNTIME = {
     "jsonl": {"errors", "arguments"},
     "typed_json": {"errors"},
     "bundle": {"errors", "arguments", "pma", "typed_json", "durable"},
+    "signature": {"errors", "arguments", "bundle", "durable"},
     "tokenizer_check": {"errors", "cache"},
     "text": {"errors", "tokenizer_check"},
     "float32_tensors": {"errors", "pma"},
@@ -40,6 +42,7 @@ CORE = set(RUNTIME)
 ROOMS: dict[str, set[str]] = RUNTIME | {
     "embedder": CORE,
     "verify": CORE | {"embedder"},
+    "doctor": CORE | {"embedder", "verify"},
     "bulk": CORE | {"embedder"},
     "search": CORE | {"embedder"},
     "serve": CORE | {"embedder"},

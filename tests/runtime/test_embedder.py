@@ -18,8 +18,8 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
 from c2llm_lite.convert import reference
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.embedder import MOST_THREADS
 from c2llm_lite.errors import BundleError, DeviceError, OutOfMemoryError, TextError
+from c2llm_lite.machine import MOST_THREADS
 from c2llm_lite.text import TextTokenizer, prompts
 
 TEXTS = [

@@ -1,0 +1,21 @@
+"""The command that starts a module in a child process.
+
+A child imports what this process could, and nothing from the current folder: that may be a checkpoint's, and a file
+`tokenizers.py` in it would run.
+"""
+
+from __future__ import annotations
+
+import sys
+
+# `python -c` and `-m` put the current folder first on the path. -P, which keeps it off, came with Python 3.11; -I would
+# drop PYTHONPATH and the user's packages too.
+_START = (
+    "import sys; sys.path[:] = [place for place in sys.path if place]; import runpy; "
+    "runpy.run_module(sys.argv.pop(1), run_name='__main__', alter_sys=True)"
+)
+
+
+def command(module: str, *arguments: str) -> list[str]:
+    """What starts `module` as a program, without the current folder on its path."""
+    return [sys.executable, "-c", _START, module, *arguments]

@@ -1,0 +1,91 @@
+"""What a kit for machines without a network needs of this machine. install.sh runs it; standard library alone."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import zipfile
+from importlib.util import find_spec
+from pathlib import Path
+
+from . import Finding, host
+
+# In a wheel's name: the versions of glibc that it runs with, any of which will do (PEP 600, and its earlier names).
+MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
+EARLIER = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
+SYMBOL = re.compile(rb"GLIBC_(\d+)\.(\d+)")  # in a library: each version of a function that it calls
+FLOOR = "llama_cpp/lib/cpu_floor.json"  # as engines/llama_cpp/native.py reads it
+
+
+def check_kit(kit: Path, target: Path) -> list[Finding]:
+    """Whether `kit` can be installed in `target` and its bundle run there.
+
+    Args:
+        kit: The folder of `make airgap`.
+        target: The folder that install.sh will make.
+
+    Returns:
+        One finding per line of the report.
+    """
+    wheels = sorted((kit / "wheels").glob("*.whl"))
+    least = max((_glibc_of(wheel) for wheel in wheels), default=(0, 0))
+    floor = next((found for wheel in wheels if (found := _floor_of(wheel))), [])
+    bundle = kit / "bundle"
+    replaced = {"C library": host.c_library(least, "the kit")}
+    if floor:
+        replaced["CPU"] = host.cpu_has([*host.BASE, *floor], "the kit's llama.cpp")
+    findings = host.check_host(bundle if (bundle / "manifest.json").is_file() else None)
+    size = sum(map(_unpacked, wheels)) + sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
+    return [
+        *(replaced.get(finding.name, finding) for finding in findings),
+        _venv(),
+        host.disk(target, size, "the environment and the bundle"),
+    ]
+
+
+def main(kit: str, target: str) -> int:
+    """Print the report. Returns 1 if something must be fixed."""
+    findings = check_kit(Path(kit), Path(target))
+    for finding in findings:
+        print(finding.line())
+    return int(not all(finding.ok for finding in findings))
+
+
+def _venv() -> Finding:
+    version = f"{sys.version_info[0]}.{sys.version_info[1]}"
+    if find_spec("venv") is None or find_spec("ensurepip") is None:
+        return Finding("venv", False, f"this Python lacks it; on Debian: apt install python{version}-venv")
+    return Finding("venv", True, "available")
+
+
+def _glibc_of(wheel: Path) -> tuple[int, int]:
+    """The oldest glibc that a wheel runs with; (0, 0) for one without libraries."""
+    tags = wheel.name.removesuffix(".whl").split("-")[-1]
+    found = [(int(major), int(minor)) for major, minor in MANYLINUX.findall(tags)]
+    found += [version for name, version in EARLIER.items() if name in tags]
+    if found:
+        return min(found)
+    if not tags.startswith("linux_"):
+        return (0, 0)
+    # Compiled where the kit was made: its name does not tell.
+    with zipfile.ZipFile(wheel) as archive:
+        libraries = [name for name in archive.namelist() if ".so" in name]
+        symbols = {pair for name in libraries for pair in SYMBOL.findall(archive.read(name))}
+    return max(((int(major), int(minor)) for major, minor in symbols), default=(0, 0))
+
+
+def _floor_of(wheel: Path) -> list[str]:
+    if not wheel.name.startswith("llama_cpp_python-"):
+        return []
+    with zipfile.ZipFile(wheel) as archive:
+        return list(json.loads(archive.read(FLOOR))) if FLOOR in archive.namelist() else []
+
+
+def _unpacked(wheel: Path) -> int:
+    with zipfile.ZipFile(wheel) as archive:
+        return sum(info.file_size for info in archive.infolist())
+
+
+if __name__ == "__main__":
+    sys.exit(main(*sys.argv[1:]))
