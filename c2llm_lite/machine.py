@@ -41,7 +41,7 @@ def _cpu_quota() -> int:
     version1 = _groups(_CGROUP / "cpu", "cpu")
     quotas += [(_read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")) for group in version1]
     for quota, period in quotas:
-        if quota.isdigit() and period.isdigit() and int(quota) and int(period):
+        if quota.isdecimal() and period.isdecimal() and int(quota) and int(period):
             found.append(max(1, int(quota) // int(period)))
     return min(found)
 
@@ -79,7 +79,7 @@ def _groups(mount: Path, controller: str) -> list[Path]:
 
 def _left(limit: Path, used: Path) -> int | None:
     limit_text, used_text = _read(limit), _read(used)
-    if not (limit_text.isdigit() and used_text.isdigit()):  # "max" if there is none
+    if not (limit_text.isdecimal() and used_text.isdecimal()):  # "max" if there is none
         return None
     # The page cache counts as used and is given back on demand.
     cached = 0

@@ -83,7 +83,7 @@ def _relevant(path: Path, queries: dict[str, str], documents: dict[str, str]) ->
         if number < HEADER:
             continue
         fields = line.split("\t")
-        if len(fields) != 3 or not fields[2].strip().lstrip("-").isdigit():
+        if len(fields) != 3 or not fields[2].strip().lstrip("-").isdecimal():
             raise ArgumentError(f"{where}: not a query's id, a document's id and an integer, separated by tabs")
         query, document, grade = fields
         for key, known, what in ((query, queries, QUERIES), (document, documents, CORPUS)):

@@ -52,7 +52,7 @@ def search(
     if (query is None) == (like is None):
         raise typer.BadParameter("nothing to search for; pass a QUERY in words, or --like FILE:LINE")
     file, _, line = (like or "").rpartition(":")
-    if like is not None and not (file and line.isdigit()):
+    if like is not None and not (file and line.isdecimal()):
         raise typer.BadParameter(f"--like {like!r} is not FILE:LINE, such as src/stack.py:12")
     with _opened(bundle, folder, place, device, threads) as found:
         _bring_up(found)

@@ -43,7 +43,7 @@ class Bodies:
         """Fill `body`, and count its bytes."""
         # uvicorn reads and discards what a client sends after its response.
         said = request.headers.get("content-length", "")
-        if said.isdigit() and int(said) > limits.BODY_BYTES:
+        if said.isdecimal() and int(said) > limits.BODY_BYTES:
             raise _too_large()
         async for part in request.stream():
             if len(body) + len(part) > limits.BODY_BYTES:

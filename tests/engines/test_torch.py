@@ -189,6 +189,7 @@ def test_other_errors_pass(engine: torch_engine.TorchEngine) -> None:
         ("mps", "has no 'mps'.*use device='cpu'"),
         ("gpu", "auto, cpu, cuda, cuda:N and mps"),
         ("cuda:x", "auto, cpu, cuda, cuda:N and mps"),
+        ("cuda:²", "auto, cpu, cuda, cuda:N and mps"),
         ("cpu:0", "auto, cpu, cuda, cuda:N and mps"),
     ],
 )

@@ -98,6 +98,7 @@ def test_search_continues_with_what_there_is_while_another_writes(run: Any, tree
         ([], "a QUERY in words, or --like FILE:LINE"),
         (["words", "--like", "files.py:1"], "a QUERY in words, or --like FILE:LINE"),
         (["--like", "files.py"], "is not FILE:LINE"),
+        (["--like", "files.py:²"], "is not FILE:LINE"),
     ],
 )
 def test_wrong_use_is_reported(run: Any, arguments: list[str], message: str) -> None:

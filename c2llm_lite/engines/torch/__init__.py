@@ -191,7 +191,7 @@ def _device(name: str) -> torch.device:
     kind, _, index = name.partition(":")
     if kind == "auto" and not index:
         kind = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdigit())):
+    if kind not in ("cpu", "cuda", "mps") or (index and (kind != "cuda" or not index.isdecimal())):
         raise DeviceError(f"device is {name!r}; this bundle's engine supports auto, cpu, cuda, cuda:N and mps")
     if kind == "cuda" and not torch.cuda.is_available():
         reason = (
