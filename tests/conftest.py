@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -14,6 +15,8 @@ import c2llm_lite
 from c2llm_lite.convert import convert
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks a network for anything
+# A shell that starts the tests in the background has SIGINT ignored, in all their children too.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Of what test files import, what an environment may lack, and modules of tests that import it in turn.
 OPTIONAL = {name: name for name in ("torch", "transformers", "bitsandbytes", "gguf", "pyarrow", "ray", "mteb")}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 _EXPORT = ("optimum.exporters.openvino",)
-_MODULES = {"openvino:int4": _EXPORT, "openvino:int8": _EXPORT, "bnb:nf4": ("bitsandbytes",)}
+_MODULES = {"openvino:int4": _EXPORT, "openvino:int8": _EXPORT, "bnb:nf4": ("bitsandbytes",), "torch:fp32": ("torch",)}
 
 
 def skip_without(target: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from needed import skip_without
 
 from c2llm_lite import load
 from c2llm_lite.convert import convert
@@ -13,8 +14,7 @@ from c2llm_lite.engines import Description
 
 @pytest.mark.parametrize("target", ["gguf:q8_0", "torch:fp32", "openvino:int8"])
 def test_the_keys_are_the_same(checkpoint_folder: Path, tmp_path: Path, target: str) -> None:
-    if target.startswith("openvino"):
-        pytest.importorskip("optimum.exporters.openvino")
+    skip_without(target)
     convert(checkpoint_folder, tmp_path / "bundle", target, target_probes=False)
     with load(tmp_path / "bundle", threads=1) as model:
         told = model.info()["engine"]
