@@ -14,7 +14,7 @@ unshare --net --map-root-user env --ignore-environment PATH="$PATH" HOME="$work"
     if [[ -n $(cut -f 1 /proc/net/route | tail -n +2) ]]; then echo "there is a route out" >&2; exit 1; fi
     "$kit/install.sh" "$work/here"
     printf "%s\n" "def add(a, b): return a + b" "open a file and read its lines" > "$work/lines"
-    "$work/here/venv/bin/c2llm-lite" embed "$work/here/bundle" "$work/lines" -o "$work/vectors.npy"
+    "$work/here/current/venv/bin/c2llm-lite" embed "$work/here/current/bundle" "$work/lines" -o "$work/vectors.npy"
 '
 emulator=$(command -v qemu-x86_64 || command -v qemu-x86_64-static || true)
 if [[ -z $emulator ]]; then
@@ -22,10 +22,10 @@ if [[ -z $emulator ]]; then
     exit 0
 fi
 head -n 1 "$work/lines" > "$work/line"
-embed=("$work/here/venv/bin/python" "$work/here/venv/bin/c2llm-lite" embed "$work/here/bundle" "$work/line" -o)
+embed=("$work/here/current/venv/bin/python" "$work/here/current/venv/bin/c2llm-lite" embed "$work/here/current/bundle" "$work/line" -o)
 echo "on a Haswell of 2013, emulated"
 "$emulator" -cpu Haswell "${embed[@]}" "$work/haswell.npy" 2> >(grep --invert-match "TCG doesn't support" >&2)
-"$work/here/venv/bin/python" -c '
+"$work/here/current/venv/bin/python" -c '
 import sys, numpy
 here, there = (numpy.load(path)[0] for path in sys.argv[1:])
 cosine = float(here @ there)
