@@ -87,6 +87,7 @@ if [[ -n ${SIGN_KEY:-} && -e $bundle/manifest.json ]]; then
     "$python" -m c2llm_lite sign "$kit.partial/bundle" --key "$SIGN_KEY" --force
 fi
 cp "$here/install.sh" LICENSE "$kit.partial/"
+"$python" "$here/sbom.py" "$kit.partial"
 (cd "$kit.partial" && find . -type f ! -path ./SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS)
 if [ -n "${SIGN_KEY:-}" ]; then "$python" -m c2llm_lite sign "$kit.partial" --key "$SIGN_KEY"; fi
 rm -rf "$kit"
