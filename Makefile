@@ -67,7 +67,7 @@ tables: setup
 	$(PY) -m c2llm_lite.benchmarks.lab.tables
 
 # One folder for machines without a network: KIT, with BUNDLE and what EXTRAS name (the bundle's engine among them).
-# airgap/collect.sh lists what else it takes: SIGN_KEY, PYTHON_VERSION, HAVE, SPLIT.
+# airgap/collect.sh lists what else it takes: SIGN_KEY, PYTHON_VERSION, ARCH, LOCK, HAVE, SPLIT.
 KIT ?= build/kit
 BUNDLE ?= build/demo-q8_0
 EXTRAS ?= llama-cpp,search,serve

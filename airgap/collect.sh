@@ -6,16 +6,22 @@
 # EXTRAS: of c2llm-lite, comma-separated, the bundle's engine among them. REQUIREMENT: what else is to be there.
 #
 #   PYTHON_VERSION=3.12                        for another Python than this machine's
+#   ARCH=aarch64                               for another architecture than x86_64; llama-cpp-python is compiled there
+#   LOCK=KIT/requirements.txt                  the same versions of libraries as in that kit, by hash
 #   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are
 #   SPLIT=48M                                  the kit as KIT.tar.00, KIT.tar.01 … of at most this size
 #   SIGN_KEY=signer.key                        signs the bundle and the kit, and adds the extra `sign` to check them there
 #
-# The kit serves machines of this machine's system (Linux, x86-64) with its C library or newer.
+# The kit serves Linux machines with this machine's C library or newer. The same commit, bundle, lock, key and setuptools
+# give the same kit, byte for byte. What is compiled here (llama-cpp-python) is kept in build/airgap and used again, since
+# compiling it twice need not give the same bytes.
 # llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Excavator of 2015): the
 # package of pip's own building would use every instruction of this machine's CPU, and die on an older one.
 set -euo pipefail
 kit=$1 bundle=$2 extras=$3
 shift 3
+arch=${ARCH:-x86_64}
+export SOURCE_DATE_EPOCH=315532800  # 1980, the first time that a zip file can hold: wheels made here have no other
 if [ -n "${SIGN_KEY:-}" ]; then extras+=,sign; fi
 python=${PYTHON:-python3}
 version=${PYTHON_VERSION:-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
@@ -23,7 +29,11 @@ here=$(cd "$(dirname "$0")" && pwd)
 built=build/airgap
 floor='["avx", "avx2", "fma", "f16c", "bmi2"]'
 
-rm -rf "$kit.partial"
+if [[ ",$extras," == *,llama-cpp,* && $arch != "$(uname -m)" ]]; then
+    echo "llama-cpp-python is compiled here, for $(uname -m): make this kit on $arch, or leave llama-cpp out of EXTRAS" >&2
+    exit 1
+fi
+rm -rf "$kit.partial" build/lib build/bdist.*  # setuptools would pack what an earlier build left
 mkdir -p "$kit.partial/wheels" "$built"
 
 if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-*.whl" > /dev/null; then
@@ -44,18 +54,24 @@ own=$(echo "$kit.partial"/wheels/c2llm_lite-*.whl)
 echo "fetching the libraries of c2llm-lite[$extras]"
 # A wheel found here goes before a source of the same version.
 options=(--quiet --prefer-binary --find-links "$built" --dest "$kit.partial/wheels")
-if [ -n "${PYTHON_VERSION:-}" ]; then
+if [ -n "${PYTHON_VERSION:-}${ARCH:-}" ]; then
     options+=(--only-binary :all: --implementation cp --python-version "$version")
     libc=$(getconf GNU_LIBC_VERSION)
-    for minor in $(seq 17 "${libc##*.}"); do options+=(--platform "manylinux_2_${minor}_x86_64"); done
-    options+=(--platform manylinux2014_x86_64 --platform manylinux1_x86_64 --platform linux_x86_64)
+    for minor in $(seq 17 "${libc##*.}"); do options+=(--platform "manylinux_2_${minor}_$arch"); done
+    options+=(--platform "manylinux2014_$arch" --platform "manylinux1_$arch" --platform "linux_$arch")
 fi
 if [ -n "${HAVE:-}" ]; then
     there=$(mktemp -d)
     "$python" "$here/there.py" "$HAVE" "$there"
     options+=(--constraint "$there/constraints.txt")
 fi
-"$python" -m pip download "${options[@]}" "$own[$extras]" "$@"
+if [ -n "${LOCK:-}" ]; then
+    grep --invert-match '^c2llm-lite==' "$LOCK" > "$kit.partial/others.txt"
+    "$python" -m pip download "${options[@]}" --no-deps --require-hashes --requirement "$kit.partial/others.txt"
+    rm "$kit.partial/others.txt"
+else
+    "$python" -m pip download "${options[@]}" "$own[$extras]" "$@"
+fi
 if [ -n "${HAVE:-}" ]; then
     for stub in "$there"/*.whl; do rm -f "$kit.partial/wheels/${stub##*/}"; done
     rm -r "$there"
@@ -64,13 +80,14 @@ if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
     echo "these have no wheel, and the machine without a network may have no compiler:" "$kit.partial"/wheels/*.tar.gz >&2
     exit 1
 fi
-echo "c2llm-lite[$extras]" > "$kit.partial/requirements.txt"
+"$python" "$here/lock.py" "$kit.partial/wheels" > "$kit.partial/requirements.txt"
 echo "$version" > "$kit.partial/python-version"
 cp -rL "$bundle" "$kit.partial/bundle"
 if [[ -n ${SIGN_KEY:-} && -e $bundle/manifest.json ]]; then
     "$python" -m c2llm_lite sign "$kit.partial/bundle" --key "$SIGN_KEY" --force
 fi
 cp "$here/install.sh" LICENSE "$kit.partial/"
+"$python" "$here/sbom.py" "$kit.partial"
 (cd "$kit.partial" && find . -type f ! -path ./SHA256SUMS -print0 | LC_ALL=C sort -z | xargs -0 sha256sum > SHA256SUMS)
 if [ -n "${SIGN_KEY:-}" ]; then "$python" -m c2llm_lite sign "$kit.partial" --key "$SIGN_KEY"; fi
 rm -rf "$kit"
@@ -78,7 +95,8 @@ mv "$kit.partial" "$kit"
 du -sh "$kit"
 if [ -n "${SPLIT:-}" ]; then
     rm -f "$kit".tar.*
-    tar --directory "$kit" --create . | split --numeric-suffixes --bytes "$SPLIT" - "$kit.tar."
+    tar --directory "$kit" --sort=name --mtime=@0 --owner=0 --group=0 --numeric-owner --mode=go+rX,go-w --create . |
+        split --numeric-suffixes --bytes "$SPLIT" - "$kit.tar."
     echo "there: mkdir kit && cat $(basename "$kit").tar.* | tar --directory kit --extract"
     ls -l "$kit".tar.*
 fi

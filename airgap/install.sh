@@ -1,24 +1,51 @@
 #!/bin/sh
 # Installs c2llm-lite and its bundle out of this folder alone, with no network, and proves that they work here.
 #
-#   ./install.sh [--public-key PUB] FOLDER
+#   ./install.sh [--public-key PUB] FOLDER      installs, or upgrades what an earlier kit installed there
+#   ./install.sh --rollback FOLDER              goes back to what was current before
 #
-# FOLDER: new; a virtual environment and the bundle go there. PUB: the signer's public key, which must not come from this
-# folder. PYTHON=… names another Python.
+# PUB: the signer's public key, which must not come from this folder. PYTHON=… names another Python.
+#
+#   FOLDER/current             a link to the release in use; replaced by one rename, after the new release has verified
+#   FOLDER/previous            a link to the release before it
+#   FOLDER/releases/KIT        one kit's virtual environment, and a link to its bundle
+#   FOLDER/bundles/MANIFEST    each bundle once, by its manifest's hash; never removed here
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 python=${PYTHON:-python3}
 public_key=
-if [ "${1:-}" = --public-key ] && [ $# -ge 2 ]; then
-    public_key=$2
-    shift 2
-fi
+rollback=
+case ${1:-} in
+    --public-key) if [ $# -eq 3 ]; then public_key=$2 && shift 2; else set --; fi ;;
+    --rollback) rollback=yes && shift ;;
+esac
 if [ $# -ne 1 ]; then
-    echo "usage: $0 [--public-key PUB] FOLDER   (a new folder, for the virtual environment and the bundle)" >&2
+    echo "usage: $0 [--public-key PUB] FOLDER   or   $0 --rollback FOLDER" >&2
     exit 2
 fi
-if [ -e "$1" ]; then
-    echo "$1 is there already: name a new folder, or remove it" >&2
+
+# The release $2 becomes current in folder $1, and the one before it previous.
+switch() {
+    before=$(readlink "$1/current" || true)
+    if [ -n "$before" ] && [ "$before" != "$2" ]; then
+        ln -sfn "$before" "$1/next"
+        mv -T "$1/next" "$1/previous"
+    fi
+    ln -sfn "$2" "$1/next"
+    mv -T "$1/next" "$1/current"
+}
+
+if [ -n "$rollback" ]; then
+    if ! before=$(readlink "$1/previous") || [ ! -e "$1/$before/complete" ]; then
+        echo "$1 has no earlier release to go back to" >&2
+        exit 1
+    fi
+    switch "$1" "$before"
+    echo "$1/current is $before again"
+    exit 0
+fi
+if [ -e "$1" ] && [ ! -d "$1/releases" ] && [ -n "$(ls -A "$1")" ]; then
+    echo "$1 is there already and no kit was installed in it: name another folder" >&2
     exit 1
 fi
 want=$(cat "$here/python-version")
@@ -47,19 +74,41 @@ if [ "$found" != "$listed" ]; then
 fi
 echo "checking this machine"
 own=$(echo "$here"/wheels/c2llm_lite-*.whl)
-if ! "$python" -I -c 'import sys; sys.path.insert(0, sys.argv[1]); from c2llm_lite.doctor.kit import main; sys.exit(main(*sys.argv[2:]))' \
-    "$own" "$here" "$1"; then
+check='import sys; sys.path.insert(0, sys.argv[1]); from c2llm_lite.doctor.kit import main; sys.exit(main(*sys.argv[2:]))'
+if ! "$python" -I -c "$check" "$own" "$here" "$1"; then
     echo "nothing was installed: fix the lines above that begin with FIX, and try again" >&2
     exit 1
 fi
-mkdir -p "$1"
+
+mkdir -p "$1/releases" "$1/bundles"
 target=$(cd "$1" && pwd)
-trap 'rm -rf "$target"' EXIT  # until all is done
-"$python" -m venv "$target/venv"
-"$target/venv/bin/python" -m pip install --quiet --disable-pip-version-check --no-index --find-links "$here/wheels" \
-    --requirement "$here/requirements.txt"
-cp -r "$here/bundle" "$target/bundle"
-"$target/venv/bin/c2llm-lite" verify "$target/bundle" ${public_key:+--public-key "$public_key"}
-trap - EXIT
+kit=$(sha256sum < "$here/SHA256SUMS" | cut -c 1-16)
+release=$target/releases/$kit
+bundle=$target/bundles/$(cut -c 1-16 "$here/bundle/manifest.sha256")
+if [ ! -e "$release/complete" ]; then
+    rm -rf "$release" "$bundle.partial"  # what an interrupted install left
+    # A failure removes what this kit made, and the folders that are then empty.
+    trap 'rm -rf "$release" "$bundle.partial"; rmdir "$target/releases" "$target/bundles" "$target" 2> /dev/null || true' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM HUP
+    mkdir "$release"
+    "$python" -m venv "$release/venv"
+    "$release/venv/bin/python" -m pip --isolated install --quiet --disable-pip-version-check --no-index --no-deps \
+        --require-hashes --find-links "$here/wheels" --requirement "$here/requirements.txt"
+    new=$bundle
+    if [ ! -e "$bundle" ]; then
+        new=$bundle.partial
+        cp -r "$here/bundle" "$new"
+    fi
+    "$release/venv/bin/c2llm-lite" verify "$new" ${public_key:+--public-key "$public_key"}
+    if [ "$new" != "$bundle" ]; then mv "$new" "$bundle"; fi
+    ln -s "../../bundles/${bundle##*/}" "$release/bundle"
+    sync
+    touch "$release/complete"
+    trap - EXIT INT TERM HUP
+else
+    "$release/venv/bin/c2llm-lite" verify "$release/bundle" ${public_key:+--public-key "$public_key"}
+fi
+switch "$target" "releases/$kit"
 echo "installed. Try:"
-echo "  echo 'def add(a, b): return a + b' | $target/venv/bin/c2llm-lite embed $target/bundle - -o vectors.npy"
+echo "  echo 'def add(a, b): return a + b' | $target/current/venv/bin/c2llm-lite embed $target/current/bundle - -o vectors.npy"

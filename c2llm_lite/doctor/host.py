@@ -34,7 +34,7 @@ def check_host(bundle: Path | None) -> list[Finding]:
         cpu_has(BASE, "NumPy and OpenVINO"),
         cores(),
         free_memory(memory),
-        disk(cache, weights or CACHE_BYTES, "compiled graphs and indexes"),
+        disk(cache, max(weights, CACHE_BYTES), "compiled graphs and indexes"),
         writable(cache),
         *needs,
     ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import platform
 import re
 import sys
 import zipfile
@@ -39,6 +40,7 @@ def check_kit(kit: Path, target: Path) -> list[Finding]:
     size = sum(map(_unpacked, wheels)) + sum(path.stat().st_size for path in bundle.rglob("*") if path.is_file())
     return [
         *(replaced.get(finding.name, finding) for finding in findings),
+        _architecture(wheels),
         _venv(),
         host.disk(target, size, "the environment and the bundle"),
     ]
@@ -50,6 +52,16 @@ def main(kit: str, target: str) -> int:
     for finding in findings:
         print(finding.line())
     return int(not all(finding.ok for finding in findings))
+
+
+def _architecture(wheels: list[Path]) -> Finding:
+    """Whether each wheel's libraries are for this machine's architecture."""
+    here = platform.machine()
+    for wheel in wheels:
+        tags = wheel.name.removesuffix(".whl").split("-")[-1]
+        if tags != "any" and not tags.endswith(f"_{here}"):
+            return Finding("architecture", False, f"{here}, but {wheel.name} is for another; use a kit for {here}")
+    return Finding("architecture", True, here)
 
 
 def _venv() -> Finding:

@@ -113,6 +113,11 @@ def test_the_c_library_of_a_kit_is_the_newest_that_a_wheel_needs(tmp_path, monke
     assert "needs glibc 2.34" in found(kit.check_kit(tmp_path, tmp_path / "here"), "C library").text
 
 
+def test_a_kit_of_another_architecture(tmp_path):
+    write_wheel(tmp_path / "wheels", "a-1-cp311-cp311-manylinux_2_17_riscv64.whl", {})
+    assert "is for another; use a kit for" in found(kit.check_kit(tmp_path, tmp_path), "architecture").text
+
+
 def test_the_cpu_that_a_kit_s_llama_cpp_was_compiled_for(tmp_path, monkeypatch):
     name = "llama_cpp_python-1-py3-none-linux_x86_64.whl"
     write_wheel(tmp_path / "wheels", name, {kit.FLOOR: b'["avx2", "bmi2"]'})

@@ -3,6 +3,7 @@
 That a whole kit installs and embeds is `make airgap airgap-try`: compiling its llama.cpp takes minutes.
 """
 
+import hashlib
 import shutil
 import subprocess
 import sys
@@ -42,8 +43,9 @@ def test_another_python_is_refused(kit, tmp_path):
 
 def test_what_is_there_is_not_touched(kit, tmp_path):
     (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine").write_text("")
     done = install(kit, tmp_path / "here")
-    assert (done.returncode, (tmp_path / "here").exists()) == (1, True)
+    assert (done.returncode, [path.name for path in (tmp_path / "here").iterdir()]) == (1, ["mine"])
     assert "is there already" in done.stderr
 
 
@@ -61,11 +63,39 @@ def test_without_a_folder_it_says_how(kit):
 
 
 def test_what_fails_on_the_way_leaves_nothing(kit, tmp_path):
-    (kit / "requirements.txt").write_text("another-library\n")
+    (kit / "requirements.txt").write_text(f"another-library==1 --hash=sha256:{'0' * 64}\n")
     seal_kit(kit)
     done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "No matching distribution found" in done.stderr
+
+
+def test_a_wheel_that_the_lock_does_not_name_is_refused(kit, tmp_path):
+    """The sums fit it, as they do when a kit is put together by hand."""
+    wheel = next((kit / "wheels").glob("c2llm_lite-*.whl"))
+    wheel.write_bytes(wheel.read_bytes() + b"\0")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
+    assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
+    assert "DO NOT MATCH THE HASHES" in done.stderr
+
+
+def test_the_lock_has_each_wheel_once(tmp_path):
+    for name in ("Some.Name-1.0+cpu-cp311-cp311-linux_x86_64.whl", "a_b-2-1-py3-none-any.whl"):
+        (tmp_path / name).write_bytes(b"")
+    empty = hashlib.sha256(b"").hexdigest()
+    lock = [sys.executable, INSTALLER.with_name("lock.py"), tmp_path]
+    printed = subprocess.run(lock, capture_output=True, text=True, check=True).stdout
+    assert printed == f"a-b==2 --hash=sha256:{empty}\nsome-name==1.0+cpu --hash=sha256:{empty}\n"
+    (tmp_path / "a_b-3-py3-none-any.whl").write_bytes(b"")
+    assert "two wheels of a-b" in subprocess.run(lock, capture_output=True, text=True, check=False).stderr
+
+
+def test_a_kit_of_another_architecture_has_nothing_compiled_here(tmp_path):
+    command = ["bash", INSTALLER.with_name("collect.sh"), tmp_path / "kit", "bundle", "llama-cpp"]
+    done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "ARCH": "riscv64"})
+    assert done.returncode == 1
+    assert "make this kit on riscv64, or leave llama-cpp out" in done.stderr
 
 
 def test_what_a_machine_has_is_taken_as_there(tmp_path):

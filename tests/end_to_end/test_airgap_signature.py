@@ -28,7 +28,7 @@ def made(f32_bundle, tmp_path_factory):
         subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True)
         subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
     kit = write_kit(folder / "kit")
-    shutil.copytree(f32_bundle, kit / "bundle")
+    shutil.copytree(f32_bundle, kit / "bundle", dirs_exist_ok=True)
     sign(kit / "bundle", folder / "signer.key")
     seal_kit(kit)
     sign(kit, folder / "signer.key")

@@ -1,0 +1,25 @@
+"""The lock file of a kit: `lock.py WHEELS` prints name, version and SHA-256 of each wheel, for pip's --require-hashes.
+
+Standard library alone. It is the kit's requirements.txt, and as LOCK= it gives another kit the same libraries.
+"""
+
+import hashlib
+import re
+import sys
+from pathlib import Path
+
+
+def main(wheels: Path) -> None:
+    """Print the lines, sorted. Exits with 1 if two wheels are of one library."""
+    lines: dict[str, str] = {}
+    for wheel in sorted(wheels.glob("*.whl")):
+        escaped, version = wheel.name.split("-")[:2]
+        name = re.sub(r"[-_.]+", "-", escaped).lower()  # PEP 503
+        if name in lines:
+            sys.exit(f"{wheels} has two wheels of {name}; remove one")
+        lines[name] = f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+    print("\n".join(line for _, line in sorted(lines.items())))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
