@@ -66,7 +66,7 @@ def _finished(
                 printed = child.stdout.read()
             else:
                 for line in child.stdout:
-                    if line.strip().isdecimal():
+                    if line.strip().isdigit():
                         advance(int(line))
         child.wait()
     except BaseException:
