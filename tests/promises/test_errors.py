@@ -54,6 +54,7 @@ NEEDS = {
     "optimum": "convert {checkpoint} -o {folder}/made --to openvino:int8",
     "transformers": "convert {checkpoint} -o {folder}/made --to openvino:int8",
     "bitsandbytes": "convert {checkpoint} -o {folder}/made --to bnb:int8",
+    "cryptography": "verify {bundle} --public-key {folder}/texts.txt",
     "ir_measures": "bench {checkpoint} --targets gguf:q8_0 --data {folder} -o {folder}/report",
     "matplotlib": "bench {checkpoint} --targets gguf:q8_0 --data {folder} -o {folder}/report",
     "mteb": "bench {checkpoint} --targets gguf:q8_0 --data mteb:CosQA -o {folder}/report",
