@@ -21,6 +21,7 @@ import numpy as np
 from . import pma, typed_json
 from .arguments import as_path
 from .errors import ArgumentError, BundleError
+from .files import is_file
 from .pma import Variant
 from .typed_json import Matches, Range
 
@@ -220,8 +221,7 @@ class Bundle:
 def open_bundle(folder: str | Path, *, check: bool = False) -> Bundle:
     """Read and check a bundle: manifest and sizes always, every file's hash too where `check`.
 
-    Raises BundleError, naming the file, where something is missing, cut, altered, newer than this version, or not to be
-    read by this user; ArgumentError where `folder` is no path.
+    Raises BundleError, naming the file, if one is missing, altered, too new or unreadable; ArgumentError for no path.
     """
     folder = as_path(folder, "the bundle")
     try:
@@ -236,7 +236,7 @@ def _opened(folder: Path, check: bool) -> Bundle:
     if not folder.is_dir():
         raise BundleError(f"{folder} is not a folder; a bundle is a folder that `c2llm-lite convert` wrote")
     for name in (MANIFEST, MANIFEST_HASH):
-        if not (folder / name).is_file():
+        if not is_file(folder / name):
             raise BundleError(f"{folder} has no {name}; it is not a complete bundle, so convert the checkpoint again")
     with (folder / MANIFEST).open("rb") as file:
         content = file.read(MANIFEST_BYTES)
@@ -283,7 +283,7 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
     path = folder / name
     if Path(name).name != name:
         raise BundleError(f"{folder}: {MANIFEST} names {name!r}, which is not a file of the bundle")
-    if not path.is_file():
+    if not is_file(path):
         raise BundleError(f"{folder}: {name} is missing; copy the bundle again, or convert again")
     with path.open("rb") as file:  # the libraries that open it later call what they may not read missing or damaged
         size = os.fstat(file.fileno()).st_size

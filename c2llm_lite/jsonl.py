@@ -56,5 +56,7 @@ def parse(line: str) -> Any:
     """The value on a line. Raises ValueError if it is not JSON."""
     try:
         return json.loads(line.removeprefix("\ufeff"))  # a byte order mark, which a file may start with
-    except (ValueError, RecursionError) as error:
+    except RecursionError:
+        raise ValueError("not JSON: nested too deeply") from None
+    except ValueError as error:
         raise ValueError(f"not JSON: {error}") from None

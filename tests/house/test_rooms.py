@@ -26,7 +26,7 @@ RUNTIME = {
     "durable": {"errors"},
     "jsonl": {"errors", "arguments"},
     "typed_json": {"errors"},
-    "bundle": {"errors", "arguments", "pma", "typed_json", "durable"},
+    "bundle": {"errors", "arguments", "files", "pma", "typed_json", "durable"},
     "signature": {"errors", "arguments", "bundle", "durable"},
     "tokenizer_check": {"errors", "cache"},
     "text": {"errors", "tokenizer_check"},
@@ -35,6 +35,7 @@ RUNTIME = {
     "blas": set(),
     "forks": {"errors"},
     "openmp": set(),
+    "files": set(),
     "token_embeddings": {"errors", "bundle", "pma"},
     "engines": {"errors", "pma", "bundle", "packing", "token_embeddings", "cpu", "durable", "machine", "openmp"},
 }

@@ -205,8 +205,9 @@ def test_only_the_format_s_module_spells_the_format_s_names():
     top = Path(__file__).parents[2]
     spelled = {}
     attacker = top / "benchmarks" / "lab" / "hostile"  # which writes what it likes
+    doctor = top / "c2llm_lite" / "doctor"  # which runs where the format's module may not be importable
     for path in (path for room in ("c2llm_lite", "convert", "benchmarks") for path in (top / room).rglob("*.py")):
-        if path.is_relative_to(attacker):
+        if path.is_relative_to(attacker) or path.is_relative_to(doctor):
             continue
         constants = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
         if found := NAMES & {constant for constant in constants if isinstance(constant, str)}:

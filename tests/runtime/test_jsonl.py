@@ -35,7 +35,7 @@ def test_values_come_with_their_lines(path, content, found):
     [
         (b"no json", "not JSON: Expecting value"),
         (b'{"a": ', "not JSON: Expecting value"),
-        (b"[" * 200_000, "not JSON: maximum recursion depth"),
+        (b"[" * 200_000, "not JSON: nested too deeply"),
         (b"1" * 5000, "not JSON: Exceeds the limit"),
         (b'{"a": "\xff"}', "not UTF-8 at byte 7; convert the file to UTF-8"),
         ('{"a": 1}'.encode("utf-16"), "not UTF-8 at byte 0; convert the file to UTF-8"),

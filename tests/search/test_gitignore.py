@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -52,6 +53,8 @@ def listed_here(folder: Path) -> list[str]:
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     git(tmp_path, "init", "-q")
     for folder in ("a/b", "b", "ab/k.py", "é", "bar/deep"):
