@@ -2,7 +2,7 @@
 
 A convex sum: each side's scores are scaled by the best of that side, then added. The share was chosen on the 36
 development questions of benchmarks/lab/search_questions, with the stand-in (benchmarks/results/search_fusion.json):
-reciprocal ranks and other shares found less.
+reciprocal ranks and smaller shares found less.
 """
 
 from __future__ import annotations

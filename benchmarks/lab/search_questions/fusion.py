@@ -19,6 +19,7 @@ import numpy as np
 
 import c2llm_lite
 from c2llm_lite.search import Index, lexical, ranking
+from c2llm_lite.search.identifiers import split
 from c2llm_lite.search.nearest import highest
 
 from .packages import BUILD, fetched
@@ -27,6 +28,7 @@ QUESTIONS = Path(__file__).parent / "development.json"
 RESULTS = Path(__file__).parents[2] / "results" / "search_fusion.json"
 KINDS = ("plain", "identifier", "keywords")
 TOP = 10
+SHORT = 3  # letters
 SHARES = (0.3, 0.5, 0.6, 0.7, 0.8, 0.9)
 COLUMNS = ((1.0, 1.0, 1.0), (1.5, 1.2, 1.0), (2.0, 1.0, 1.0), (2.0, 1.5, 1.0), (4.0, 2.0, 1.0), (8.0, 4.0, 1.0))
 
@@ -43,6 +45,7 @@ def main(bundle: str) -> None:
         vectors = [model.embed(question["question"], prompt_name="query") for question in asked]
         with index._store.reading() as version:
             index._load(version)
+            _check_plain(index, asked)
             rules = {
                 "semantic": lambda cosines, words: cosines,
                 "lexical": lambda cosines, words: ranking.by_words(words),
@@ -88,6 +91,16 @@ def _answer(index: Index, path: str, line: int) -> int:
         if place.path == path and place.start <= line <= place.end
     ]
     return min(covering, key=lambda place: place.end - place.start).text
+
+
+def _check_plain(index: Index, asked: list[dict[str, Any]]) -> None:
+    """Stop if a plain question shares a word of the code, longer than SHORT, with its answer."""
+    for question in asked:
+        if question["kind"] == "plain":
+            text, _ = index._store.text(_answer(index, question["path"], question["line"]))
+            words = set(split(question["question"]).split()) & set(split(text).split())
+            if shared := sorted(word for word in words if len(word) > SHORT):
+                sys.exit(f"{question['question']!r} shares {', '.join(shared)} with its answer; reword it")
 
 
 def _reciprocal_ranks(cosines: Any, words: Any) -> Any:
