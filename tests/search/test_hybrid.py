@@ -75,7 +75,7 @@ def test_lexical_finds_what_shares_a_word_and_nothing_else(index: Index) -> None
 def test_definitions_of_the_identifier_come_first_and_exact_case_before_other(index: Index, tree: Path) -> None:
     calls = "".join(f"    write_text(write_text(path_{i}))\n" for i in range(20))
     (tree / "calls.py").write_text(f"def write_text_often():\n{calls}")
-    (tree / "other.py").write_text("def Write_Text(a):\n    return a\n")
+    (tree / "other.py").write_text("def Write_Text(write_text):\n    return write_text\n")
     index.update()
     for mode in ("hybrid", "lexical"):
         hits = index.search("write_text", mode=mode)  # type: ignore[arg-type]
