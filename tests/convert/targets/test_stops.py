@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import threading
 
@@ -23,15 +22,17 @@ def terminate(number: int, frame: object) -> None:
 
 @pytest.fixture
 def _handler(monkeypatch):
-    before = signal.signal(signal.SIGTERM, terminate)
+    """Whatever another test in this process has left."""
+    before = signal.signal(signal.SIGTERM, terminate), signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
-    signal.signal(signal.SIGTERM, before)
+    signal.signal(signal.SIGTERM, before[0])
+    signal.signal(signal.SIGINT, before[1])
 
 
 def wrapped(number: int) -> None:
     """What the front end does: another error in place of the stop's."""
     try:
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     except BaseException as error:
         raise RuntimeError("not converted") from error
 
@@ -43,7 +44,7 @@ def test_a_stop_that_a_library_wraps_or_drops_is_raised(number, stop):
     with pytest.raises(stop), stops_come_through():
         wrapped(number)
     with pytest.raises(stop), stops_come_through(), contextlib.suppress(BaseException):
-        os.kill(os.getpid(), number)
+        signal.raise_signal(number)
     assert signal.getsignal(number) is before
 
 
@@ -54,7 +55,7 @@ def test_a_stop_while_the_front_end_calls_python(checkpoint_folder, tmp_path, mo
     decode = TorchScriptPythonDecoder.try_decode_get_attr
 
     def stopped(*given):
-        os.kill(os.getpid(), signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
         return decode(*given)
 
     monkeypatch.setattr(TorchScriptPythonDecoder, "try_decode_get_attr", stopped)
