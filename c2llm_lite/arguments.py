@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -32,10 +31,3 @@ def check_whole(name: str, value: object, most: int | None = None) -> None:
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if not whole or not 1 <= value <= (value if most is None else most):  # type: ignore[operator]
         raise ArgumentError(f"{name} is {value!r}; pass an integer {f'from 1 to {most}' if most else 'of 1 or more'}")
-
-
-def check_words(name: str, words: Sequence[str]) -> None:
-    """Raises ArgumentError for what is not a list of strings; a string is a sequence of its letters."""
-    listed = isinstance(words, Collection) and not isinstance(words, str | bytes)
-    if not listed or not all(isinstance(word, str) for word in words):
-        raise ArgumentError(f"{name} is {words!r:.80}: give a list of strings")

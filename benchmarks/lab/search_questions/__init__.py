@@ -1,1 +1,0 @@
-"""Questions about real packages with known answers: how well each way to rank finds code."""
