@@ -6,6 +6,7 @@ A library built for a newer CPU does not raise: its first unknown instruction ki
 from __future__ import annotations
 
 import ctypes
+import platform
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -33,6 +34,11 @@ class _Leaf(ctypes.Structure):
     """struct cpuid_feature: what the CPU has, and which of it the operating system lets programs use."""
 
     _fields_ = (("cpuid", ctypes.c_uint * 4), ("active", ctypes.c_uint * 4))
+
+
+def is_x86() -> bool:
+    """Whether this is an x86-64 CPU, by each system's name for it."""
+    return platform.machine().lower() in ("x86_64", "amd64")
 
 
 def lacking(instructions: Iterable[str]) -> list[str]:

@@ -6,6 +6,7 @@ Bundles on a laptop are compared with full precision on a GPU this way. Times an
 from __future__ import annotations
 
 import json
+import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,7 @@ def read(report: Path, checkpoint: str, tasks: Sequence[Task]) -> list[Measured]
             )
             for row in rows
         ]
-    except (OSError, KeyError, TypeError, json.JSONDecodeError) as error:
+    except (OSError, KeyError, TypeError, json.JSONDecodeError, UnicodeDecodeError) as error:
         raise ArgumentError(
             f"{report} is not a whole report of this version's bench ({error}): copy its folder with {WORK}/"
         ) from error
@@ -59,8 +60,12 @@ def _device(row: dict[str, Any]) -> str | None:
 
 
 def _vectors(report: Path, name: str, t: Task) -> tuple[Array, Array]:
-    with np.load(report / WORK / Path(name).name, allow_pickle=False) as arrays:
-        queries, documents = arrays["queries"], arrays["documents"]
+    path = report / WORK / Path(name).name
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            queries, documents = arrays["queries"], arrays["documents"]
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ArgumentError(f"{path} is damaged ({error}); copy it again") from error
     if (len(queries), len(documents)) != (len(t.queries), len(t.documents)):
-        raise ArgumentError(f"{report / WORK / name} has vectors of other texts than {t.name}")
+        raise ArgumentError(f"{path} has vectors of other texts than {t.name}")
     return queries, documents

@@ -13,6 +13,7 @@ from typing import Any
 
 from .. import cpu, machine
 from ..cache import cache_folder
+from ..errors import OutputError
 from . import Finding
 
 OLDEST_PYTHON = (3, 10)
@@ -27,15 +28,13 @@ def check_host(bundle: Path | None) -> list[Finding]:
     """Whether this machine can run `bundle`, or any bundle if it is None. Needs no library and runs nothing."""
     needs = [] if bundle is None else [_bundle(bundle)]
     memory, weights = _needs(bundle)
-    cache = cache_folder()
     return [
         python(),
         c_library(),
         cpu_has(BASE, "NumPy and OpenVINO"),
         cores(),
         free_memory(memory),
-        disk(cache, max(weights, CACHE_BYTES), "compiled graphs and indexes"),
-        writable(cache),
+        *_cache(max(weights, CACHE_BYTES)),
         *needs,
     ]
 
@@ -77,7 +76,7 @@ def cpu_has(instructions: Iterable[str], need: str) -> Finding:
         return Finding("CPU", False, f"lacks {', '.join(missing)}, which {need} needs; use a newer CPU")
     extra = [name for name in ("avx2", "avx512_vnni", "avx_vnni", "amx_int8") if not cpu.lacking([name])]
     listed = ", ".join([*instructions, *(name for name in extra if name not in instructions)])
-    return Finding("CPU", True, f"{platform.machine()} with {listed}" if _is_x86() else platform.machine())
+    return Finding("CPU", True, f"{platform.machine()} with {listed}" if cpu.is_x86() else platform.machine())
 
 
 def cores() -> Finding:
@@ -121,6 +120,14 @@ def writable(folder: Path) -> Finding:
     return Finding("cache folder", True, str(folder))
 
 
+def _cache(needed: int) -> list[Finding]:
+    try:
+        folder = cache_folder()
+    except OutputError as error:
+        return [Finding("cache folder", False, str(error))]
+    return [disk(folder, needed, "compiled graphs and indexes"), writable(folder)]
+
+
 def _bundle(folder: Path) -> Finding:
     manifest = _manifest(folder)
     if manifest is None:
@@ -150,7 +157,3 @@ def _manifest(folder: Path) -> dict[str, Any] | None:
 
 def _existing(folder: Path) -> Path:
     return next(place for place in (folder.absolute(), *folder.absolute().parents) if place.exists())
-
-
-def _is_x86() -> bool:
-    return platform.machine().lower() in ("x86_64", "amd64")

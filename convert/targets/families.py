@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-import platform
 from collections.abc import Iterable
 from dataclasses import dataclass
+
+from c2llm_lite import cpu
 
 
 @dataclass(frozen=True)
@@ -66,8 +67,6 @@ FAMILIES = {
     ),
 }
 
-X86 = ("x86_64", "amd64")
-
 
 def default_target() -> tuple[str, str]:
     """The target of a conversion that names none, and why: openvino:int8 on x86 if it converts and runs here.
@@ -76,7 +75,7 @@ def default_target() -> tuple[str, str]:
     measured (docs/results.md).
     """
     openvino = FAMILIES["openvino"]
-    if platform.machine().lower() not in X86:
+    if not cpu.is_x86():
         return "gguf:q8_0", "this CPU is not x86"
     if openvino.missing_to_run() or openvino.missing_to_convert():
         return "gguf:q8_0", f"openvino:int8 is faster, but needs c2llm-lite[{openvino.convert_extra}]"

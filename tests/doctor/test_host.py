@@ -140,3 +140,13 @@ def test_the_machine_s_part_runs_with_the_standard_library_alone(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
     assert "ok   venv: available" in done.stdout
+
+
+def test_a_user_without_a_home_folder(monkeypatch):
+    def home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    finding = found(host.check_host(None), "cache folder")
+    assert (finding.ok, "set HOME or XDG_CACHE_HOME" in finding.text) == (False, True)

@@ -177,8 +177,11 @@ def test_rows_of_another_machine_stand_beside(report, checkpoint_folder, task, t
         "another checkpoint": {"checkpoint": {"name": "x", "sha256": "0" * 64}},
         "same texts": {"tasks": {"functions": {"sha256": "0" * 64}}},
         "not a whole report": {"rows": [{}]},
+        "is damaged": {},  # the last: it needs the report whole
     }.items():
         (there / "results.json").write_text(json.dumps(result | wrong))
+        if not wrong:
+            (there / "work" / result["rows"][0]["vectors"]["functions"]).write_bytes(b"no archive")
         with pytest.raises(ArgumentError, match=name):
             bench(str(checkpoint_folder), [], tmp_path / "merged", imports=[there], data=[str(task)])
 

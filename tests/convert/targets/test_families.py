@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -35,7 +36,7 @@ BARE = f"import sys; sys.modules |= dict.fromkeys({EXTRAS}); from c2llm_lite.cli
     ],
 )
 def test_the_default_is_what_is_installed_and_fast_here(machine, missing, target, reason, monkeypatch):
-    monkeypatch.setattr(families.platform, "machine", lambda: machine)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
     monkeypatch.setattr(families, "_is_installed", lambda module: module != missing)
     found, why = families.default_target()
     assert found == target
