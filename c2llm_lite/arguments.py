@@ -28,6 +28,10 @@ def as_path(value: object, name: str) -> Path:
 
 def check_whole(name: str, value: object, most: int | None = None) -> None:
     """Raises ArgumentError, with the argument's name, unless it is an integer from 1 to `most`."""
-    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
-    if not whole or not 1 <= value <= (value if most is None else most):  # type: ignore[operator]
+    if (
+        not isinstance(value, int | np.integer)
+        or isinstance(value, bool)
+        or value < 1
+        or (most is not None and value > most)
+    ):
         raise ArgumentError(f"{name} is {value!r}; pass an integer {f'from 1 to {most}' if most else 'of 1 or more'}")

@@ -22,14 +22,13 @@ import torch
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
-from c2llm_lite.bundle import Backbone
-from c2llm_lite.convert.targets.openvino.export import qwen2_config
-from c2llm_lite.engines.torch import TorchEngine, open_engine
+from c2llm_lite.engines.torch import open_engine
 from c2llm_lite.packing import packs
 from c2llm_lite.text import DOCUMENT_PROMPT, TextTokenizer
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from . import transformers_qwen2
 
 RESULTS = Path(__file__).parents[1] / "results" / "torch_batching.json"
 TEXTS = 24
@@ -46,7 +45,8 @@ def main(folder: str) -> None:
     lengths = [len(tokens) for tokens in ids]
     queries = np.zeros((manifest.head.heads, manifest.backbone.hidden), np.float32)
     engine = open_engine(bundle, device="cpu", threads=machine.cores(), max_tokens=manifest.max_tokens)
-    padded = _transformers(engine, manifest.backbone)
+    assert engine._model is not None
+    padded = transformers_qwen2.sharing(engine._model, manifest.backbone)
     seconds: dict[str, dict[int, list[float]]] = {
         way: {size: [] for size in BATCH_TOKENS} for way in ("flat", "padded")
     }
@@ -84,16 +84,6 @@ def main(folder: str) -> None:
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     RESULTS.write_text(json.dumps(found | {manifest.target: result}, indent=1) + "\n")
     print(json.dumps({"tokens_per_second": rates, "padding": padding}))
-
-
-def _transformers(engine: TorchEngine, shape: Backbone) -> Any:
-    """transformers' own model over the engine's weights, which they share."""
-    from transformers import Qwen2Model
-
-    assert engine._model is not None
-    model: Any = Qwen2Model(qwen2_config(shape, vocab_size=1, attn_implementation="sdpa", dtype=engine._dtype))
-    model.load_state_dict(engine._model.state_dict(), strict=False, assign=True)
-    return model.eval()
 
 
 def _padded(model: Any, lengths: list[int]) -> None:

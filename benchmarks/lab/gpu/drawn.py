@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from c2llm_lite.bundle import BF16, FP32, INT8, NF4, Backbone
+from c2llm_lite.convert.targets.bitsandbytes import matrices
 from c2llm_lite.engines.torch import TorchEngine
 from c2llm_lite.engines.torch.attention import Attention
 from c2llm_lite.engines.torch.backbone import DTYPES, import_bitsandbytes
@@ -41,9 +42,7 @@ ROWS = 4096  # of the table that rows are drawn from; the real one only takes me
 
 def parameters(shape: Backbone) -> int:
     """Weights of the backbone's products: what a token costs, twice in operations."""
-    narrow = shape.kv_heads * shape.head_dim
-    attention = 2 * shape.hidden**2 + 2 * shape.hidden * narrow
-    return shape.layers * (attention + 3 * shape.hidden * shape.intermediate)
+    return sum(rows * width for rows, width in matrices(shape))
 
 
 def draw(shape: Backbone, kind: str, device: torch.device, attend: Attention) -> Qwen2:

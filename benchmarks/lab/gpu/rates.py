@@ -17,6 +17,7 @@ from c2llm_lite.engines.torch.qwen2 import Qwen2
 from c2llm_lite.engines.torch.texts import Texts
 from c2llm_lite.packing import packs
 
+from ..transformers_qwen2 import sharing
 from . import candidates, drawn
 from .card import Card
 
@@ -129,7 +130,7 @@ def transformers(card: Card, shape: Backbone, model: Qwen2, mixed: list[int]) ->
     """transformers' own Qwen2, its backbone alone: batches sorted by length, filled up to the longest, under a mask."""
     told = {"kind": BF16, "attention": "transformers, padded", "tokens_a_text": "mixed"}
     try:
-        theirs = _theirs(shape, model, card)
+        theirs = sharing(model, shape)
     except ImportError as error:
         yield told | {"skipped": str(error)}
         return
@@ -148,24 +149,3 @@ def transformers(card: Card, shape: Backbone, model: Qwen2, mixed: list[int]) ->
                     theirs(inputs_embeds=rows, attention_mask=mask, use_cache=False)
 
         yield told | {"texts_a_batch": texts} | timed(card, run, sum(mixed), shape)
-
-
-def _theirs(shape: Backbone, model: Qwen2, card: Card) -> Any:
-    """transformers' model over the weights that were drawn."""
-    from transformers import Qwen2Config, Qwen2Model
-
-    config = Qwen2Config(
-        hidden_size=shape.hidden,
-        intermediate_size=shape.intermediate,
-        num_hidden_layers=shape.layers,
-        num_attention_heads=shape.heads,
-        num_key_value_heads=shape.kv_heads,
-        max_position_embeddings=shape.max_positions,
-        rms_norm_eps=shape.rms_norm_eps,
-        rope_parameters={"rope_type": "default", "rope_theta": shape.rope_theta},
-        vocab_size=1,
-    )
-    config._attn_implementation = "sdpa"
-    theirs: Any = Qwen2Model(config).to(torch.bfloat16)
-    theirs.load_state_dict(model.state_dict(), strict=False, assign=True)
-    return theirs.to(card.device).eval()

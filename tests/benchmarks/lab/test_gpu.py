@@ -50,3 +50,5 @@ def test_an_unknown_stage_is_refused(tmp_path: Path) -> None:
 
 def test_operations_count_the_products_alone() -> None:
     assert drawn.parameters(C2LLM_05B) == sum(rows * width for rows, width in matrices(C2LLM_05B))
+    attention, feed_forward = 2 * 896**2 + 2 * 896 * 128, 3 * 896 * 4864
+    assert drawn.parameters(C2LLM_05B) == 24 * (attention + feed_forward)
