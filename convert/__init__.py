@@ -128,7 +128,7 @@ def convert(
     calibration = unfinished = None
     if ids is not None:
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
-        notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
+        notes["calibration"] = calibration_note(ids)
         same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
         unfinished = Unfinished(output, hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, progress, unfinished)
@@ -190,6 +190,11 @@ def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) 
         for name, texts in calibrate.items()
         for text in tokenizer.encode(texts, choose_prompt(prompts(), name, None))
     )
+
+
+def calibration_note(ids: list[list[int]]) -> dict[str, Any]:
+    """What a manifest's notes say of the calibration texts: how many, and the hash of their token ids."""
+    return {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
 
 
 def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:

@@ -40,12 +40,12 @@ class Pair:
     @property
     def sha256(self) -> str:
         """Of the function without its docstring, whatever its spacing."""
-        return _sha256("".join(self.code.split()))
+        return sha256_of_code(self.code)
 
     @property
     def query_sha256(self) -> str:
         """Of the query's words, whatever their case and punctuation."""
-        return _sha256(" ".join(re.findall(r"\w+", self.query.lower())))
+        return sha256_of_words(self.query)
 
 
 def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> Iterator[Pair]:
@@ -121,5 +121,11 @@ def unique(pairs: Iterable[Pair], seen_code: set[str], seen_queries: set[str]) -
     return kept
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha256_of_code(code: str) -> str:
+    """Of code, whatever its spacing."""
+    return hashlib.sha256("".join(code.split()).encode()).hexdigest()
+
+
+def sha256_of_words(text: str) -> str:
+    """Of a text's words, whatever their case and punctuation."""
+    return hashlib.sha256(" ".join(re.findall(r"\w+", text.lower())).encode()).hexdigest()
