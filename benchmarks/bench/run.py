@@ -104,7 +104,7 @@ def bench(
     plain = [target for target in targets if target not in to_calibrate or not parse(target).needs_texts]
     subjects = _subjects(plain, own_bundles, reference, checkpoint.name, sha256)
     if calibrate is not None:
-        note = calibration_note(calibration_ids(checkpoint, calibrate))
+        note = calibration_note(calibrate, calibration_ids(checkpoint, calibrate))
         subjects += [Subject(target, "auto", calibrate=calibrate, note=note) for target in dict.fromkeys(to_calibrate)]
     elsewhere = [row for folder in imports for row in imported.read(folder, sha256, tasks)]
     work = output / imported.WORK

@@ -42,8 +42,8 @@ def convert(
         str | None,
         typer.Option(
             metavar=CALIBRATE,
-            help="Calibration texts: the default ones, JSON lines (field `text`) that resemble your data, or a source "
-            "tree, whose definitions join the default ones.",
+            help="Calibration texts: default (code in 13 languages and questions, which come with this package), JSON "
+            "lines that resemble your data (field `text`), or a source tree, whose code joins the default texts.",
         ),
     ] = None,
     check_with_checkpoint_code: Annotated[
