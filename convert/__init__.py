@@ -28,7 +28,7 @@ from .calibrate.resume import Unfinished
 from .checkpoint import Checkpoint, open_checkpoint
 from .checkpoint.safetensors_file import reading
 from .checkpoint.safetensors_writer import Tensor, write_safetensors
-from .proof import probes
+from .proof import number_types, probes
 from .proof.child import CannotRunHereError
 from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
@@ -137,28 +137,23 @@ def convert(
     with kept, staged(output, replaces=replaces) as folder:
         tensors = write_backbone(wanted, checkpoint, folder, calibration, progress=progress)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
-        head = checkpoint.head()
-        _write_head(folder, head)
+        _write_head(folder, checkpoint.head())
         _copy_files(checkpoint, folder)
-        unproved, full = probes.reference_probes(checkpoint)
+        unproved, full, largest = probes.reference_probes(checkpoint)
+        notes["largest"] = {name: float(f"{value:.4g}") for name, value in vars(largest).items()}
         probes.write(folder, full, None)
         manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
         manifest = bundles.seal(folder, manifest).manifest
-        if calibration is not None:
-            try:
-                found = recover(checkpoint, folder, calibration)
-            except CannotRunHereError as error:
-                log.warning(UNFITTED, error)
-                unfinished = None  # keep the rounded layers, to resume from
-            else:
-                mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
-                _write_head(folder, head | mapped)
-                manifest = bundles.seal(folder, manifest, changed=[bundles.HEAD]).manifest
+        if calibration is not None and not _fit_head(checkpoint, folder, calibration, manifest):
+            unfinished = None  # keep the rounded layers, to resume from
         if target_probes:
-            _record_probes(folder, manifest, full)
+            _record_probes(folder, full)
     if unfinished is not None:
         unfinished.remove()
-    return bundles.open_bundle(output)
+    made = bundles.open_bundle(output)
+    for sentence in number_types.warnings(wanted.family, wanted.kind, wanted.bits, largest, made.manifest.probes):
+        log.warning("%s: %s", output, sentence)
+    return made
 
 
 def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
@@ -170,7 +165,20 @@ def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
         (folder / name).write_bytes(content)
 
 
-def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> None:
+def _fit_head(checkpoint: Checkpoint, folder: Path, calibration: Calibration, manifest: bundles.Manifest) -> bool:
+    """Let the head make up for the rounding; False, with a warning, where this machine cannot run the new bundle."""
+    try:
+        found = recover(checkpoint, folder, calibration)
+    except CannotRunHereError as error:
+        log.warning(UNFITTED, error)
+        return False
+    mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
+    _write_head(folder, checkpoint.head() | mapped)
+    bundles.seal(folder, manifest, changed=[bundles.HEAD])
+    return True
+
+
+def _record_probes(folder: Path, full: Array) -> None:
     """Run the new bundle's probes and seal their vectors and cosines. Warn if this machine cannot run it."""
     try:
         ours = probes.target_vectors(folder)
@@ -178,6 +186,7 @@ def _record_probes(folder: Path, manifest: bundles.Manifest, full: Array) -> Non
         log.warning(UNCHECKED, error)
         return
     probes.write(folder, full, ours)
+    manifest = bundles.open_bundle(folder).manifest
     cosines = np.sum(ours * full, axis=1)
     found = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
     bundles.seal(folder, replace(manifest, probes=found), changed=[bundles.PROBES])

@@ -12,6 +12,7 @@ Attention is causal, so a text's states depend neither on other texts in the bat
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -32,15 +33,30 @@ _QUERIES = 256  # queries scored at once: bounds a text's scores to heads × 256
 _LATER = np.triu(np.full((_QUERIES, _QUERIES), -np.inf, np.float32), k=1)  # added to scores of keys after their query
 
 
+@dataclass
+class Largest:
+    """The largest absolute values of some texts: what an engine's number types must hold."""
+
+    state: float = 0.0  # between layers
+    matrix_input: float = 0.0
+    key_or_value: float = 0.0  # of attention, before the rotation
+
+    def note(self, name: str, values: Array) -> None:
+        """Take in more values of the field of this name."""
+        setattr(self, name, max(getattr(self, name), float(np.abs(values).max(initial=0))))
+
+
 def states(
     checkpoint: Weights,
     texts: Sequence[Sequence[int]],
     progress: Progress | None = None,
     observe: Observe | None = None,
+    largest: Largest | None = None,
 ) -> list[Array]:
     """Each text's final hidden states, after the final norm: (tokens, hidden) float32.
 
     observe: shown the inputs of q_proj (also k's and v's), o_proj, gate_proj (also up's) and down_proj of each layer.
+    largest: takes in the values on the way.
 
     Raises TextError for a text without tokens or with one outside the vocabulary, CheckpointError for NaN or infinity
     in a weight.
@@ -55,7 +71,7 @@ def states(
     lengths = [[len(texts[i]) for i in group] for group in cuts]
     for number in range(shape.layers):
         layer = Layer(checkpoint, number)
-        hidden = [layer(x, cut, observe) for x, cut in zip(hidden, lengths, strict=True)]
+        hidden = [layer(x, cut, observe, largest) for x, cut in zip(hidden, lengths, strict=True)]
         del layer  # before the next one is read: one layer of the 7B takes 0.9 GB in fp32
         if progress:
             progress(number + 1, shape.layers)
@@ -71,10 +87,10 @@ def final_states(checkpoint: Weights, hidden: Sequence[Array], lengths: Sequence
     return found
 
 
-def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], progress: Progress | None = None) -> Array:
+def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], largest: Largest | None = None) -> Array:
     """The texts' embeddings (n, d), float32, of unit length. Raises as `states` does."""
     head = pma.Head(checkpoint.head(), checkpoint.variant)
-    means = [pma.pool(text, head.queries) for text in states(checkpoint, texts, progress)]
+    means = [pma.pool(text, head.queries) for text in states(checkpoint, texts, largest=largest)]
     return normalize(head.embed(np.stack(means)))
 
 
@@ -103,21 +119,30 @@ class Layer:
         self.out = read("self_attn.o_proj.weight")
         self.gate, self.up, self.down = (read(f"mlp.{part}_proj.weight") for part in ("gate", "up", "down"))
 
-    def __call__(self, x: Array, lengths: list[int], observe: Observe | None = None) -> Array:
+    def __call__(
+        self, x: Array, lengths: list[int], observe: Observe | None = None, largest: Largest | None = None
+    ) -> Array:
         """x: several texts' states one after the other; lengths: how many tokens each has."""
 
         def shown(matrix: str, inputs: Array) -> Array:
             if observe:
                 observe(f"{self.name}.{matrix}.weight", inputs)
+            if largest:
+                largest.note("matrix_input", inputs)
             return inputs
 
         h = shown("self_attn.q_proj", rms_norm(x, self.norm1, self.shape.rms_norm_eps))  # (tokens, hidden)
+        if largest:
+            for weights, bias in (self.k, self.v):
+                largest.note("key_or_value", h @ weights.T + bias)
         mixed = shown("self_attn.o_proj", mix(h, lengths, (self.q, self.k, self.v), self.shape))
         x = x + mixed @ self.out.T  # (tokens, hidden)
         h = shown("mlp.gate_proj", rms_norm(x, self.norm2, self.shape.rms_norm_eps))
         gated = shown("mlp.down_proj", silu(h @ self.gate.T) * (h @ self.up.T))  # (tokens, intermediate)
-        fed: Array = gated @ self.down.T
-        return x + fed  # (tokens, hidden)
+        x = x + gated @ self.down.T  # (tokens, hidden)
+        if largest:
+            largest.note("state", x)
+        return x
 
 
 def mix(x: Array, lengths: list[int], qkv: Sequence[tuple[Array, Array]], shape: Backbone) -> Array:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import typer
 from rich.table import Table
@@ -48,6 +48,7 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
         "head": f"{manifest.head.heads} heads, residual {manifest.head.residual}, scale {manifest.head.scale}, fp32",
         "longest text": f"{manifest.max_tokens} tokens, prompt included",
         "memory": f"about {manifest.memory / 1e6:,.0f} MB, plus memory for each batch",
+        **_largest(manifest.notes.get("largest")),
         "prompts": ", ".join(sorted(manifest.prompts)),
         "written by": ", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items())),
     }
@@ -55,6 +56,14 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), value)
     print_table(table)
+
+
+def _largest(found: Any) -> dict[str, str]:
+    """What the converter noted of the checkpoint's activations on the probes; nothing in an older bundle."""
+    if not isinstance(found, dict):
+        return {}
+    numbers = {str(name).replace("_", " "): value for name, value in found.items() if isinstance(value, int | float)}
+    return {"largest on probes": ", ".join(f"{name} {value:,.4g}" for name, value in numbers.items())}
 
 
 def verify(

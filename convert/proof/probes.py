@@ -52,11 +52,12 @@ def token_ids(checkpoint: Checkpoint) -> list[list[int]]:
     return TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens).encode(TEXTS)
 
 
-def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...], Array]:
-    """The probes without this target's cosines, and their full-precision vectors (n, d), normalized."""
+def reference_probes(checkpoint: Checkpoint) -> tuple[tuple[bundles.Probe, ...], Array, reference.Largest]:
+    """The probes without this target's cosines, their full-precision vectors (n, d), and the largest values there."""
+    largest = reference.Largest()
     ids = token_ids(checkpoint)
     probes = tuple(bundles.Probe(text, len(tokens), None) for text, tokens in zip(TEXTS, ids, strict=True))
-    return probes, reference.vectors(checkpoint, ids)
+    return probes, reference.vectors(checkpoint, ids, largest), largest
 
 
 def write(folder: Path, full: Array, target: Array | None) -> None:
