@@ -185,8 +185,8 @@ def _record_probes(folder: Path, full: Array) -> None:
     except CannotRunHereError as error:
         log.warning(UNCHECKED, error)
         return
-    probes.write(folder, full, ours)
     manifest = bundles.open_bundle(folder).manifest
+    probes.write(folder, full, ours)
     cosines = np.sum(ours * full, axis=1)
     found = tuple(replace(p, cosine=round(float(c), 6)) for p, c in zip(manifest.probes, cosines, strict=True))
     bundles.seal(folder, replace(manifest, probes=found), changed=[bundles.PROBES])
