@@ -10,7 +10,21 @@ import typer
 
 from ..vectors import Precision
 from .failures import when_stopped
-from .options import BundleArgument, Device, Dim, Force, MaxTokens, Prompt, PromptName, Threads, err, settings
+from .options import (
+    BundleArgument,
+    Device,
+    Dim,
+    Force,
+    MaxTokens,
+    Prompt,
+    PromptName,
+    PublicKeys,
+    Revoked,
+    Threads,
+    err,
+    settings,
+    signature,
+)
 
 
 class PrecisionName(str, Enum):
@@ -48,6 +62,8 @@ def embed(
     device: Device = "auto",
     threads: Threads = None,
     cache: Annotated[bool, typer.Option(help="Keep OpenVINO's compiled graphs in the user's cache folder.")] = True,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
 ) -> None:
     """Embed a file of texts of any size and write the vectors.
 
@@ -58,10 +74,11 @@ def embed(
 
     if output is None:
         raise typer.BadParameter("no output given; pass -o OUT.npy")
+    signed = signature(public_key, revoked)
     check_output(output, resume=resume, force=force)
     with (
         when_stopped(lambda: _kept(output)),
-        load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model,
+        load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache, **signed) as model,
     ):
         written = embed_file(
             model,

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from signing import make_key
 
 import c2llm_lite
 from c2llm_lite import bundle as bundles
@@ -15,14 +16,6 @@ from c2llm_lite.signature import open_bundle, sign
 
 pytest.importorskip("cryptography")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="the keys are made with openssl")
-
-
-def make_key(folder, name, curve="prime256v1"):
-    """KEY.key and KEY.pub, made as the documents do."""
-    key, public = folder / f"{name}.key", folder / f"{name}.pub"
-    subprocess.run(["openssl", "ecparam", "-name", curve, "-genkey", "-noout", "-out", key], check=True)
-    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
-    return key, public
 
 
 @pytest.fixture(scope="module")
