@@ -36,8 +36,8 @@ fi
 rm -rf "$kit.partial" build/lib build/bdist.*  # setuptools would pack what an earlier build left
 mkdir -p "$kit.partial/wheels" "$built"
 
-if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-*.whl" > /dev/null; then
-    requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
+requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
+if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-${requirement#*==}-*.whl" > /dev/null; then
     echo "compiling $requirement for any CPU with AVX2: about four minutes on two cores"
     work=$(mktemp -d)
     trap 'rm -rf "$work"' EXIT
