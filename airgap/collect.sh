@@ -8,7 +8,8 @@
 #   PYTHON_VERSION=3.12                        for another Python than this machine's
 #   ARCH=aarch64                               for another architecture than x86_64; llama-cpp-python is compiled there
 #   LOCK=KIT/requirements.txt                  the same versions of libraries as in that kit, by hash
-#   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are
+#   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are, and
+#                                              the kit is installed beside them
 #   SPLIT=48M                                  the kit as KIT.tar.00, KIT.tar.01 … of at most this size
 #   SIGN_KEY=signer.key                        signs the bundle and the kit, and adds the extra `sign` to check them there
 #
@@ -46,6 +47,11 @@ if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-$
     "$python" -m wheel unpack --dest "$work" "$work"/*.whl
     folder=$(echo "$work"/llama_cpp_python-*/)
     echo "$floor" > "$folder/llama_cpp/lib/cpu_floor.json"  # what engines/llama_cpp/native.py reads
+    # A minimal Debian has no libgomp, which llama.cpp loads. Its libraries look for it beside themselves first.
+    cp "$(gcc -print-file-name=libgomp.so.1)" "$folder/llama_cpp/lib/"
+    for license in /usr/share/doc/libgomp1/copyright /usr/share/licenses/libgomp/COPYING.RUNTIME; do
+        if [ -e "$license" ]; then cp "$license" "$(echo "$folder"/*.dist-info/licenses)/COPYRIGHT.libgomp"; fi
+    done
     "$python" -m wheel pack --dest-dir "$built" "$folder"
 fi
 
@@ -71,10 +77,16 @@ if [ -n "${LOCK:-}" ]; then
     rm "$kit.partial/others.txt"
 else
     "$python" -m pip download "${options[@]}" "$own[$extras]" "$@"
+    while true; do
+        missing=$("$python" "$here/missing.py" "$kit.partial/wheels" "$version" "$arch" "c2llm-lite[$extras]" "$@")
+        if [ -z "$missing" ]; then break; fi
+        xargs "$python" -m pip download "${options[@]}" --no-deps <<< "$missing"
+    done
 fi
 if [ -n "${HAVE:-}" ]; then
     for stub in "$there"/*.whl; do rm -f "$kit.partial/wheels/${stub##*/}"; done
     rm -r "$there"
+    cp "$HAVE" "$kit.partial/installed.txt"
 fi
 if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
     echo "these have no wheel, and the machine without a network may have no compiler:" "$kit.partial"/wheels/*.tar.gz >&2
