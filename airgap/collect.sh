@@ -34,14 +34,16 @@ if [[ ",$extras," == *,llama-cpp,* && $arch != "$(uname -m)" ]]; then
     echo "llama-cpp-python is compiled here, for $(uname -m): make this kit on $arch, or leave llama-cpp out of EXTRAS" >&2
     exit 1
 fi
-rm -rf "$kit.partial" build/lib build/bdist.*  # setuptools would pack what an earlier build left
+umask 022  # a wheel has its files' modes, and whoever installs the kit must be able to read it
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+rm -rf "$kit.partial"
 mkdir -p "$kit.partial/wheels" "$built"
 
 requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
 if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-${requirement#*==}-*.whl" > /dev/null; then
     echo "compiling $requirement for any CPU with AVX2: about four minutes on two cores"
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    work=$scratch/llama-cpp-python
     CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \
         "$python" -m pip wheel --quiet --no-deps --no-cache-dir --no-binary llama-cpp-python --wheel-dir "$work" "$requirement"
     "$python" -m wheel unpack --dest "$work" "$work"/*.whl
@@ -55,7 +57,10 @@ if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-$
     "$python" -m wheel pack --dest-dir "$built" "$folder"
 fi
 
-"$python" -m pip wheel --quiet --no-deps --wheel-dir "$kit.partial/wheels" .
+# From a copy, whose modes are not those of this checkout, and without what an earlier build left in build/.
+mkdir "$scratch/own"
+cp -r --no-preserve=mode pyproject.toml README.md LICENSE c2llm_lite convert benchmarks "$scratch/own/"
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$kit.partial/wheels" "$scratch/own"
 own=$(echo "$kit.partial"/wheels/c2llm_lite-*.whl)
 echo "fetching the libraries of c2llm-lite[$extras]"
 # A wheel found here goes before a source of the same version.
@@ -67,7 +72,8 @@ if [ -n "${PYTHON_VERSION:-}${ARCH:-}" ]; then
     options+=(--platform "manylinux2014_$arch" --platform "manylinux1_$arch" --platform "linux_$arch")
 fi
 if [ -n "${HAVE:-}" ]; then
-    there=$(mktemp -d)
+    there=$scratch/there
+    mkdir "$there"
     "$python" "$here/there.py" "$HAVE" "$there"
     options+=(--constraint "$there/constraints.txt")
 fi
@@ -85,7 +91,6 @@ else
 fi
 if [ -n "${HAVE:-}" ]; then
     for stub in "$there"/*.whl; do rm -f "$kit.partial/wheels/${stub##*/}"; done
-    rm -r "$there"
     cp "$HAVE" "$kit.partial/installed.txt"
 fi
 if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
