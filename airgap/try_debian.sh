@@ -5,7 +5,7 @@
 #
 # ROOT: the system's folder, made if it is not there (four minutes). Needs root, debootstrap and unshare. The release's
 # Python must be the kit's: 3.11 on bookworm, 3.13 on trixie. strace shows that no process connects or sends to an internet
-# address, and that it would have shown one that does.
+# address, and first that it would show one that does.
 set -euo pipefail
 release=$1 root=$2 kit=$3 public_key=$4
 if [ ! -e "$root/usr/bin/strace" ]; then

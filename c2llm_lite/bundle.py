@@ -31,6 +31,7 @@ MANIFEST_HASH = "manifest.sha256"  # as `sha256sum` writes it
 SIGNATURE = "manifest.sha256.sig"  # of MANIFEST_HASH, where the bundle is signed
 MANIFEST_FILES = (MANIFEST, MANIFEST_HASH, SIGNATURE)  # which the manifest does not list
 MANIFEST_BYTES = 16 << 20  # the most that is read
+SMALL_FILE = 4096  # the most that is read of MANIFEST_HASH and SIGNATURE, which have about 80 bytes
 TOKENIZER = "tokenizer.json"
 LICENSES = ("LICEN[SC]E*", "NOTICE*")  # the checkpoint's own files, under their own names
 
@@ -241,7 +242,7 @@ def _opened(folder: Path, check: bool) -> Bundle:
     with (folder / MANIFEST).open("rb") as file:
         content = file.read(MANIFEST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
-    if (folder / MANIFEST_HASH).read_bytes() != hash_line(digest):
+    if read_start(folder / MANIFEST_HASH) != hash_line(digest):
         raise BundleError(
             f"{folder}: {MANIFEST} does not match {MANIFEST_HASH}; copy the bundle again, or convert again"
         )
@@ -293,6 +294,12 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
         )
     if check and file_sha256(path) != record.sha256:
         raise BundleError(f"{folder}: {name} does not match its sha256; copy the bundle again, or convert again")
+
+
+def read_start(path: Path) -> bytes:
+    """The content of a small file of the bundle, whatever its size is."""
+    with path.open("rb") as file:
+        return file.read(SMALL_FILE)
 
 
 def hash_line(digest: str) -> bytes:

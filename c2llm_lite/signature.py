@@ -111,7 +111,7 @@ def _check_signature(bundle: bundles.Bundle, keys: list[EllipticCurvePublicKey])
     if not path.is_file():
         raise BundleError(f"{bundle.folder} has no {path.name}; its maker signs it with `c2llm-lite sign`")
     # The hash of the manifest that was parsed, so that a file changed since then does not matter.
-    signature, content = path.read_bytes(), bundles.hash_line(bundle.sha256)
+    signature, content = bundles.read_start(path), bundles.hash_line(bundle.sha256)
     for key in keys:
         try:
             key.verify(signature, content, _ecdsa())

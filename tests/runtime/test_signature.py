@@ -92,6 +92,14 @@ def test_every_byte_of_the_signature_counts(signed, keys):
             open_bundle(signed, public_key=keys / "maker.pub")
 
 
+@pytest.mark.parametrize("name", [bundles.SIGNATURE, bundles.MANIFEST_HASH])
+def test_a_huge_file_is_not_read_into_memory(signed, keys, name):
+    with (signed / name).open("r+b") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(BundleError):
+        open_bundle(signed, public_key=keys / "maker.pub")
+
+
 def test_a_manifest_made_to_fit_its_changed_files_is_refused(signed, keys):
     (signed / "LICENSE").write_text("another")
     bundles.seal(signed, open_bundle_manifest(signed))
