@@ -21,7 +21,7 @@ import numpy as np
 from . import pma, typed_json
 from .arguments import as_path
 from .errors import ArgumentError, BundleError
-from .files import is_file
+from .files import is_file, read_start
 from .pma import Variant
 from .typed_json import Matches, Range
 
@@ -31,7 +31,6 @@ MANIFEST_HASH = "manifest.sha256"  # as `sha256sum` writes it
 SIGNATURE = "manifest.sha256.sig"  # of MANIFEST_HASH, where the bundle is signed
 MANIFEST_FILES = (MANIFEST, MANIFEST_HASH, SIGNATURE)  # which the manifest does not list
 MANIFEST_BYTES = 16 << 20  # the most that is read
-SMALL_FILE = 4096  # the most that is read of MANIFEST_HASH and SIGNATURE, which have about 80 bytes
 TOKENIZER = "tokenizer.json"
 LICENSES = ("LICEN[SC]E*", "NOTICE*")  # the checkpoint's own files, under their own names
 
@@ -239,8 +238,7 @@ def _opened(folder: Path, check: bool) -> Bundle:
     for name in (MANIFEST, MANIFEST_HASH):
         if not is_file(folder / name):
             raise BundleError(f"{folder} has no {name}; it is not a complete bundle, so convert the checkpoint again")
-    with (folder / MANIFEST).open("rb") as file:
-        content = file.read(MANIFEST_BYTES)
+    content = read_start(folder / MANIFEST, MANIFEST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     if read_start(folder / MANIFEST_HASH) != hash_line(digest):
         raise BundleError(
@@ -294,12 +292,6 @@ def _check_file(folder: Path, name: str, record: FileRecord, check: bool) -> Non
         )
     if check and file_sha256(path) != record.sha256:
         raise BundleError(f"{folder}: {name} does not match its sha256; copy the bundle again, or convert again")
-
-
-def read_start(path: Path) -> bytes:
-    """The content of a small file of the bundle, whatever its size is."""
-    with path.open("rb") as file:
-        return file.read(SMALL_FILE)
 
 
 def hash_line(digest: str) -> bytes:
