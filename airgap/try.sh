@@ -17,7 +17,7 @@ unshare --net --map-root-user env --ignore-environment PATH="$PATH" HOME="$work"
     watched() {
         if ! command -v strace > /dev/null; then "$@"; return; fi
         strace --follow-forks --quiet=all --trace=connect,sendto,sendmsg,sendmmsg \
-            --output="$work/traces/$(basename "$1")-$(basename "$2")" -- "$@"
+            --output="$work/traces/$(basename "$1")-$(basename -- "$2")" -- "$@"
     }
     printf "%s\n" "def add(a, b): return a + b" "open a file and read its lines" > "$work/lines"
     printf "%s\n" "def read(path):" "    return open(path).readlines()" > "$work/tree/a.py"

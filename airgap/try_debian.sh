@@ -23,7 +23,7 @@ mount --bind /dev "$root/dev"
 SECONDS=0  # without the making of the root
 unshare --net chroot --userspec=1234:1234 "$root" env --ignore-environment PATH=/usr/bin:/bin HOME=/home/user \
     bash -euo pipefail -c '
-    echo "$(. /etc/os-release; echo "$PRETTY_NAME"), $(python3 --version), user $(id --user), routes: $(($(wc -l < /proc/net/route) - 1))"
+    echo "$(. /etc/os-release; echo "$PRETTY_NAME"), $(python3 --version), user $(id --user), routes: $(tail --lines=+2 /proc/net/route | wc --lines)"
     cd /kit
     openssl dgst -sha256 -verify ../signer.pub -signature SHA256SUMS.sig SHA256SUMS
     sha256sum --check --strict --quiet SHA256SUMS
