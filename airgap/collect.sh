@@ -8,7 +8,8 @@
 #   PYTHON_VERSION=3.12                        for another Python than this machine's
 #   ARCH=aarch64                               for another architecture than x86_64; llama-cpp-python is compiled there
 #   LOCK=KIT/requirements.txt                  the same versions of libraries as in that kit, by hash
-#   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are
+#   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are, and
+#                                              the kit is installed beside them
 #   SPLIT=48M                                  the kit as KIT.tar.00, KIT.tar.01 … of at most this size
 #   SIGN_KEY=signer.key                        signs the bundle and the kit, and adds the extra `sign` to check them there
 #
@@ -33,23 +34,33 @@ if [[ ",$extras," == *,llama-cpp,* && $arch != "$(uname -m)" ]]; then
     echo "llama-cpp-python is compiled here, for $(uname -m): make this kit on $arch, or leave llama-cpp out of EXTRAS" >&2
     exit 1
 fi
-rm -rf "$kit.partial" build/lib build/bdist.*  # setuptools would pack what an earlier build left
+umask 022  # a wheel has its files' modes, and whoever installs the kit must be able to read it
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+rm -rf "$kit.partial"
 mkdir -p "$kit.partial/wheels" "$built"
 
-if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-*.whl" > /dev/null; then
-    requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
+requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
+if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-${requirement#*==}-*.whl" > /dev/null; then
     echo "compiling $requirement for any CPU with AVX2: about four minutes on two cores"
-    work=$(mktemp -d)
-    trap 'rm -rf "$work"' EXIT
+    work=$scratch/llama-cpp-python
     CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \
         "$python" -m pip wheel --quiet --no-deps --no-cache-dir --no-binary llama-cpp-python --wheel-dir "$work" "$requirement"
     "$python" -m wheel unpack --dest "$work" "$work"/*.whl
     folder=$(echo "$work"/llama_cpp_python-*/)
     echo "$floor" > "$folder/llama_cpp/lib/cpu_floor.json"  # what engines/llama_cpp/native.py reads
+    # A minimal Debian has no libgomp, which llama.cpp loads. Its libraries look for it beside themselves first.
+    cp "$(gcc -print-file-name=libgomp.so.1)" "$folder/llama_cpp/lib/"
+    for license in /usr/share/doc/libgomp1/copyright /usr/share/licenses/libgomp/COPYING.RUNTIME; do
+        if [ -e "$license" ]; then cp "$license" "$(echo "$folder"/*.dist-info/licenses)/COPYRIGHT.libgomp"; fi
+    done
     "$python" -m wheel pack --dest-dir "$built" "$folder"
 fi
 
-"$python" -m pip wheel --quiet --no-deps --wheel-dir "$kit.partial/wheels" .
+# From a copy, whose modes are not those of this checkout, and without what an earlier build left in build/.
+mkdir "$scratch/own"
+cp -r --no-preserve=mode pyproject.toml README.md LICENSE c2llm_lite convert benchmarks "$scratch/own/"
+"$python" -m pip wheel --quiet --no-deps --wheel-dir "$kit.partial/wheels" "$scratch/own"
 own=$(echo "$kit.partial"/wheels/c2llm_lite-*.whl)
 echo "fetching the libraries of c2llm-lite[$extras]"
 # A wheel found here goes before a source of the same version.
@@ -61,7 +72,8 @@ if [ -n "${PYTHON_VERSION:-}${ARCH:-}" ]; then
     options+=(--platform "manylinux2014_$arch" --platform "manylinux1_$arch" --platform "linux_$arch")
 fi
 if [ -n "${HAVE:-}" ]; then
-    there=$(mktemp -d)
+    there=$scratch/there
+    mkdir "$there"
     "$python" "$here/there.py" "$HAVE" "$there"
     options+=(--constraint "$there/constraints.txt")
 fi
@@ -71,10 +83,15 @@ if [ -n "${LOCK:-}" ]; then
     rm "$kit.partial/others.txt"
 else
     "$python" -m pip download "${options[@]}" "$own[$extras]" "$@"
+    while true; do
+        missing=$("$python" "$here/missing.py" "$kit.partial/wheels" "$version" "$arch" "c2llm-lite[$extras]" "$@")
+        if [ -z "$missing" ]; then break; fi
+        xargs "$python" -m pip download "${options[@]}" --no-deps <<< "$missing"
+    done
 fi
 if [ -n "${HAVE:-}" ]; then
     for stub in "$there"/*.whl; do rm -f "$kit.partial/wheels/${stub##*/}"; done
-    rm -r "$there"
+    cp "$HAVE" "$kit.partial/installed.txt"
 fi
 if compgen -G "$kit.partial/wheels/*.tar.gz" > /dev/null; then
     echo "these have no wheel, and the machine without a network may have no compiler:" "$kit.partial"/wheels/*.tar.gz >&2

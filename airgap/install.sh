@@ -92,7 +92,9 @@ if [ ! -e "$release/complete" ]; then
     trap 'exit 130' INT
     trap 'exit 143' TERM HUP
     mkdir "$release"
-    "$python" -m venv "$release/venv"
+    beside=
+    if [ -e "$here/installed.txt" ]; then beside=--system-site-packages; fi  # the kit was made with HAVE
+    "$python" -m venv $beside "$release/venv"
     "$release/venv/bin/python" -m pip --isolated install --quiet --disable-pip-version-check --no-index --no-deps \
         --require-hashes --find-links "$here/wheels" --requirement "$here/requirements.txt"
     new=$bundle

@@ -126,14 +126,16 @@ def _licenses(metadata: Message) -> list[License]:
 
 
 def _license(metadata: Message) -> str | None:
-    """The license expression, else what a classifier says, else the first line of the older field."""
+    """The license expression, else an SPDX name of a classifier, the first line of the older field, or a classifier."""
     if expression := metadata["License-Expression"]:
         return str(expression)
-    for classifier in metadata.get_all("Classifier", []):
+    classifiers = [line for line in metadata.get_all("Classifier", []) if line.startswith("License :: ")]
+    for classifier in classifiers:
         if classifier in SPDX:
             return SPDX[classifier]
     older = str(metadata["License"] or "").strip().splitlines()
-    return older[0] if older else None
+    names = [*older[:1], *(classifier.rpartition(" :: ")[2] for classifier in classifiers)]
+    return names[0] if names else None
 
 
 def _metadata(archive: zipfile.ZipFile) -> Message:

@@ -5,7 +5,7 @@
 #
 # ROOT: the system's folder, made if it is not there (four minutes). Needs root, debootstrap and unshare. The release's
 # Python must be the kit's: 3.11 on bookworm, 3.13 on trixie. strace shows that no process connects or sends to an internet
-# address.
+# address, and first that it would show one that does.
 set -euo pipefail
 release=$1 root=$2 kit=$3 public_key=$4
 if [ ! -e "$root/usr/bin/strace" ]; then
@@ -17,11 +17,13 @@ cp -r "$kit" "$root/kit"
 cp "$public_key" "$root/signer.pub"
 mkdir -p "$root/home/user"
 chown -R 1234:1234 "$root/home/user" "$root/kit"
+trap 'code=$?; umount --quiet "$root/proc" "$root/dev"; echo "$release: $SECONDS seconds, exit code $code"' EXIT
 mount --bind /proc "$root/proc"
 mount --bind /dev "$root/dev"
-trap 'code=$?; umount "$root/proc" "$root/dev"; echo "$release: $SECONDS seconds, exit code $code"' EXIT
+SECONDS=0  # without the making of the root
 unshare --net chroot --userspec=1234:1234 "$root" env --ignore-environment PATH=/usr/bin:/bin HOME=/home/user \
     bash -euo pipefail -c '
+    echo "$(. /etc/os-release; echo "$PRETTY_NAME"), $(python3 --version), user $(id --user), routes: $(tail --lines=+2 /proc/net/route | wc --lines)"
     cd /kit
     openssl dgst -sha256 -verify ../signer.pub -signature SHA256SUMS.sig SHA256SUMS
     sha256sum --check --strict --quiet SHA256SUMS
@@ -32,12 +34,17 @@ unshare --net chroot --userspec=1234:1234 "$root" env --ignore-environment PATH=
     watched() {
         strace --follow-forks --quiet=all --trace=connect,sendto,sendmsg,sendmmsg --output="traces/$1" -- "${@:2}"
     }
+    connects="import socket; socket.socket(socket.AF_INET, socket.SOCK_DGRAM).connect((\"127.0.0.1\", 9))"
+    watched control python3 -c "$connects" 2> /dev/null || true
+    grep --quiet AF_INET traces/control || { echo "strace does not show a connection" >&2; exit 1; }
+    rm traces/control
     watched install /kit/install.sh --public-key /signer.pub c2llm
     command=c2llm/current/venv/bin/c2llm-lite bundle=c2llm/current/bundle
     watched doctor "$command" doctor "$bundle"
     watched verify "$command" verify "$bundle" --public-key /signer.pub > /dev/null
-    watched embed "$command" embed "$bundle" tree/a.py -o vectors.npy
-    watched search "$command" search "$bundle" tree "read the lines of a file"
+    watched embed "$command" embed "$bundle" tree/a.py -o vectors.npy --public-key /signer.pub
+    watched search "$command" search "$bundle" tree "read the lines of a file" --public-key /signer.pub
     if grep --recursive AF_INET traces; then echo "a process connected or sent to an internet address" >&2; exit 1; fi
     echo "no connection in the traces of" traces/*
+    wc --lines traces/*
 '

@@ -21,7 +21,7 @@ import numpy as np
 from . import pma, typed_json
 from .arguments import as_path
 from .errors import ArgumentError, BundleError
-from .files import is_file
+from .files import is_file, read_start
 from .pma import Variant
 from .typed_json import Matches, Range
 
@@ -238,10 +238,9 @@ def _opened(folder: Path, check: bool) -> Bundle:
     for name in (MANIFEST, MANIFEST_HASH):
         if not is_file(folder / name):
             raise BundleError(f"{folder} has no {name}; it is not a complete bundle, so convert the checkpoint again")
-    with (folder / MANIFEST).open("rb") as file:
-        content = file.read(MANIFEST_BYTES)
+    content = read_start(folder / MANIFEST, MANIFEST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
-    if (folder / MANIFEST_HASH).read_bytes() != hash_line(digest):
+    if read_start(folder / MANIFEST_HASH) != hash_line(digest):
         raise BundleError(
             f"{folder}: {MANIFEST} does not match {MANIFEST_HASH}; copy the bundle again, or convert again"
         )

@@ -1,4 +1,4 @@
-"""Whether a path is a regular file, on every Python."""
+"""Reads that do not trust a path: whether it is a regular file, on every Python, and no more of it than expected."""
 
 from __future__ import annotations
 
@@ -15,3 +15,9 @@ def is_file(path: Path) -> bool:
         return stat.S_ISREG(path.stat().st_mode)
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def read_start(path: Path, most: int = 4096) -> bytes:
+    """The first bytes of a file, for one that should be small and may be of any size."""
+    with path.open("rb") as file:
+        return file.read(most)

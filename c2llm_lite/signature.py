@@ -18,6 +18,7 @@ from . import bundle as bundles
 from .arguments import as_path
 from .durable import durable
 from .errors import ArgumentError, BundleError, MissingDependencyError, OutputError
+from .files import read_start
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ec import ECDSA, EllipticCurvePrivateKey, EllipticCurvePublicKey
@@ -111,7 +112,7 @@ def _check_signature(bundle: bundles.Bundle, keys: list[EllipticCurvePublicKey])
     if not path.is_file():
         raise BundleError(f"{bundle.folder} has no {path.name}; its maker signs it with `c2llm-lite sign`")
     # The hash of the manifest that was parsed, so that a file changed since then does not matter.
-    signature, content = path.read_bytes(), bundles.hash_line(bundle.sha256)
+    signature, content = read_start(path), bundles.hash_line(bundle.sha256)
     for key in keys:
         try:
             key.verify(signature, content, _ecdsa())

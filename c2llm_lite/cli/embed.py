@@ -4,13 +4,29 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..vectors import Precision
 from .failures import when_stopped
-from .options import BundleArgument, Device, Dim, Force, MaxTokens, Prompt, PromptName, Threads, err, settings
+from .options import (
+    BundleArgument,
+    Device,
+    Dim,
+    Force,
+    MaxTokens,
+    Prompt,
+    PromptName,
+    PublicKeys,
+    Revoked,
+    Threads,
+    err,
+    settings,
+    signature,
+)
+
+if TYPE_CHECKING:
+    from ..vectors import Precision
 
 
 class PrecisionName(str, Enum):
@@ -48,6 +64,8 @@ def embed(
     device: Device = "auto",
     threads: Threads = None,
     cache: Annotated[bool, typer.Option(help="Keep OpenVINO's compiled graphs in the user's cache folder.")] = True,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
 ) -> None:
     """Embed a file of texts of any size and write the vectors.
 
@@ -58,10 +76,11 @@ def embed(
 
     if output is None:
         raise typer.BadParameter("no output given; pass -o OUT.npy")
+    signed = signature(public_key, revoked)
     check_output(output, resume=resume, force=force)
     with (
         when_stopped(lambda: _kept(output)),
-        load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache) as model,
+        load(bundle, device=device, threads=threads, max_tokens=max_tokens, cache=cache, **signed) as model,
     ):
         written = embed_file(
             model,

@@ -11,7 +11,7 @@ from .. import machine
 from ..errors import MissingDependencyError, OutputError
 from .embed import PrecisionName, Precisions
 from .failures import when_stopped
-from .options import BundleArgument, Dim, Prompt, PromptName, err, fail
+from .options import BundleArgument, Dim, Prompt, PromptName, PublicKeys, Revoked, err, fail, signature
 
 
 def embed_dataset(
@@ -52,6 +52,8 @@ def embed_dataset(
     precision: Precisions = PrecisionName.float32,
     dim: Dim = None,
     part_rows: Annotated[int | None, typer.Option(min=1, help="Rows in each part. [dim]\\[default: 2048][/]")] = None,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
 ) -> None:
     """Embed files of any size on a Ray cluster or on this machine. Complete parts of an earlier run are kept.
 
@@ -59,6 +61,7 @@ def embed_dataset(
     """
     if output is None:
         raise typer.BadParameter("no output given; pass -o OUT/")
+    signed = signature(public_key, revoked)
     try:
         import ray
 
@@ -78,6 +81,7 @@ def embed_dataset(
         dim=dim,
         precision=precision.value,
         part_rows=part_rows or PART_ROWS,
+        **signed,
     )
     # On this machine, use physical cores: two threads of one core share its vector units.
     ray.init(**{"address": address} if address else {"address": "local", "num_cpus": machine.cores()})

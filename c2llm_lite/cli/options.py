@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypedDict
 
 import typer
 from rich.console import Console
@@ -48,9 +48,35 @@ Prompt = Annotated[str | None, typer.Option(help="A literal prefix, instead of -
 Dim = Annotated[
     int | None, typer.Option(min=1, help="Keep only the first components. [dim]\\[default: all of them][/]")
 ]
+PublicKeys = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--public-key",
+        metavar="PUB",
+        help="Hash every file, and require a signature by this key, PEM. Repeat it for several keys.",
+    ),
+]
+Revoked = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Hashes of manifests to refuse, one a line. Needs --public-key."),
+]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 CALIBRATE = "default|FILE|FOLDER"  # what calibration texts are asked for by
+
+
+class Signature(TypedDict):
+    """Arguments of load() that require a signature."""
+
+    public_key: list[Path] | None
+    revoked: Path | None
+
+
+def signature(public_key: list[Path] | None, revoked: Path | None) -> Signature:
+    """The arguments of load() for --public-key and --revoked."""
+    if revoked is not None and not public_key:
+        raise typer.BadParameter("--revoked needs --public-key: without a signature, any change evades the list")
+    return Signature(public_key=public_key or None, revoked=revoked)
 
 
 def fail(reason: str) -> None:

@@ -11,7 +11,20 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from .failures import when_stopped
-from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json, settings
+from .options import (
+    AsJson,
+    BundleArgument,
+    Device,
+    PublicKeys,
+    Revoked,
+    Signature,
+    Threads,
+    err,
+    out,
+    print_json,
+    settings,
+    signature,
+)
 
 if TYPE_CHECKING:
     from ..search.index import Index
@@ -41,6 +54,8 @@ def search(
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
     as_json: AsJson = False,
 ) -> None:
     """Search the code of a folder in words. The first search indexes the folder; later ones index only changes.
@@ -54,7 +69,7 @@ def search(
     file, _, line = (like or "").rpartition(":")
     if like is not None and not (file and line.isdecimal()):
         raise typer.BadParameter(f"--like {like!r} is not FILE:LINE, such as src/stack.py:12")
-    with _opened(bundle, folder, place, device, threads) as found:
+    with _opened(bundle, folder, place, device, threads, signature(public_key, revoked)) as found:
         _bring_up(found)
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
         hits = found.search(query, count, **only) if query is not None else found.like(file, int(line), count, **only)
@@ -75,6 +90,8 @@ def index(
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
     as_json: AsJson = False,
 ) -> None:
     """Index a folder, or update its index: only changes are embedded. You can interrupt it and continue later.
@@ -83,7 +100,7 @@ def index(
     """
     from ..search import show
 
-    with _opened(bundle, folder, place, device, threads) as found:
+    with _opened(bundle, folder, place, device, threads, signature(public_key, revoked)) as found:
         with when_stopped(lambda: _kept(found)):
             done = found.update(progress=settings.progress)
         where = found.place
@@ -101,6 +118,8 @@ def duplicates(
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
     as_json: AsJson = False,
 ) -> None:
     """List pairs of near-identical functions, classes and passages in a folder, most similar first.
@@ -109,7 +128,7 @@ def duplicates(
     """
     from ..search import show
 
-    with _opened(bundle, folder, place, device, threads) as found:
+    with _opened(bundle, folder, place, device, threads, signature(public_key, revoked)) as found:
         _bring_up(found)
         pairs = found.duplicates(threshold, progress=settings.progress)
     if as_json:
@@ -120,11 +139,16 @@ def duplicates(
 
 
 @contextlib.contextmanager
-def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads: int | None) -> Iterator[Index]:
+def _opened(
+    bundle: Path, folder: Path, place: Path | None, device: str, threads: int | None, signed: Signature
+) -> Iterator[Index]:
     from ..embedder import load
     from ..search.index import Index
 
-    with load(bundle, device=device, threads=threads) as model, Index(model, folder, index=place) as opened:
+    with (
+        load(bundle, device=device, threads=threads, **signed) as model,
+        Index(model, folder, index=place) as opened,
+    ):
         yield opened
 
 

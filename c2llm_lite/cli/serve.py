@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from ..errors import MissingDependencyError
-from .options import BundleArgument, Device, MaxTokens, Threads, err
+from .options import BundleArgument, Device, MaxTokens, PublicKeys, Revoked, Threads, err, signature
 
 QUEUE_TOKENS = 262_144  # two to three minutes of a 0.5B model's work on a few cores, and under 10 MB of ids
 
@@ -56,6 +56,8 @@ def serve(
     device: Device = "auto",
     threads: Threads = None,
     max_tokens: MaxTokens = None,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
 ) -> None:
     """Serve a bundle through OpenAI's embeddings API: POST /v1/embeddings, GET /v1/models, /healthz, /readyz, /metrics.
 
@@ -73,12 +75,13 @@ def serve(
         raise MissingDependencyError(error.name or "a library", "serve", "the server") from error
     from ..embedder import load
 
+    signed = signature(public_key, revoked)
     keys = Keys([]) if api_key_file is None else Keys.read(api_key_file)
     if not keys and not _is_loopback(host):
         err.print(f"warning: anyone who can reach {host} can use this server; --api-key-file FILE requires a key")
     hosts = [*LOOPBACK, host, *(allow_host or ())] if allow_host or _is_loopback(host) else None
     listener = _listen(host, port)
-    with load(bundle, device=device, threads=threads, max_tokens=max_tokens) as model:
+    with load(bundle, device=device, threads=threads, max_tokens=max_tokens, **signed) as model:
         offer = Offer(
             name=name or Path(os.path.abspath(bundle)).name,  # noqa: PTH100 - resolve() would name a link's target
             dim=model.dim,

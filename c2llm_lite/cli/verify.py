@@ -4,25 +4,37 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
 from rich.text import Text
 
-from .. import bundle as bundles
-from .options import AsJson, BundleArgument, Device, Threads, err, fail, out, print_json, print_table, settings
+from .options import (
+    AsJson,
+    BundleArgument,
+    Device,
+    PublicKeys,
+    Revoked,
+    Signature,
+    Threads,
+    err,
+    fail,
+    out,
+    print_json,
+    print_table,
+    settings,
+    signature,
+)
 
 DEFAULT_LEAST = 0.99  # cosine
 
 
-class Loading(TypedDict):
+class Loading(Signature):
     """Arguments of load() that `verify` takes."""
 
     device: str
     threads: int | None
-    public_key: list[Path] | None
-    revoked: Path | None
 
 
 def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
@@ -30,7 +42,9 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
 
     Example: c2llm-lite info c2llm-int8
     """
-    opened = bundles.open_bundle(bundle)
+    from ..bundle import open_bundle
+
+    opened = open_bundle(bundle)
     manifest, backbone = opened.manifest, opened.manifest.backbone
     if as_json:
         print_json(json.loads(manifest.to_json()) | {"sha256": opened.sha256})
@@ -80,14 +94,8 @@ def verify(
     min_cosine: Annotated[
         float | None, typer.Option(help="The lowest cosine that passes. [dim]\\[default: 0.99][/]")
     ] = None,
-    public_key: Annotated[
-        list[Path] | None,
-        typer.Option(metavar="PUB", help="Require a signature by this key, PEM. Repeat it for several keys."),
-    ] = None,
-    revoked: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Hashes of manifests to refuse, one a line. Needs --public-key."),
-    ] = None,
+    public_key: PublicKeys = None,
+    revoked: Revoked = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
@@ -98,9 +106,7 @@ def verify(
 
     Example: c2llm-lite verify c2llm-int8
     """
-    if revoked is not None and not public_key:
-        raise typer.BadParameter("--revoked needs --public-key: without a signature, any change evades the list")
-    loading = Loading(device=device, threads=threads, public_key=public_key or None, revoked=revoked)
+    loading = Loading(device=device, threads=threads, **signature(public_key, revoked))
     if against is None and vectors is None:
         if texts is not None or min_cosine is not None:
             raise typer.BadParameter("--texts and --min-cosine need --against or --vectors")
@@ -122,11 +128,12 @@ def verify(
 
 
 def _verify_probes(bundle: Path, loading: Loading, as_json: bool) -> None:
+    from ..bundle import open_bundle
     from ..verify import verify as run_probes
 
     unlisted = _note_unlisted(bundle)
     results = run_probes(bundle, **loading)
-    files = len(bundles.open_bundle(bundle).manifest.files)
+    files = len(open_bundle(bundle).manifest.files)
     passed = all(result.passed for result in results)
     if as_json:
         probes = [vars(result) | {"passed": result.passed} for result in results]
@@ -161,7 +168,9 @@ def _signed(loading: Loading) -> str:
 
 def _note_unlisted(bundle: Path) -> list[str]:
     """Print on standard error the files that the manifest does not list."""
-    unlisted = bundles.open_bundle(bundle).unlisted()
+    from ..bundle import open_bundle
+
+    unlisted = open_bundle(bundle).unlisted()
     if unlisted:
         err.print(f"not in the manifest, not checked: {', '.join(map(repr, unlisted))}")
     return unlisted

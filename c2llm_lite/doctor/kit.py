@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import platform
 import re
@@ -15,7 +16,9 @@ from . import Finding, host
 # In a wheel's name: the versions of glibc that it runs with, any of which will do (PEP 600, and its earlier names).
 MANYLINUX = re.compile(r"manylinux_(\d+)_(\d+)_")
 EARLIER = {"manylinux1_": (2, 5), "manylinux2010_": (2, 12), "manylinux2014_": (2, 17)}
-SYMBOL = re.compile(rb"GLIBC_(\d+)\.(\d+)")  # in a library: each version of a function that it calls
+# In a library: each version of a function that it calls, and the names of itself and of the libraries that it loads.
+SYMBOL = re.compile(rb"GLIBC_(\d+)\.(\d+)")
+LOADED = re.compile(rb"\0(lib[\w+-]+\.so\.\d+)(?=\0)")
 FLOOR = "llama_cpp/lib/cpu_floor.json"  # as engines/llama_cpp/native.py reads it
 
 
@@ -41,6 +44,7 @@ def check_kit(kit: Path, target: Path) -> list[Finding]:
     return [
         *(replaced.get(finding.name, finding) for finding in findings),
         _architecture(wheels),
+        _libraries(wheels),
         _venv(),
         host.disk(target, size, "the environment and the bundle"),
     ]
@@ -64,6 +68,24 @@ def _architecture(wheels: list[Path]) -> Finding:
     return Finding("architecture", True, here)
 
 
+def _libraries(wheels: list[Path]) -> Finding:
+    """Whether this system has the libraries that wheels compiled for the kit load and do not carry.
+
+    Other wheels load only what the manylinux policies allow, which every system with glibc has.
+    """
+    for wheel in wheels:
+        compiled = _compiled(wheel)
+        names = {name.decode() for content in compiled.values() for name in LOADED.findall(content)}
+        for name in sorted(names - {path.rpartition("/")[2] for path in compiled}):
+            try:
+                ctypes.CDLL(name)
+            except OSError as error:
+                return Finding(
+                    "libraries", False, f"{error}; {wheel.name} needs {name}: install it with this system's packages"
+                )
+    return Finding("libraries", True, "none is missing")
+
+
 def _venv() -> Finding:
     version = f"{sys.version_info[0]}.{sys.version_info[1]}"
     if find_spec("venv") is None or find_spec("ensurepip") is None:
@@ -78,13 +100,16 @@ def _glibc_of(wheel: Path) -> tuple[int, int]:
     found += [version for name, version in EARLIER.items() if name in tags]
     if found:
         return min(found)
-    if not tags.startswith("linux_"):
-        return (0, 0)
-    # Compiled where the kit was made: its name does not tell.
-    with zipfile.ZipFile(wheel) as archive:
-        libraries = [name for name in archive.namelist() if ".so" in name]
-        symbols = {pair for name in libraries for pair in SYMBOL.findall(archive.read(name))}
+    symbols = {pair for content in _compiled(wheel).values() for pair in SYMBOL.findall(content)}
     return max(((int(major), int(minor)) for major, minor in symbols), default=(0, 0))
+
+
+def _compiled(wheel: Path) -> dict[str, bytes]:
+    """The libraries of a wheel that was compiled for the kit, whose name does not tell what it needs."""
+    if not wheel.name.removesuffix(".whl").split("-")[-1].startswith("linux_"):
+        return {}
+    with zipfile.ZipFile(wheel) as archive:
+        return {name: archive.read(name) for name in archive.namelist() if ".so" in name}
 
 
 def _floor_of(wheel: Path) -> list[str]:

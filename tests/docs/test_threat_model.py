@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
+CRAFTED = {  # areas of the campaign: what the page calls their cases
+    "manifest": "manifests",
+    "gguf": "GGUF files",
+    "tokenizer": "tokenizers",
+    "arrays": "arrays",
+    "openvino": "OpenVINO graphs and weights",
+    "torch": "weights for PyTorch",
+}
 TOP = Path(__file__).parents[2]
 ROW = re.compile(r"^\| (?!claim|---)(.+) \| (.+) \|$", re.MULTILINE)
 
@@ -29,6 +38,18 @@ def test_every_claim_names_tests_that_exist() -> None:
         for test in tests:
             path, _, name = test.partition("::")
             assert f"def {name}(" in (TOP / path).read_text(encoding="utf-8"), test
+
+
+def test_the_counts_are_the_kept_ones() -> None:
+    page = " ".join((TOP / "docs" / "threat-model.md").read_text(encoding="utf-8").split())
+    areas = json.loads((TOP / "benchmarks" / "results" / "hostile.json").read_text())["runs"]["after"]["areas"]
+    cases = {area: sum(found["counts"].values()) for area, found in areas.items()}
+    for area, words in CRAFTED.items():
+        assert f"{cases[area]:,} {words}" in page, area
+    crafted, damaged = sum(cases[area] for area in CRAFTED), cases["damage"]
+    assert f"{crafted + damaged:,} are bundles. Hashes are right and contents wrong in {crafted:,}" in page
+    assert f"{damaged:,} damaged files" in page
+    assert f"the {sum(cases.values()):,} cases" in page
 
 
 def test_a_row_is_read() -> None:

@@ -118,6 +118,18 @@ def test_a_kit_of_another_architecture(tmp_path):
     assert "is for another; use a kit for" in found(kit.check_kit(tmp_path, tmp_path), "architecture").text
 
 
+def test_a_library_that_a_kit_s_llama_cpp_loads_is_missing(tmp_path):
+    name = "llama_cpp_python-1-py3-none-linux_x86_64.whl"
+    loads = b"\0libc.so.6\0libggml.so.0\0libnowhere.so.7\0"
+    files = {"llama_cpp/lib/libllama.so": loads, "llama_cpp/lib/libggml.so.0": b""}
+    write_wheel(tmp_path / "wheels", name, files)
+    finding = found(kit.check_kit(tmp_path, tmp_path), "libraries")
+    assert not finding.ok
+    assert f"{name} needs libnowhere.so.7: install it" in finding.text
+    write_wheel(tmp_path / "wheels", name, files | {"llama_cpp/lib/libnowhere.so.7": b""})
+    assert found(kit.check_kit(tmp_path, tmp_path), "libraries").ok
+
+
 def test_the_cpu_that_a_kit_s_llama_cpp_was_compiled_for(tmp_path, monkeypatch):
     name = "llama_cpp_python-1-py3-none-linux_x86_64.whl"
     write_wheel(tmp_path / "wheels", name, {kit.FLOOR: b'["avx2", "bmi2"]'})

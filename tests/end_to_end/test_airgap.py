@@ -7,6 +7,7 @@ import hashlib
 import shutil
 import subprocess
 import sys
+import zipfile
 
 import pytest
 from kits import INSTALLER, install, seal_kit, write_kit, write_wheel
@@ -115,3 +116,34 @@ def test_what_a_machine_has_is_taken_as_there(tmp_path):
         [*pip, "--dest", tmp_path / "got", "torch>=3"], capture_output=True, text=True, check=False
     )
     assert refused.returncode != 0
+
+
+def test_a_kit_for_what_a_machine_lacks_is_installed_beside_what_it_has(kit, tmp_path):
+    (kit / "installed.txt").write_text("torch==2.11.0\n")
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here")
+    assert done.returncode == 0, done.stderr
+    assert "include-system-site-packages = true" in (tmp_path / "here/current/venv/pyvenv.cfg").read_text()
+
+
+def test_what_only_the_other_python_or_machine_needs_is_missing(tmp_path):
+    """pip itself evaluates these markers for the Python that runs it."""
+    pytest.importorskip("packaging")
+
+    def write(name, *needs):
+        path = tmp_path / f"{name}-1.0-py3-none-any.whl"
+        lines = "".join(f"Requires-Dist: {need}\n" for need in needs)
+        with zipfile.ZipFile(path, "w") as archive:
+            archive.writestr(f"{name}-1.0.dist-info/METADATA", f"Metadata-Version: 2.1\nName: {name}\n{lines}")
+
+    def missing(python, arch):
+        command = [sys.executable, INSTALLER.with_name("missing.py"), tmp_path, python, arch, "own[more]"]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+
+    write("own", "any_lib>=2", 'own[most]; extra == "more"', 'none; extra == "other"', 'most-lib; extra == "most"')
+    write("any_lib", 'Old.Backport<5,>=1; python_version < "3.11"', 'arm; platform_machine == "aarch64"')
+    assert missing("3.11", "x86_64") == ["most-lib"]
+    write("most_lib", "own")  # a circle
+    assert missing("3.11", "x86_64") == []
+    assert missing("3.10", "x86_64") == ["old-backport<5,>=1"]
+    assert missing("3.14", "aarch64") == ["arm"]

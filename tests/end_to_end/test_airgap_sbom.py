@@ -30,6 +30,11 @@ def kit(f32_bundle, tmp_path_factory):
         )
         archive.writestr(f"{INFO}/licenses/LICENSE", "the text")
         archive.writestr(f"{INFO}/../../LICENSE", "out of the folder")
+    with zipfile.ZipFile(folder / "wheels" / "older-1.0-py3-none-any.whl", "w") as archive:
+        metadata = (
+            "Metadata-Version: 2.1\nName: Older\nVersion: 1.0\nClassifier: License :: OSI Approved :: BSD License\n"
+        )
+        archive.writestr("older-1.0.dist-info/METADATA", metadata)
     return folder
 
 
@@ -49,6 +54,7 @@ def test_every_wheel_and_the_bundle(kit):
     assert (wheel["version"], wheel["purl"]) == ("1.0", "pkg:pypi/some-lib@1.0")
     assert wheel["hashes"] == [{"alg": "SHA-256", "content": digest}]
     assert wheel["licenses"] == [{"expression": "MIT OR Apache-2.0"}]
+    assert parts["Older"]["licenses"] == [{"license": {"name": "BSD License"}}]
     assert {path.name for path in (kit / "licenses").rglob("*") if path.is_file()} == {"LICENSE"}
     assert (kit / "licenses/Some_Lib-1.0/licenses/LICENSE").read_text() == "the text"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from document_blocks import blocks, steps
 from kits import install, seal_kit, write_kit
+from signing import make_key
 
 from c2llm_lite import bundle as bundles
 
@@ -24,9 +25,7 @@ def made(f32_bundle, tmp_path_factory):
     """A folder with a signed kit, its maker's public key, and a key of somebody else."""
     folder = tmp_path_factory.mktemp("signed")
     for name in ("signer", "other"):
-        key, public = folder / f"{name}.key", folder / f"{name}.pub"
-        subprocess.run(["openssl", "ecparam", "-name", "prime256v1", "-genkey", "-noout", "-out", key], check=True)
-        subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
+        make_key(folder, name)
     kit = write_kit(folder / "kit")
     shutil.copytree(f32_bundle, kit / "bundle", dirs_exist_ok=True)
     sign(kit / "bundle", folder / "signer.key")

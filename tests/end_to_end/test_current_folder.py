@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from c2llm_lite import bundle as bundles
 from c2llm_lite import child_process
 
 SCRIPT = "from c2llm_lite.cli import main; main()"
@@ -50,6 +51,18 @@ def test_no_command_runs_what_lies_in_the_current_folder(hostile: Path, tmp_path
     assert (done.returncode, traces(tmp_path)) == (0, ""), done.stderr
     done = run([*script, "verify", "../bundle"], hostile)
     assert (done.returncode, traces(tmp_path)) == (0, ""), done.stderr
+
+
+def test_no_python_file_of_a_bundle_is_imported(f32_bundle: Path, hostile: Path, tmp_path: Path) -> None:
+    """Not even where the manifest lists it and the bundle is the current folder."""
+    bundle = Path(shutil.copytree(f32_bundle, tmp_path / "bundle"))
+    for path in hostile.glob("*.py"):
+        shutil.copy(path, bundle)
+    bundles.seal(bundle, bundles.open_bundle(bundle).manifest)
+    (tmp_path / "script.py").write_text(SCRIPT)
+    done = run([sys.executable, str(tmp_path / "script.py"), "verify", "."], bundle)
+    assert (done.returncode, traces(tmp_path)) == (0, ""), done.stderr
+    assert "numpy.py" in bundles.open_bundle(bundle).manifest.files
 
 
 def test_a_benchmark_s_processes_do_not_either(hostile: Path, tmp_path: Path) -> None:

@@ -62,3 +62,9 @@ def test_completion_is_on():
     code = "import sys; sys.argv = ['c2llm-lite']; from c2llm_lite.cli import main; main()"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert done.stdout.split() == ["embed", "embed-dataset"], done.stderr
+
+
+def test_help_loads_no_numerical_library():
+    code = "import sys, c2llm_lite.cli; print([name for name in ('numpy', 'tokenizers') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

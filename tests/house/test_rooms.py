@@ -27,7 +27,7 @@ RUNTIME = {
     "jsonl": {"errors", "arguments"},
     "typed_json": {"errors"},
     "bundle": {"errors", "arguments", "files", "pma", "typed_json", "durable"},
-    "signature": {"errors", "arguments", "bundle", "durable"},
+    "signature": {"errors", "arguments", "bundle", "durable", "files"},
     "tokenizer_check": {"errors", "cache"},
     "text": {"errors", "tokenizer_check"},
     "float32_tensors": {"errors", "pma"},

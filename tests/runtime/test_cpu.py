@@ -94,6 +94,15 @@ def test_a_library_for_a_newer_cpu_is_refused_before_it_is_imported(built_for):
     assert "llama_cpp" not in sys.modules
 
 
+def test_a_library_of_the_system_that_is_missing_is_named(built_for, tmp_path):
+    """llama_cpp raises a RuntimeError of its own while it handles the loader's error."""
+    built_for()
+    code = "import ctypes\ntry: ctypes.CDLL('libnowhere.so.7')\nexcept OSError: raise RuntimeError('Failed to load')"
+    (tmp_path / "llama_cpp" / "llama_cpp.py").write_text(code)
+    with pytest.raises(DeviceError, match=r"cannot be loaded: libnowhere\.so\.7: .*; install that library"):
+        llama_cpp_library.library("llama_cpp", "a gguf bundle")
+
+
 def test_a_library_for_this_cpu_is_imported(built_for):
     built_for()
     assert llama_cpp_library.library("llama_cpp", "a gguf bundle").imported

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 
 import pytest
+from signing import make_key
 
 import c2llm_lite
 from c2llm_lite import bundle as bundles
@@ -15,14 +16,6 @@ from c2llm_lite.signature import open_bundle, sign
 
 pytest.importorskip("cryptography")
 pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="the keys are made with openssl")
-
-
-def make_key(folder, name, curve="prime256v1"):
-    """KEY.key and KEY.pub, made as the documents do."""
-    key, public = folder / f"{name}.key", folder / f"{name}.pub"
-    subprocess.run(["openssl", "ecparam", "-name", curve, "-genkey", "-noout", "-out", key], check=True)
-    subprocess.run(["openssl", "pkey", "-in", key, "-pubout", "-out", public], check=True)
-    return key, public
 
 
 @pytest.fixture(scope="module")
@@ -97,6 +90,14 @@ def test_every_byte_of_the_signature_counts(signed, keys):
         path.write_bytes(changed)
         with pytest.raises(BundleError):
             open_bundle(signed, public_key=keys / "maker.pub")
+
+
+@pytest.mark.parametrize("name", [bundles.SIGNATURE, bundles.MANIFEST_HASH])
+def test_a_huge_file_is_not_read_into_memory(signed, keys, name):
+    with (signed / name).open("r+b") as file:
+        file.truncate(1 << 40)  # sparse
+    with pytest.raises(BundleError):
+        open_bundle(signed, public_key=keys / "maker.pub")
 
 
 def test_a_manifest_made_to_fit_its_changed_files_is_refused(signed, keys):

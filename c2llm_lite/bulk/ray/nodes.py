@@ -20,6 +20,7 @@ from ...cache import cache_folder
 from ...durable import staged
 from ...embedder import Embedder, load
 from ...errors import BundleError, OutputError
+from ...signature import PublicKey, open_bundle
 
 WORKER_MEMORY = 200 << 20  # bytes of a worker without the bundle; Ray reported 124 MiB for one
 
@@ -33,7 +34,9 @@ class Shipped:
 
     def __init__(self, bundle: bundles.Bundle) -> None:
         self.bundle = bundle
-        names = [bundles.MANIFEST, bundles.MANIFEST_HASH, *bundle.manifest.files]
+        names = [*bundles.MANIFEST_FILES, *bundle.manifest.files]
+        if not bundle.path(bundles.SIGNATURE).exists():
+            names.remove(bundles.SIGNATURE)
         self._files = {name: ray.put(np.fromfile(bundle.path(name), np.uint8)) for name in names}
 
     def fetch(self) -> Path:
@@ -59,29 +62,32 @@ class Shipped:
         return folder
 
 
-def ship(bundle: str | Path) -> Shipped:
+def ship(bundle: str | Path, *, public_key: PublicKey | None = None, revoked: str | Path | None = None) -> Shipped:
     """Put a bundle into the object store of the connected cluster, for nodes without a shared file system.
 
     Args:
         bundle: The bundle's folder here.
+        public_key: As in load().
+        revoked: As in load().
 
     Returns:
         A value to pass to embed_column() as its bundle. Keep it until the dataset is consumed.
 
     Raises:
-        BundleError: The bundle cannot be read here.
+        BundleError: The bundle cannot be read here, or is not signed.
     """
-    return Shipped(bundles.open_bundle(bundle))
+    return Shipped(open_bundle(bundle, public_key=public_key, revoked=revoked))
 
 
 class OnNode:
-    """Loads an actor's Embedder, only from the bundle with this sha256."""
+    """Loads an actor's Embedder, only from the bundle with this sha256. check: hash each of its files."""
 
-    def __init__(self, bundle: str | Path | Shipped, sha256: str, threads: int) -> None:
+    def __init__(self, bundle: str | Path | Shipped, sha256: str, threads: int, *, check: bool = False) -> None:
         # A worker's current folder is not the driver's.
         self._bundle = bundle if isinstance(bundle, Shipped) else Path(bundle).absolute()
         self._sha256 = sha256
         self._threads = threads
+        self._check = check
 
     @functools.cached_property
     def model(self) -> Embedder:
@@ -91,7 +97,7 @@ class OnNode:
         """
         try:
             folder = self._bundle.fetch() if isinstance(self._bundle, Shipped) else self._bundle
-            model = load(folder, threads=self._threads)
+            model = load(folder, threads=self._threads, check=self._check)
         except (BundleError, OSError) as error:
             raise BundleError(
                 f"node {platform.node()} cannot read the bundle: {error}; copy it to this path on every node, or send "

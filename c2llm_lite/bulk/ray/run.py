@@ -67,7 +67,7 @@ def _make(plan: Plan, shipped: Shipped | None, actors: int | None, cpus: int, gp
     if not plan.missing:
         return 0
     spans = ray.data.from_items([asdict(span) for span in plan.missing], override_num_blocks=len(plan.missing))
-    node = OnNode(shipped or plan.bundle.folder, plan.bundle.sha256, cpus)
+    node = OnNode(shipped or plan.bundle.folder, plan.bundle.sha256, cpus, check=plan.check)
     made = spans.map(
         _MakePart,
         fn_constructor_args=(node, plan.settings, plan.output),

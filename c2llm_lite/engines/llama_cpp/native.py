@@ -23,7 +23,7 @@ FLOOR = "lib/cpu_floor.json"  # in the package: a list of instructions, named as
 def library(module: str, need: str) -> Any:
     """llama_cpp.`module`; need: what asks for it, for the error.
 
-    Raises MissingDependencyError, and DeviceError if this CPU lacks what the libraries were built for.
+    Raises MissingDependencyError, and DeviceError if this machine lacks an instruction or a library that they need.
     """
     found = find_spec("llama_cpp")
     if found is not None and found.origin is not None:
@@ -38,6 +38,11 @@ def library(module: str, need: str) -> Any:
             return import_module(f"llama_cpp.{module}")
     except ImportError as error:
         raise MissingDependencyError("llama-cpp-python", "llama-cpp", need) from error
+    except RuntimeError as error:  # llama_cpp's own, for what the loader raised
+        raise DeviceError(
+            f"llama-cpp-python cannot be loaded: {error.__context__ or error}; install that library with this system's "
+            "packages (libgomp.so.1: apt install libgomp1, dnf install libgomp)"
+        ) from error
 
 
 def ggml(name: str, need: str) -> ctypes.CDLL:

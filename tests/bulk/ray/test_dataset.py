@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from signing import make_key
 
 from c2llm_lite.convert import convert
 from c2llm_lite.errors import BundleError, InputError
@@ -67,6 +68,19 @@ def test_a_shipped_bundle_needs_no_folder_on_the_nodes(model, copy, cache):
     rows = in_order(embed_column(dataset(TEXTS[:6], 2), shipped, actors=2))
     vectors = np.array([row["embedding"] for row in rows])
     np.testing.assert_allclose(vectors, model.embed(TEXTS[:6]), atol=1e-5)
+
+
+def test_a_signed_bundle_is_signed_on_the_nodes(copy, tmp_path, monkeypatch):
+    pytest.importorskip("cryptography")
+    from c2llm_lite.signature import open_bundle, sign
+
+    key, public = make_key(tmp_path, "maker")
+    with pytest.raises(BundleError, match=r"has no manifest\.sha256\.sig"):
+        ship(copy, public_key=public)
+    sign(copy, key)
+    shipped = ship(copy, public_key=public)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))  # what fetch() writes on a node
+    open_bundle(shipped.fetch(), public_key=public)
 
 
 def test_a_node_that_cannot_read_the_bundle_is_named(copy):

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from signing import make_key
 
 from c2llm_lite.benchmarks.lab.ray_cluster import kill_worker
 from c2llm_lite.bulk.ray.parts import KEY
@@ -182,6 +183,19 @@ def test_a_bundle_that_a_node_cannot_read_is_reported_without_ray_s_words(f32_bu
     planned = plan(tmp_path / "copy", [source / "a.parquet"], tmp_path / "out")
     shutil.rmtree(tmp_path / "copy")
     with pytest.raises(BundleError, match=r"^node \S+ cannot read the bundle"):
+        run(planned, actors=1)
+
+
+def test_with_a_key_each_node_hashes_every_file(cluster, f32_bundle, source, tmp_path):
+    pytest.importorskip("cryptography")
+    from c2llm_lite.signature import sign
+
+    copy = shutil.copytree(f32_bundle, tmp_path / "copy")
+    key, public = make_key(tmp_path, "maker")
+    sign(copy, key)
+    planned = plan(copy, [source / "a.parquet"], tmp_path / "out", public_key=public)
+    (copy / "LICENSE").write_bytes((copy / "LICENSE").read_bytes()[::-1])
+    with pytest.raises(BundleError, match=r"LICENSE does not match"):
         run(planned, actors=1)
 
 
