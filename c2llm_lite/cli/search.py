@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -16,6 +16,7 @@ from .options import AsJson, BundleArgument, Device, Threads, err, out, print_js
 if TYPE_CHECKING:
     from ..search.index import Index
 
+Mode = Literal["hybrid", "semantic", "lexical"]
 NOTHING_FOUND = 3  # exit code
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to search; .gitignore is honored.")]
 Place = Annotated[
@@ -38,12 +39,15 @@ def search(
     path: Annotated[
         list[str] | None, typer.Option(help="Only paths that match this .gitignore pattern; repeatable.")
     ] = None,
+    mode: Annotated[
+        Mode, typer.Option(help="How to rank: by meaning (semantic), by words and names, or both.")
+    ] = "hybrid",
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search the code of a folder in words. The first search indexes the folder; later ones index only changes.
+    """Search the code of a folder in words or by name. The first search indexes it; later ones index only changes.
 
     The exit code is 3 if nothing is found.
 
@@ -57,7 +61,11 @@ def search(
     with _opened(bundle, folder, place, device, threads) as found:
         _bring_up(found)
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
-        hits = found.search(query, count, **only) if query is not None else found.like(file, int(line), count, **only)
+        hits = (
+            found.search(query, count, mode=mode, **only)
+            if query is not None
+            else found.like(file, int(line), count, **only)
+        )
     if as_json:
         print_json([asdict(hit) for hit in hits])
     else:

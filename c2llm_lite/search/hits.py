@@ -14,7 +14,8 @@ class Hit:
         line, end: The first and the last line, from 1.
         symbol: Such as "Stack.push"; "" for lines outside definitions.
         language: Such as "python".
-        score: The cosine to the query.
+        score: Of a hybrid or lexical search, 0 to 1, and 1 or 2 more for a definition of the identifier that is the
+            query. Of a semantic search and of `like`, the cosine.
         code: The text.
         also: Other places with the same text, as path:line.
     """

@@ -3,30 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from ..arguments import as_path, check_whole
+from ..arguments import as_path, check_whole, check_words
 from ..embedder import Embedder
-from ..errors import ArgumentError, TextError
+from ..errors import ArgumentError, OutputError, TextError
 from ..pma import Array
 from ..progress import bar
 from ..text import choose_prompt
 from . import duplicates as near
+from . import ranking
 from .cache import default_place
 from .contents import Contents, Place
+from .example import piece_at
 from .hits import Duplicate, Hit
-from .languages import language_of
-from .nearest import Rows, nearest
-from .pieces import Piece, cut
-from .read import SkippedError, decode, read_bytes
+from .nearest import Rows, highest
 from .store import Store
 from .update import Update, text_sha256, update
 from .walk import matcher
 
+log = logging.getLogger(__name__)
 LEAST_LINES = 5  # of a duplicate; shorter functions are similar everywhere
 
 
@@ -65,6 +66,7 @@ class Index:
         }
         self._store = Store(self.place, identity)
         self._version: int | None = None
+        self._words = False  # whether the state that was read has a lexical side
         self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32))
 
     def update(self, *, progress: bool = False) -> Update:
@@ -85,27 +87,38 @@ class Index:
         return update(self._store, self.folder, self._model, self._prefix, progress=progress)
 
     def search(
-        self, query: str, count: int = 10, *, languages: Sequence[str] = (), paths: Sequence[str] = ()
+        self,
+        query: str,
+        count: int = 10,
+        *,
+        mode: ranking.Mode = "hybrid",
+        languages: Sequence[str] = (),
+        paths: Sequence[str] = (),
     ) -> list[Hit]:
-        """Search in words.
+        """Search in words or by name.
 
         Args:
             query: The question.
             count: The number of results.
+            mode: "semantic" ranks by vectors, "lexical" by words and identifiers (BM25), "hybrid" by both. Except in
+                "semantic", definitions of the identifier that is the query come first.
             languages: Only these languages, such as "python".
             paths: Only paths that match these .gitignore patterns, such as "src/".
 
         Returns:
-            The pieces nearest to the query, nearest first.
+            The best pieces, best first.
 
         Raises:
             TextError: The query is empty.
             ArgumentError: The index has no such language, or an argument is out of range.
+            OutputError: mode is "lexical", and the index has no lexical side.
         """
         if not isinstance(query, str) or not query.strip():
             raise TextError("the query is empty")
-        vector = self._model.embed(query, prompt_name="query")
-        return self._hits(vector, count, languages, paths)
+        if mode not in ranking.MODES:
+            raise ArgumentError(f"mode is {mode!r}; pass one of {', '.join(ranking.MODES)}")
+        vector = self._model.embed(query, prompt_name="query") if mode != "lexical" else None
+        return self._hits(vector, count, languages, paths, words=query if mode != "semantic" else None)
 
     def like(
         self,
@@ -134,7 +147,7 @@ class Index:
         file = as_path(file, "file")
         check_whole("line", line)
         below = self.folder / file
-        piece = _piece_at(below if below.exists() else file, line)
+        piece = piece_at(below if below.exists() else file, line)
         vector = self._model.embed(piece.text, prompt=self._prefix)
         return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
 
@@ -196,14 +209,23 @@ class Index:
         """The contents of the state that is being read."""
         if version != self._version:
             self._contents = self._store.contents(self._model.dim)
+            self._words = self._store.lexical.is_current()
             self._version = version
 
     def _hits(
-        self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
+        self,
+        vector: Array | None,
+        count: int,
+        languages: Sequence[str],
+        paths: Sequence[str],
+        *,
+        words: str | None = None,
+        without: bytes | None = None,
     ) -> list[Hit]:
+        """vector: None in a lexical search. words: None in a semantic one."""
         check_whole("count", count)
-        _check_words("languages", languages)
-        _check_words("paths", paths)
+        check_words("languages", languages)
+        check_words("paths", paths)
         for path in paths:
             as_path(path, "one of paths")
         with self._store.reading() as version:
@@ -213,14 +235,39 @@ class Index:
             if languages or paths:
                 places = self._wanted(languages, paths)
                 allowed = np.flatnonzero(np.isin(ids, list(places)))
-            rows, cosines = nearest(self._contents.vectors, vector, count + (without is not None), allowed)
+            scores = self._scores(vector, words, len(ids) if allowed is not None else ranking.MOST_BY_WORDS)
+            if vector is None:
+                matching = np.flatnonzero(scores)
+                allowed = matching if allowed is None else np.intersect1d(allowed, matching)
+            rows, best = highest(scores, count + (without is not None), allowed)
             hits = []
-            for row, cosine in zip(rows, cosines, strict=True):
+            for row, score in zip(rows, best, strict=True):
                 id_ = int(ids[row])
                 text, sha256 = self._store.text(id_)
                 if sha256 != without:
-                    hits.append(_hit(places[id_], text, float(cosine)))
+                    hits.append(_hit(places[id_], text, float(score)))
         return hits[:count]
+
+    def _scores(self, vector: Array | None, words: str | None, limit: int) -> Array:
+        """(n,), of every text. limit: texts that words bring."""
+        contents = self._contents
+        cosines = contents.vectors @ vector if vector is not None else None
+        if words is None or not self._has_words(needed=cosines is None):
+            assert cosines is not None
+            return cosines
+        lexical = ranking.on_rows(self._store.lexical.scores(words, limit), contents.ids)
+        scores = ranking.by_words(lexical) if cosines is None else ranking.fuse(cosines, lexical)
+        return scores + ranking.on_rows(ranking.definitions(words, contents.places), contents.ids)
+
+    def _has_words(self, *, needed: bool) -> bool:
+        """Whether the index has a lexical side. Raises OutputError if it has none and one is needed."""
+        if self._words:
+            return True
+        why = self._store.lexical.missing()
+        if needed:
+            raise OutputError(f"{self.place}: {why}, or search in the mode semantic")
+        log.warning("%s: %s; this search is by vectors alone", self.place, why)
+        return False
 
     def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]]:
         """Texts that stand where they may be looked for, with their places there."""
@@ -242,31 +289,10 @@ class Index:
         return _hit([place], self._store.text(place.text)[0], score)
 
 
-def _check_words(name: str, words: Sequence[str]) -> None:
-    """Raises ArgumentError for what is not a list of strings; a string is a sequence of its letters."""
-    listed = isinstance(words, Collection) and not isinstance(words, str | bytes)
-    if not listed or not all(isinstance(word, str) for word in words):
-        raise ArgumentError(f"{name} is {words!r:.80}: give a list of strings")
-
-
 def _hit(places: Sequence[Place], text: str, score: float) -> Hit:
     place, *others = places
     also = tuple(f"{other.path}:{other.start}" for other in others)
     return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)
-
-
-def _piece_at(file: Path, line: int) -> Piece:
-    """The smallest piece that covers a line of a file."""
-    try:
-        source = decode(read_bytes(file))
-    except SkippedError as skipped:
-        raise ArgumentError(f"{file} is {skipped.reason}; pass a file of code") from None
-    pieces = cut(source.text, language_of(file.name, source.text))
-    covering = [piece for piece in pieces if piece.start <= line <= piece.end]
-    if not covering:
-        starts = ", ".join(str(piece.start) for piece in pieces[:10])
-        raise ArgumentError(f"{file}: no piece of code at line {line}; pieces start at lines {starts}")
-    return min(covering, key=lambda piece: piece.end - piece.start)
 
 
 def _overlap(first: Place, second: Place) -> bool:

@@ -4,6 +4,7 @@
     files    path, digest of the content (read.py), language
     texts    each distinct text once, with its vector: what is written twice in a tree is embedded once
     pieces   the places of a text: file, lines, symbol
+    lexical  the words of each piece (lexical.py); rebuilt from the other tables where it is missing
 
 Each row has a checksum (checksums.py), and meta the number of each table's rows. Format 1 had neither: such an index is
 read unchecked, and its next update adds them.
@@ -32,6 +33,7 @@ from ..pma import Array
 from . import checksums, contents
 from .checksums import UNCHECKED, DamagedError, counted
 from .contents import Contents
+from .lexical import Lexical
 from .pieces import Piece
 
 DATABASE = "index.sqlite"
@@ -109,12 +111,14 @@ class Store:
                 self._connection.execute("PRAGMA journal_mode = WAL")
             # A commit survives a kill of the process; the last ones may be lost to a power cut, and are made again.
             self._connection.execute("PRAGMA synchronous = NORMAL")
+            self.lexical = Lexical(self._connection)
             with self._transaction("IMMEDIATE" if not self._made() else "DEFERRED"):
                 if not self._made():
                     for statement in _SCHEMA.split(";"):
                         self._connection.execute(statement)
                     new = identity | {"format": FORMAT} | {counted(table): "0" for table in checksums.TABLES}
                     self._connection.executemany("INSERT INTO meta VALUES (?, ?)", new.items())
+                    self.lexical.bring_up()
                 meta = self._meta()
         if meta.get("format") not in (FORMAT, UNCHECKED):
             raise OutputError(
@@ -150,7 +154,7 @@ class Store:
                 raise BusyError(f"another process is writing to the index {self.folder}: wait for it to end") from None
             except sqlite3.DatabaseError as error:
                 raise OutputError(f"{self.folder / LOCK} is damaged ({error}): delete that file") from error
-            self._add_checksums()
+            self._upgrade()
             yield
         finally:
             lock.close()
@@ -194,12 +198,15 @@ class Store:
                             checksums.of_piece(crc32, sha256, piece.start, piece.end, piece.symbol),
                         ),
                     )
+                self.lexical.add(file.path)
+            self.lexical.changed()
 
     def remove(self, paths: Iterable[str]) -> None:
         """Remove these files in one transaction."""
         with self._told(), self._transaction("IMMEDIATE"):
             for path in paths:
                 self._remove(path)
+            self.lexical.changed()
 
     def tidy(self) -> None:
         """Drop texts that stand nowhere any more. Kept until an update's end: code that moved is not embedded again."""
@@ -232,6 +239,7 @@ class Store:
         return bool(self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'meta'").fetchone())
 
     def _remove(self, path: str) -> None:
+        self.lexical.remove(path)
         of_path = "DELETE FROM pieces WHERE file IN (SELECT id FROM files WHERE path = ?)"
         self._changed("pieces", of_path, (path,))
         self._changed("files", "DELETE FROM files WHERE path = ?", (path,))
@@ -254,11 +262,13 @@ class Store:
             self._connection.execute("UPDATE meta SET value = value + ? WHERE name = ?", (change, counted(table)))
         return cursor
 
-    def _add_checksums(self) -> None:
+    def _upgrade(self) -> None:
+        """Add what an index of an earlier version lacks. Vectors stay."""
         with self._told(), self._transaction("IMMEDIATE"):
             if self._meta().get("format") == UNCHECKED:
                 checksums.add(self._connection)
                 self._connection.execute("UPDATE meta SET value = ? WHERE name = 'format'", (FORMAT,))
+            self.lexical.bring_up()
 
     def _meta(self) -> dict[str, str]:
         return dict(self._connection.execute("SELECT name, value FROM meta"))

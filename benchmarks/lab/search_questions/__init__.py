@@ -1,0 +1,1 @@
+"""Questions about real packages with known answers: how well each way to rank finds code."""

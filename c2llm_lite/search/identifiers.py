@@ -1,0 +1,36 @@
+"""Splits code into the words of the lexical index: every identifier whole, and its parts.
+
+Split here because Python's sqlite3 cannot register a tokenizer with FTS5.
+"""
+
+from __future__ import annotations
+
+import re
+
+LONGEST = 100  # characters; a longer run of letters is data
+_WHOLE = re.compile(r"\w+")
+# HTTPServer2 → HTTP, Server, 2. Letters outside ASCII are taken as lowercase.
+_PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
+_IDENTIFIER = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*")
+
+
+def split(text: str) -> str:
+    """The words of a text, in lowercase: "readJSONLines" becomes "readjsonlines read json lines"."""
+    words: list[str] = []
+    for whole in _WHOLE.findall(text):
+        if len(whole) <= LONGEST:
+            parts = _PART.findall(whole)
+            words.append(whole.lower())
+            words += [part.lower() for part in parts if len(parts) > 1 or part != whole]
+    return " ".join(words)
+
+
+def is_identifier(query: str) -> bool:
+    """Whether a query is one identifier, such as read_jsonl or Stack.push."""
+    return _IDENTIFIER.fullmatch(query) is not None
+
+
+def names(symbol: str, identifier: str) -> bool:
+    """Whether a symbol is this identifier, or ends with it: Stack.push is named by push and by Stack.push."""
+    written = "." + symbol.replace("::", ".").replace("#", ".")
+    return written.endswith("." + re.sub(r"::|#|->", ".", identifier))

@@ -1,0 +1,65 @@
+"""Ranks texts by meaning and by words together.
+
+A convex sum: each side's scores are scaled by the best of that side, then added. The share was chosen on the 36
+development questions of benchmarks/lab/search_questions, with the stand-in (benchmarks/results/search_fusion.json):
+reciprocal ranks and smaller shares found less.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from ..pma import Array
+from .contents import Place
+from .identifiers import is_identifier, names
+from .nearest import Rows
+
+Mode = Literal["hybrid", "semantic", "lexical"]
+MODES: tuple[Mode, ...] = get_args(Mode)
+MOST_BY_WORDS = 1000  # texts that a query's words bring, unless filters leave fewer
+MEANING = 0.8  # the vectors' share of a score
+SAME_CASE, OTHER_CASE = 2.0, 1.0  # added to a definition of the identifier that is the query
+
+
+def fuse(cosines: Array, words: Array) -> Array:
+    """Scores in 0..1. cosines, words: (n,), of the same texts; words is 0 for a text without a word of the query."""
+    least, most = (float(np.median(cosines)), float(cosines.max())) if len(cosines) else (0.0, 0.0)
+    meaning = np.clip((cosines - least) / max(most - least, 1e-6), 0, 1)
+    return np.asarray(MEANING * meaning + (1 - MEANING) * by_words(words), np.float32)
+
+
+def by_words(words: Array) -> Array:
+    """BM25 as a share of the best."""
+    return np.asarray(words / max(float(words.max(initial=0)), 1e-6))
+
+
+def on_rows(by_id: Mapping[int, float], ids: Rows) -> Array:
+    """Scores by text's id as (n,): 0 where there is none."""
+    scores = np.zeros(len(ids), np.float32)
+    if by_id and len(ids):
+        keys = np.fromiter(by_id, np.int64, len(by_id))
+        values = np.fromiter(by_id.values(), np.float32, len(by_id))
+        rows = np.minimum(np.searchsorted(ids, keys), len(ids) - 1)
+        held = ids[rows] == keys
+        scores[rows[held]] = values[held]
+    return scores
+
+
+def definitions(query: str, places: Mapping[int, Sequence[Place]]) -> dict[int, float]:
+    """What is added to the scores of texts that define the identifier that is the query; by text's id."""
+    identifier = query.strip()
+    if not is_identifier(identifier):
+        return {}
+    folded = identifier.casefold()
+    added: dict[int, float] = {}
+    for text, held in places.items():
+        for place in held:
+            if names(place.symbol, identifier):
+                added[text] = SAME_CASE
+                break
+            if names(place.symbol.casefold(), folded):
+                added[text] = OTHER_CASE
+    return added
