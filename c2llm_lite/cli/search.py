@@ -19,6 +19,13 @@ if TYPE_CHECKING:
 Mode = Literal["hybrid", "semantic", "lexical"]
 NOTHING_FOUND = 3  # exit code
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to search; .gitignore is honored.")]
+Exclude = Annotated[
+    list[str] | None,
+    typer.Option(
+        help="Leave out what this .gitignore pattern matches; repeatable. A .c2llmignore file does so always."
+    ),
+]
+Include = Annotated[list[str] | None, typer.Option(help="Index only what this .gitignore pattern matches; repeatable.")]
 Place = Annotated[
     Path | None,
     typer.Option(
@@ -42,6 +49,8 @@ def search(
     mode: Annotated[
         Mode, typer.Option(help="How to rank: by meaning (semantic), by words and names, or both.")
     ] = "hybrid",
+    exclude: Exclude = None,
+    include: Include = None,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -59,7 +68,7 @@ def search(
     if like is not None and not (file and line.isdecimal()):
         raise typer.BadParameter(f"--like {like!r} is not FILE:LINE, such as src/stack.py:12")
     with _opened(bundle, folder, place, device, threads) as found:
-        _bring_up(found)
+        _bring_up(found, exclude, include)
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
         hits = (
             found.search(query, count, mode=mode, **only)
@@ -80,6 +89,8 @@ def search(
 def index(
     bundle: BundleArgument,
     folder: Folder,
+    exclude: Exclude = None,
+    include: Include = None,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -93,7 +104,7 @@ def index(
 
     with _opened(bundle, folder, place, device, threads) as found:
         with when_stopped(lambda: _kept(found)):
-            done = found.update(progress=settings.progress)
+            done = found.update(progress=settings.progress, exclude=exclude or (), include=include or ())
         where = found.place
     if as_json:
         print_json(asdict(done) | {"index": str(where)})
@@ -106,6 +117,8 @@ def duplicates(
     bundle: BundleArgument,
     folder: Folder,
     threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The lowest cosine of a pair.")] = 0.95,
+    exclude: Exclude = None,
+    include: Include = None,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -118,7 +131,7 @@ def duplicates(
     from ..search import show
 
     with _opened(bundle, folder, place, device, threads) as found:
-        _bring_up(found)
+        _bring_up(found, exclude, include)
         pairs = found.duplicates(threshold, progress=settings.progress)
     if as_json:
         print_json([asdict(pair) for pair in pairs])
@@ -136,14 +149,14 @@ def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads
         yield opened
 
 
-def _bring_up(found: Index) -> None:
+def _bring_up(found: Index, exclude: list[str] | None, include: list[str] | None) -> None:
     """Update before a search; if another process is updating the index, search its current content."""
     from ..search import show
     from ..search.store import BusyError
 
     try:
         with when_stopped(lambda: _kept(found)):
-            done = found.update(progress=settings.progress)
+            done = found.update(progress=settings.progress, exclude=exclude or (), include=include or ())
     except BusyError as error:
         err.print(f"{error}; searching its current content")
         return

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import ArgumentError
-from .languages import language_of
-from .pieces import Piece, cut
+from .pieces import Piece
 from .read import SkippedError, decode, read_bytes
+from .split import split
 
 
 def piece_at(file: Path, line: int) -> Piece:
@@ -16,7 +16,7 @@ def piece_at(file: Path, line: int) -> Piece:
         source = decode(read_bytes(file))
     except SkippedError as skipped:
         raise ArgumentError(f"{file} is {skipped.reason}; pass a file of code") from None
-    pieces = cut(source.text, language_of(file.name, source.text))
+    pieces = split(file.name, source.text).pieces
     covering = [piece for piece in pieces if piece.start <= line <= piece.end]
     if not covering:
         starts = ", ".join(str(piece.start) for piece in pieces[:10])

@@ -14,7 +14,6 @@ from ..arguments import as_path, check_whole, check_words
 from ..embedder import Embedder
 from ..errors import ArgumentError, OutputError, TextError
 from ..pma import Array
-from ..progress import bar
 from ..text import choose_prompt
 from . import duplicates as near
 from . import ranking
@@ -28,7 +27,6 @@ from .update import Update, text_sha256, update
 from .walk import matcher
 
 log = logging.getLogger(__name__)
-LEAST_LINES = 5  # of a duplicate; shorter functions are similar everywhere
 
 
 class Index:
@@ -69,11 +67,14 @@ class Index:
         self._words = False  # whether the state that was read has a lexical side
         self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32))
 
-    def update(self, *, progress: bool = False) -> Update:
+    def update(self, *, progress: bool = False, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> Update:
         """Update the index. Only changes are embedded. An interrupted update resumes when it is repeated.
 
         Args:
             progress: Print the rate and the time left.
+            exclude: Leave out what these .gitignore patterns match, such as "tests/". Files of the index that are left
+                out now are removed from it.
+            include: Index only what these .gitignore patterns match, such as "*.py".
 
         Returns:
             What changed, and which files were skipped.
@@ -83,8 +84,18 @@ class Index:
             BusyError: Another process is updating this index. A subclass of OutputError.
             MissingDependencyError: tree-sitter-language-pack is not installed.
         """
+        for name, patterns in (("exclude", exclude), ("include", include)):
+            check_words(name, patterns)
         self._version = None
-        return update(self._store, self.folder, self._model, self._prefix, progress=progress)
+        return update(
+            self._store,
+            self.folder,
+            self._model,
+            self._prefix,
+            progress=progress,
+            exclude=exclude,
+            include=include,
+        )
 
     def search(
         self,
@@ -170,25 +181,9 @@ class Index:
             raise ArgumentError(f"threshold is {threshold}; pass a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
-            places = self._places_where(lambda place: place.end - place.start + 1 >= LEAST_LINES)
-            ids = self._contents.ids
-            rows = np.flatnonzero(np.isin(ids, list(places)))
-            found: list[tuple[float, Place, Place]] = [
-                (1.0, standing[0], other)
-                for standing in places.values()
-                for other in standing[1:]
-                if not _overlap(standing[0], other)
-            ]
-            with bar("comparing", len(rows), "pieces", show=progress) as advance:
-                for a, b, cosine in near.pairs(self._contents.vectors[rows], threshold, advance):
-                    first, second = (places[int(ids[rows[row]])][0] for row in (a, b))
-                    if (second.path, second.start) < (first.path, first.start):
-                        first, second = second, first
-                    if not _overlap(first, second):
-                        found.append((cosine, first, second))
-            found.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start, pair[2].path, pair[2].start))
             return [
-                Duplicate(score, self._hit(first, score), self._hit(second, score)) for score, first, second in found
+                Duplicate(score, self._hit(first, score), self._hit(second, score))
+                for score, first, second in near.places(self._contents, threshold, progress=progress)
             ]
 
     def file_count(self) -> int:
@@ -293,7 +288,3 @@ def _hit(places: Sequence[Place], text: str, score: float) -> Hit:
     place, *others = places
     also = tuple(f"{other.path}:{other.start}" for other in others)
     return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)
-
-
-def _overlap(first: Place, second: Place) -> bool:
-    return first.path == second.path and first.start <= second.end and second.start <= first.end

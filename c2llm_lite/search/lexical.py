@@ -77,8 +77,8 @@ class Lexical:
     def changed(self) -> None:
         """Note the state at the end of a transaction."""
         if self.supported:
-            # FTS5 writes new words to its blocks at a savepoint or at the commit. SQLite 3.40 opens a savepoint with each
-            # statement that may need one; 3.53 does not, and the blocks read here would be those before the transaction.
+            # FTS5 writes new words to its blocks at a savepoint or at the commit. SQLite 3.40 opens a savepoint with
+            # each statement that may need one; 3.53 does not, and the blocks read here would be the earlier ones.
             self._connection.execute("SAVEPOINT words")
             self._connection.execute("RELEASE words")
             state = f"{VERSION} {self._of_pieces()} {self._of_blocks()}"

@@ -10,6 +10,7 @@ from rich.syntax import Syntax
 from rich.text import Text
 
 from .hits import Duplicate, Hit
+from .read import MAX_BYTES
 from .update import Update
 
 LINES = 12  # of a piece's code
@@ -48,6 +49,11 @@ def update(done: Update, console: Console) -> None:
         reasons = sorted(done.skipped_paths.items())
         listed = "; ".join(f"{len(paths):,} {reason} ({_plain(_listed(paths))})" for reason, paths in reasons)
         console.print(Text(f"skipped: {listed}"), soft_wrap=True)
+    if done.tables:
+        console.print(f"pieces of data tables left out after the first: {done.tables:,}", highlight=False)
+    if done.truncated:
+        named = _plain(_listed(done.truncated))
+        console.print(Text(f"over {MAX_BYTES >> 20} MiB, read up to there: {named}"), soft_wrap=True)
     if done.linked:
         console.print(Text(f"links, not followed: {_plain(_listed(done.linked))}"), soft_wrap=True)
     if done.unreadable:

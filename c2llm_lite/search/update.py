@@ -10,7 +10,7 @@ import functools
 import hashlib
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -18,11 +18,10 @@ from ..embedder import Embedder
 from ..errors import TextError
 from ..pma import Array
 from ..progress import Advance, bar
-from .languages import language_of
-from .pieces import cut
 from .read import MAX_BYTES, SkippedError, decode, digest_of, read_bytes
+from .split import split
 from .store import CutFile, Store
-from .walk import files
+from .walk import LINK, files
 
 # The work in one batch of files, which is what a crash loses, and its characters, enough to fill passes.
 BATCH_SECONDS = 15.0
@@ -40,8 +39,10 @@ class Update:
     removed: int = 0  # files removed from the index
     embedded: int = 0  # texts; those already in the index are reused
     seconds: float = 0.0
-    skipped: dict[str, int] = field(default_factory=dict)  # files by reason: binary, generated, minified, …
-    skipped_paths: dict[str, list[str]] = field(default_factory=dict)  # the same files, by reason
+    skipped: dict[str, int] = field(default_factory=dict)  # files and folders by reason: binary, lock file, …
+    skipped_paths: dict[str, list[str]] = field(default_factory=dict)  # the same, by reason; a folder's ends with /
+    truncated: list[str] = field(default_factory=list)  # files of which only the first 4 MiB are read
+    tables: int = 0  # pieces of new or changed files that only go on with a table of data, and were left out
     linked: list[str] = field(default_factory=list)  # links, which are not followed
     unreadable: dict[str, str] = field(
         default_factory=dict
@@ -57,11 +58,28 @@ class _Look:
     unchanged: set[str] = field(default_factory=set)
     skipped: dict[str, list[str]] = field(default_factory=dict)  # paths by reason
     linked: list[str] = field(default_factory=list)
+    truncated: list[str] = field(default_factory=list)
     unreadable: dict[str, str] = field(default_factory=dict)
 
+    def skip(self, path: str, reason: str) -> None:
+        """Note what is passed over."""
+        if reason == LINK:
+            self.linked.append(path)
+        else:
+            self.skipped.setdefault(reason, []).append(path)
 
-def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress: bool) -> Update:
-    """Update `store` to the content of `folder`. prefix: the documents' prompt.
+
+def update(
+    store: Store,
+    folder: Path,
+    model: Embedder,
+    prefix: str,
+    *,
+    progress: bool,
+    exclude: Sequence[str] = (),
+    include: Sequence[str] = (),
+) -> Update:
+    """Update `store` to the content of `folder`. prefix: the documents' prompt. exclude, include: as files() has them.
 
     Raises TextError if the folder contains nothing to index (the index is unchanged), BusyError if another process
     writes to the index, OSError if the folder cannot be listed.
@@ -69,12 +87,16 @@ def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress
     started = time.monotonic()
     with store.writing():
         known = store.digests()
-        look = _look(folder, known)
+        look = _look(folder, known, exclude, include)
         if not look.changed and not look.unchanged:
             raise TextError(f"{folder} contains nothing to index{_because(look)}; pass a folder with code or text")
         counts_by_reason = {reason: len(paths) for reason, paths in look.skipped.items()}
         done = Update(
-            skipped=counts_by_reason, skipped_paths=look.skipped, linked=look.linked, unreadable=look.unreadable
+            skipped=counts_by_reason,
+            skipped_paths=look.skipped,
+            linked=look.linked,
+            truncated=look.truncated,
+            unreadable=look.unreadable,
         )
         with bar("indexing", sum(look.changed.values()), "bytes", show=progress) as advance:
             embed = functools.partial(model.embed, prompt=prefix)
@@ -95,13 +117,13 @@ def text_sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _look(folder: Path, known: dict[str, str]) -> _Look:
+def _look(folder: Path, known: dict[str, str], exclude: Sequence[str], include: Sequence[str]) -> _Look:
     look = _Look()
 
     def failed(path: str, error: OSError) -> None:
         look.unreadable[path] = error.strerror or str(error)
 
-    for path in files(folder, failed, look.linked.append):
+    for path in files(folder, failed, look.skip, exclude=exclude, include=include):
         if not _plain(path):
             look.unreadable[ascii(path)] = "the name holds control characters or is not UTF-8: rename it"
             continue
@@ -112,10 +134,12 @@ def _look(folder: Path, known: dict[str, str]) -> _Look:
             else:
                 decode(content)
                 look.changed[path] = len(content)
+            if (folder / path).stat().st_size > MAX_BYTES:
+                look.truncated.append(path)
         except OSError as error:
             failed(path, error)
         except SkippedError as skipped:
-            look.skipped.setdefault(skipped.reason, []).append(path)
+            look.skip(path, skipped.reason)
     return look
 
 
@@ -158,9 +182,10 @@ def _embed_changed(
             continue
         if source.replaced:
             done.not_utf8.append(path)
-        language = language_of(path, source.text)
-        pieces = tuple((piece, text_sha256(piece.text)) for piece in cut(source.text, language))
-        batch.append(CutFile(path, source.digest, language, pieces))
+        cut = split(path, source.text)
+        pieces = tuple((piece, text_sha256(piece.text)) for piece in cut.pieces)
+        batch.append(CutFile(path, source.digest, cut.language, pieces))
+        done.tables += cut.tables
         for piece, sha256 in pieces:
             if sha256 not in texts and not store.has_text(sha256):
                 texts[sha256] = piece.text
