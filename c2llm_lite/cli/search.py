@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from .failures import when_stopped
-from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json, settings
+from .options import AsJson, BundleArgument, Device, Threads, err, out, print_json_lines, settings
 
 if TYPE_CHECKING:
     from ..search.index import Index
 
 Mode = Literal["hybrid", "semantic", "lexical"]
 NOTHING_FOUND = 3  # exit code
+FIRST_ANSWER_SECONDS = 5.0  # that a search embeds for before it answers
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to search; .gitignore is honored.")]
 Exclude = Annotated[
     list[str] | None,
@@ -26,6 +28,9 @@ Exclude = Annotated[
     ),
 ]
 Include = Annotated[list[str] | None, typer.Option(help="Index only what this .gitignore pattern matches; repeatable.")]
+Verify = Annotated[
+    bool, typer.Option("--verify", help="Read every file again, also if its size, time and inode are the same.")
+]
 Place = Annotated[
     Path | None,
     typer.Option(
@@ -39,6 +44,7 @@ def search(
     folder: Folder,
     query: Annotated[str | None, typer.Argument(metavar="[QUERY]", help="What to search for, in words.")] = None,
     count: Annotated[int, typer.Option("-k", min=1, help="How many results.")] = 10,
+    wait: Annotated[bool, typer.Option("--wait", help="First embed everything that is new.")] = False,
     like: Annotated[
         str | None, typer.Option(metavar="FILE:LINE", help="Instead of QUERY: code similar to the code at this line.")
     ] = None,
@@ -51,14 +57,16 @@ def search(
     ] = "hybrid",
     exclude: Exclude = None,
     include: Include = None,
+    verify: Verify = False,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
-    """Search the code of a folder in words or by name. The first search indexes it; later ones index only changes.
+    """Search the code of a folder in words or by name.
 
-    The exit code is 3 if nothing is found.
+    Words and names are indexed first. Then new code is embedded for up to 5 seconds; --wait, or the command index,
+    embeds the rest. Later searches index only changes. The exit code is 3 if nothing is found.
 
     Example: c2llm-lite search c2llm-q8 . "open a jsonl file and read all lines" -k 5
     """
@@ -67,22 +75,27 @@ def search(
     file, _, line = (like or "").rpartition(":")
     if like is not None and not (file and line.isdecimal()):
         raise typer.BadParameter(f"--like {like!r} is not FILE:LINE, such as src/stack.py:12")
-    with _opened(bundle, folder, place, device, threads) as found:
-        _bring_up(found, exclude, include)
+    by_words = mode == "lexical" and query is not None
+    with _opened(bundle, folder, place, device, threads, engine=not by_words) as found:
+        seconds = 0 if by_words else None if wait else FIRST_ANSWER_SECONDS
+        _bring_up(found, exclude=exclude or (), include=include or (), verify=verify, seconds=seconds)
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
         hits = (
             found.search(query, count, mode=mode, **only)
             if query is not None
             else found.like(file, int(line), count, **only)
         )
-    if as_json:
-        print_json([asdict(hit) for hit in hits])
-    else:
-        from ..search import show
+        if not by_words:
+            _print_coverage(found)
+    from ..search import show
 
+    hits = [show.from_here(hit, folder) for hit in hits]
+    if as_json:
+        print_json_lines(asdict(hit) for hit in hits)
+    else:
         show.hits(hits, out)
     if not hits:
-        err.print("nothing found: nothing matches --lang and --path, or the index is empty")
+        err.print("nothing found: nothing matches, or the index is empty")
         raise typer.Exit(NOTHING_FOUND)
 
 
@@ -91,6 +104,7 @@ def index(
     folder: Folder,
     exclude: Exclude = None,
     include: Include = None,
+    verify: Verify = False,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -104,10 +118,10 @@ def index(
 
     with _opened(bundle, folder, place, device, threads) as found:
         with when_stopped(lambda: _kept(found)):
-            done = found.update(progress=settings.progress, exclude=exclude or (), include=include or ())
+            done = found.update(progress=settings.progress, exclude=exclude or (), include=include or (), verify=verify)
         where = found.place
     if as_json:
-        print_json(asdict(done) | {"index": str(where)})
+        print_json_lines([asdict(done) | {"index": str(where)}])
         return
     show.update(done, err)
     err.print(f"index: {where}")
@@ -119,6 +133,7 @@ def duplicates(
     threshold: Annotated[float, typer.Option(min=0.0, max=1.0, help="The lowest cosine of a pair.")] = 0.95,
     exclude: Exclude = None,
     include: Include = None,
+    verify: Verify = False,
     place: Place = None,
     device: Device = "auto",
     threads: Threads = None,
@@ -131,37 +146,53 @@ def duplicates(
     from ..search import show
 
     with _opened(bundle, folder, place, device, threads) as found:
-        _bring_up(found, exclude, include)
+        _bring_up(found, exclude=exclude or (), include=include or (), verify=verify)
         pairs = found.duplicates(threshold, progress=settings.progress)
+    pairs = [
+        replace(pair, first=show.from_here(pair.first, folder), second=show.from_here(pair.second, folder))
+        for pair in pairs
+    ]
     if as_json:
-        print_json([asdict(pair) for pair in pairs])
+        print_json_lines(asdict(pair) for pair in pairs)
         return
     show.duplicates(pairs, out)
     err.print(f"pairs with a cosine of at least {threshold}: {len(pairs):,}")
 
 
 @contextlib.contextmanager
-def _opened(bundle: Path, folder: Path, place: Path | None, device: str, threads: int | None) -> Iterator[Index]:
-    from ..embedder import load
+def _opened(
+    bundle: Path, folder: Path, place: Path | None, device: str, threads: int | None, *, engine: bool = True
+) -> Iterator[Index]:
+    """engine: whether to load it, beside what is done before it is needed."""
     from ..search.index import Index
+    from ..search.on_demand import OnDemand
 
-    with load(bundle, device=device, threads=threads) as model, Index(model, folder, index=place) as opened:
+    with OnDemand(bundle, device=device, threads=threads) as model, Index(model, folder, index=place) as opened:
+        if engine:
+            model.start()
         yield opened
 
 
-def _bring_up(found: Index, exclude: list[str] | None, include: list[str] | None) -> None:
+def _bring_up(found: Index, **request: Any) -> None:
     """Update before a search; if another process is updating the index, search its current content."""
     from ..search import show
-    from ..search.store import BusyError
+    from ..search.database import BusyError
 
     try:
         with when_stopped(lambda: _kept(found)):
-            done = found.update(progress=settings.progress, exclude=exclude or (), include=include or ())
+            done = found.update(progress=settings.progress, **request)
     except BusyError as error:
         err.print(f"{error}; searching its current content")
         return
     if done.changed or done.removed or done.unreadable:
         show.update(done, err)
+
+
+def _print_coverage(found: Index) -> None:
+    embedded, pieces = found.coverage()
+    if embedded < pieces:
+        share = math.floor(100 * embedded / pieces)
+        err.print(f"vectors: {share}% of {pieces:,} pieces; --wait, or the command index, embeds the rest")
 
 
 def _kept(found: Index) -> str:

@@ -20,11 +20,8 @@ def places(contents: Contents, threshold: float, *, progress: bool) -> list[tupl
 
     Raises ArgumentError if too many are that near.
     """
-    long: dict[int, list[Place]] = {}
-    for text, standing in contents.places.items():
-        if kept := [place for place in standing if place.end - place.start + 1 >= LEAST_LINES]:
-            long[text] = kept
-    rows = np.flatnonzero(np.isin(contents.ids, list(long)))
+    long = contents.where(lambda place: place.end - place.start + 1 >= LEAST_LINES)
+    rows = np.flatnonzero(np.isin(contents.ids, list(long)) & contents.embedded)
     found = [
         (1.0, standing[0], other)
         for standing in long.values()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .contents import Place
 
 
 @dataclass(frozen=True)
@@ -37,3 +40,10 @@ class Duplicate:
     score: float
     first: Hit
     second: Hit
+
+
+def hit(places: Sequence[Place], text: str, score: float) -> Hit:
+    """The hit of a text that is at these places, the first one foremost."""
+    place, *others = places
+    also = tuple(f"{other.path}:{other.start}" for other in others)
+    return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)

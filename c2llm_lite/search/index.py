@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 
@@ -20,10 +20,11 @@ from . import ranking
 from .cache import default_place
 from .contents import Contents, Place
 from .example import piece_at
-from .hits import Duplicate, Hit
-from .nearest import Rows, highest
+from .hits import Duplicate, Hit, hit
+from .nearest import highest
+from .on_demand import OnDemand
 from .store import Store
-from .update import Update, text_sha256, update
+from .update import Request, Update, text_sha256, update
 from .walk import matcher
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Index:
     Several processes may read an index while one writes to it.
     """
 
-    def __init__(self, model: Embedder, folder: str | Path, *, index: str | Path | None = None) -> None:
+    def __init__(self, model: Embedder | OnDemand, folder: str | Path, *, index: str | Path | None = None) -> None:
         """Open the index, or create it; `update` fills it.
 
         Args:
@@ -65,9 +66,17 @@ class Index:
         self._store = Store(self.place, identity)
         self._version: int | None = None
         self._words = False  # whether the state that was read has a lexical side
-        self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32))
+        self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32), np.empty(0, bool))
 
-    def update(self, *, progress: bool = False, exclude: Sequence[str] = (), include: Sequence[str] = ()) -> Update:
+    def update(
+        self,
+        *,
+        progress: bool = False,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        seconds: float | None = None,
+        verify: bool = False,
+    ) -> Update:
         """Update the index. Only changes are embedded. An interrupted update resumes when it is repeated.
 
         Args:
@@ -75,6 +84,9 @@ class Index:
             exclude: Leave out what these .gitignore patterns match, such as "tests/". Files of the index that are left
                 out now are removed from it.
             include: Index only what these .gitignore patterns match, such as "*.py".
+            seconds: Stop embedding after about this time, and leave the rest to a later update; None embeds all. Words
+                and names of every file are indexed in any case.
+            verify: Read every file, also if its size, time and inode are those that the index has.
 
         Returns:
             What changed, and which files were skipped.
@@ -87,15 +99,8 @@ class Index:
         for name, patterns in (("exclude", exclude), ("include", include)):
             check_words(name, patterns)
         self._version = None
-        return update(
-            self._store,
-            self.folder,
-            self._model,
-            self._prefix,
-            progress=progress,
-            exclude=exclude,
-            include=include,
-        )
+        request = Request(exclude, include, verify, seconds, progress)
+        return update(self._store, self.folder, self._model, self._prefix, request)
 
     def search(
         self,
@@ -129,7 +134,7 @@ class Index:
         if mode not in ranking.MODES:
             raise ArgumentError(f"mode is {mode!r}; pass one of {', '.join(ranking.MODES)}")
         vector = self._model.embed(query, prompt_name="query") if mode != "lexical" else None
-        return self._hits(vector, count, languages, paths, words=query if mode != "semantic" else None)
+        return self._hits(vector, count, (languages, paths), words=query if mode != "semantic" else None)
 
     def like(
         self,
@@ -160,7 +165,7 @@ class Index:
         below = self.folder / file
         piece = piece_at(below if below.exists() else file, line)
         vector = self._model.embed(piece.text, prompt=self._prefix)
-        return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
+        return self._hits(vector, count, (languages, paths), without=text_sha256(piece.text))
 
     def duplicates(self, threshold: float = 0.95, *, progress: bool = False) -> list[Duplicate]:
         """Pairs of nearly identical pieces.
@@ -190,6 +195,11 @@ class Index:
         """The number of files in the index."""
         return self._store.counts()["files"]
 
+    def coverage(self) -> tuple[int, int]:
+        """How many pieces have their vector, and how many there are."""
+        counts = self._store.counts()
+        return counts["pieces"] - counts["without vector"], counts["pieces"]
+
     def close(self) -> None:
         """Close the database. The Index cannot be used afterwards."""
         self._store.close()
@@ -211,13 +221,13 @@ class Index:
         self,
         vector: Array | None,
         count: int,
-        languages: Sequence[str],
-        paths: Sequence[str],
+        only: tuple[Sequence[str], Sequence[str]],
         *,
         words: str | None = None,
         without: bytes | None = None,
     ) -> list[Hit]:
-        """vector: None in a lexical search. words: None in a semantic one."""
+        """vector: None in a lexical search. words: None in a semantic one. only: languages and paths."""
+        languages, paths = only
         check_whole("count", count)
         check_words("languages", languages)
         check_words("paths", paths)
@@ -226,32 +236,35 @@ class Index:
         with self._store.reading() as version:
             self._load(version)
             ids, places = self._contents.ids, self._contents.places
-            allowed: Rows | None = None
+            limit = ranking.MOST_BY_WORDS
+            allowed = np.ones(len(ids), bool)
             if languages or paths:
                 places = self._wanted(languages, paths)
-                allowed = np.flatnonzero(np.isin(ids, list(places)))
-            scores = self._scores(vector, words, len(ids) if allowed is not None else ranking.MOST_BY_WORDS)
-            if vector is None:
-                matching = np.flatnonzero(scores)
-                allowed = matching if allowed is None else np.intersect1d(allowed, matching)
-            rows, best = highest(scores, count + (without is not None), allowed)
+                allowed, limit = np.isin(ids, list(places)), len(ids)
+            if vector is not None and words is None:
+                scores = self._contents.vectors @ vector
+                allowed &= self._contents.embedded
+            else:
+                scores = self._scores(vector, words or "", limit)
+                allowed &= (scores > 0) | (self._contents.embedded if vector is not None else False)
+            rows, best = highest(scores, count + (without is not None), np.flatnonzero(allowed))
             hits = []
             for row, score in zip(rows, best, strict=True):
                 id_ = int(ids[row])
-                text, sha256 = self._store.text(id_)
-                if sha256 != without:
-                    hits.append(_hit(places[id_], text, float(score)))
+                (text,) = self._store.texts([id_])
+                if without is None or text_sha256(text) != without:
+                    hits.append(hit(places[id_], text, float(score)))
         return hits[:count]
 
-    def _scores(self, vector: Array | None, words: str | None, limit: int) -> Array:
-        """(n,), of every text. limit: texts that words bring."""
+    def _scores(self, vector: Array | None, words: str, limit: int) -> Array:
+        """(n,), of every text, by words and, unless `vector` is None, by meaning. limit: texts that words bring."""
         contents = self._contents
         cosines = contents.vectors @ vector if vector is not None else None
-        if words is None or not self._has_words(needed=cosines is None):
+        if not self._has_words(needed=cosines is None):
             assert cosines is not None
             return cosines
         lexical = ranking.on_rows(self._store.lexical.scores(words, limit), contents.ids)
-        scores = ranking.by_words(lexical) if cosines is None else ranking.fuse(cosines, lexical)
+        scores = ranking.by_words(lexical) if cosines is None else ranking.fuse(cosines, lexical, contents.embedded)
         return scores + ranking.on_rows(ranking.definitions(words, contents.places), contents.ids)
 
     def _has_words(self, *, needed: bool) -> bool:
@@ -266,25 +279,11 @@ class Index:
 
     def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]]:
         """Texts that stand where they may be looked for, with their places there."""
-        held = sorted({place.language for places in self._contents.places.values() for place in places})
+        held = self._contents.languages()
         if unknown := sorted(set(languages) - set(held)):
             raise ArgumentError(f"{self.folder} has no {', '.join(unknown)}; it has {', '.join(held) or 'nothing'}")
         fits = functools.cache(matcher(paths)) if paths else lambda path: True
-        return self._places_where(lambda place: (not languages or place.language in languages) and fits(place.path))
-
-    def _places_where(self, fits: Callable[[Place], bool]) -> dict[int, list[Place]]:
-        """The places that fit, by text, of those texts that have one."""
-        found: dict[int, list[Place]] = {}
-        for text, places in self._contents.places.items():
-            if fitting := [place for place in places if fits(place)]:
-                found[text] = fitting
-        return found
+        return self._contents.where(lambda place: (not languages or place.language in languages) and fits(place.path))
 
     def _hit(self, place: Place, score: float) -> Hit:
-        return _hit([place], self._store.text(place.text)[0], score)
-
-
-def _hit(places: Sequence[Place], text: str, score: float) -> Hit:
-    place, *others = places
-    also = tuple(f"{other.path}:{other.start}" for other in others)
-    return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)
+        return hit([place], self._store.texts([place.text])[0], score)

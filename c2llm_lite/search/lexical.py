@@ -18,6 +18,7 @@ from .identifiers import split
 
 VERSION = "1"  # increased when words or columns change
 META = "lexical"
+GROWING = "-"  # for the checksum of the blocks while an update adds to them, or after one that was stopped
 # Symbol, path, body. Other weights changed hybrid NDCG@10 by less than 0.02 (benchmarks/results/search_fusion.json).
 WEIGHTS = (4.0, 2.0, 1.0)
 MOST_WORDS = 64  # of a query
@@ -62,7 +63,7 @@ class Lexical:
             self._connection.execute("DROP TABLE IF EXISTS lexical")
             self._connection.execute(_CREATE)
             self._connection.execute(_INSERT)
-            self.changed()
+            self.finish()
 
     def add(self, path: str) -> None:
         """Add the pieces of a file, which are in the index."""
@@ -75,14 +76,18 @@ class Lexical:
             self._connection.execute(_DELETE + _OF_FILE, (path,))
 
     def changed(self) -> None:
-        """Note the state at the end of a transaction."""
+        """Note at the end of a transaction that the table has the pieces as they are now. Its blocks will change."""
+        if self.supported:
+            self._keep(f"{VERSION} {self._of_pieces()} {GROWING}")
+
+    def finish(self) -> None:
+        """Note the state at the end of an update's last transaction: the blocks too, which takes a while to compute."""
         if self.supported:
             # FTS5 writes new words to its blocks at a savepoint or at the commit. SQLite 3.40 opens a savepoint with
             # each statement that may need one; 3.53 does not, and the blocks read here would be the earlier ones.
             self._connection.execute("SAVEPOINT words")
             self._connection.execute("RELEASE words")
-            state = f"{VERSION} {self._of_pieces()} {self._of_blocks()}"
-            self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (META, state))
+            self._keep(f"{VERSION} {self._of_pieces()} {self._of_blocks()}")
 
     def is_current(self) -> bool:
         """Whether the table can be searched. Raises DamagedError if it was changed from outside."""
@@ -94,7 +99,7 @@ class Lexical:
         version, pieces, blocks = (*str(kept[0]).split(" "), "", "")[:3]
         if version != VERSION or pieces != str(self._of_pieces()):
             return False
-        if not self._has_table() or blocks != str(self._of_blocks()):
+        if not self._has_table() or (blocks != GROWING and blocks != str(self._of_blocks())):
             raise DamagedError("the lexical index is not as it was written")
         return True
 
@@ -118,6 +123,9 @@ class Lexical:
         ):
             found.setdefault(text, score)
         return found
+
+    def _keep(self, state: str) -> None:
+        self._connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (META, state))
 
     def _has_table(self) -> bool:
         return self._connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'lexical'").fetchone() is not None

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ..pma import Array
 from .contents import Place
@@ -24,11 +25,16 @@ MEANING = 0.8  # the vectors' share of a score
 SAME_CASE, OTHER_CASE = 2.0, 1.0  # added to a definition of the identifier that is the query
 
 
-def fuse(cosines: Array, words: Array) -> Array:
-    """Scores in 0..1. cosines, words: (n,), of the same texts; words is 0 for a text without a word of the query."""
-    least, most = (float(np.median(cosines)), float(cosines.max())) if len(cosines) else (0.0, 0.0)
+def fuse(cosines: Array, words: Array, embedded: NDArray[np.bool_]) -> Array:
+    """Scores in 0..1. cosines, words: (n,), of the same texts; words is 0 for a text without a word of the query.
+
+    embedded: (n,), whether there is a cosine; where there is none yet, words alone decide.
+    """
+    known = cosines[embedded]
+    least, most = (float(np.median(known)), float(known.max())) if len(known) else (0.0, 0.0)
     meaning = np.clip((cosines - least) / max(most - least, 1e-6), 0, 1)
-    return np.asarray(MEANING * meaning + (1 - MEANING) * by_words(words), np.float32)
+    share = by_words(words)
+    return np.where(embedded, MEANING * meaning + (1 - MEANING) * share, share).astype(np.float32)
 
 
 def by_words(words: Array) -> Array:

@@ -13,7 +13,7 @@ import pytest
 
 from c2llm_lite.errors import BundleError, OutputError
 from c2llm_lite.search import BusyError, Hit, Index
-from c2llm_lite.search.store import DATABASE, LOCK
+from c2llm_lite.search.database import DATABASE, LOCK
 
 FLIPS = 60
 QUERIES = ("read jsonl path", "push an item", "quick brown fox")
@@ -35,8 +35,21 @@ def execute(place: Path, *statements: str) -> None:
     connection.close()
 
 
+def to_format_2(place: Path) -> None:
+    """The index as the version that embedded each file before the next wrote it."""
+    columns = ("files", "size"), ("files", "mtime"), ("files", "inode"), ("texts", "unused")
+    execute(
+        place,
+        *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in columns),
+        "DROP TABLE skipped",
+        "DELETE FROM meta WHERE name IN ('cutting', 'folder')",
+        "UPDATE meta SET value = '2' WHERE name = 'format'",
+    )
+
+
 def to_format_1(place: Path) -> None:
     """The index as the version before checksums wrote it."""
+    to_format_2(place)
     dropped = [f"ALTER TABLE {table} DROP COLUMN crc32" for table in ("files", "texts", "pieces")]
     execute(
         place,
@@ -50,7 +63,8 @@ def rows(place: Path) -> list[list[Any]]:
     """Every row but meta's, with its checksum."""
     connection = sqlite3.connect(place / DATABASE)
     try:
-        return [sorted(connection.execute(f"SELECT * FROM {table}")) for table in ("files", "texts", "pieces")]
+        columns = {"files": "path, digest, language, crc32", "texts": "sha256, text, vector, crc32", "pieces": "*"}
+        return [sorted(connection.execute(f"SELECT {names} FROM {table}")) for table, names in columns.items()]
     finally:
         connection.close()
 
@@ -129,7 +143,7 @@ def test_a_doubled_row_is_noticed(model: Any, tree: Path, place: Path) -> None:
     execute(
         place,
         "CREATE TABLE doubled AS SELECT * FROM texts",
-        "INSERT INTO doubled SELECT id + 1000, sha256, text, vector, crc32 FROM texts WHERE id = 2",
+        "INSERT INTO doubled SELECT id + 1000, sha256, text, vector, crc32, unused FROM texts WHERE id = 2",
         "DROP TABLE texts",
         "ALTER TABLE doubled RENAME TO texts",
         "UPDATE meta SET value = value + 1 WHERE name = 'rows of texts'",
@@ -166,6 +180,17 @@ def test_a_junk_lock_file_is_told(model: Any, tree: Path, place: Path) -> None:
 
 
 # Indexes of format 1.
+
+
+def test_an_index_of_format_2_is_upgraded_and_keeps_its_vectors(new_model: Any, tree: Path, place: Path) -> None:
+    right, before = found(new_model(), tree, place), rows(place)
+    to_format_2(place)
+    assert found(new_model(), tree, place) == right
+    model = new_model()
+    with Index(model, tree, index=place) as index:
+        assert index.update().changed == 0
+        assert model.texts == []
+    assert (found(model, tree, place), rows(place)) == (right, before)
 
 
 def test_the_first_update_adds_checksums(new_model: Any, tree: Path, place: Path) -> None:
@@ -213,7 +238,7 @@ def test_counts_are_those_of_the_tables(model: Any, tree: Path, place: Path) -> 
     with Index(model, tree, index=place) as index:
         index.update()
         counts = index._store.counts()
-        assert {name: value for name, value in index._store._meta().items() if name.startswith("rows")} == {
-            f"rows of {table}": str(rows) for table, rows in counts.items()
+        assert {name: value for name, value in index._store.meta().items() if name.startswith("rows")} == {
+            f"rows of {table}": str(counts[table]) for table in ("files", "pieces", "texts")
         }
         assert np.isfinite(index._store.contents(model.dim).vectors).all()

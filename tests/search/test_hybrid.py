@@ -12,10 +12,10 @@ import pytest
 
 from c2llm_lite.errors import ArgumentError, OutputError
 from c2llm_lite.search import Index, lexical, ranking
+from c2llm_lite.search.database import DATABASE
 from c2llm_lite.search.identifiers import is_identifier, names, split
-from c2llm_lite.search.store import DATABASE
 
-from .test_damage import execute, to_format_1
+from .test_damage import execute, to_format_1, to_format_2
 
 
 @pytest.fixture
@@ -114,8 +114,7 @@ def test_an_earlier_index_gets_its_words_and_keeps_its_vectors(
     right = index.search("jsonl")
     index.close()
     execute(place, "DROP TABLE lexical", "DELETE FROM meta WHERE name = 'lexical'")
-    if earlier == "format 1":
-        to_format_1(place)
+    (to_format_1 if earlier == "format 1" else to_format_2)(place)
     model = new_model()
     with Index(model, tree, index=place) as old:
         with caplog.at_level(logging.WARNING):
@@ -179,8 +178,8 @@ def test_without_fts5_vectors_are_searched(
 def test_fusion_ranks_by_both_sides() -> None:
     cosines = np.array([0.9, 0.8, 0.1, 0.1], np.float32)
     words = np.array([0.0, 5.0, 5.0, 0.0], np.float32)
-    scores = ranking.fuse(cosines, words)
+    scores = ranking.fuse(cosines, words, np.ones(len(cosines), bool))
     assert int(scores.argmax()) == 1
     assert scores.min() >= 0
     assert scores.max() <= 1
-    assert ranking.fuse(cosines[:0], words[:0]).shape == (0,)
+    assert ranking.fuse(cosines[:0], words[:0], np.ones(0, bool)).shape == (0,)

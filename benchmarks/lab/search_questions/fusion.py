@@ -49,7 +49,7 @@ def main(bundle: str) -> None:
             rules = {
                 "semantic": lambda cosines, words: cosines,
                 "lexical": lambda cosines, words: ranking.by_words(words),
-                "hybrid": ranking.fuse,
+                "hybrid": _fused,
                 "reciprocal ranks, k=60": _reciprocal_ranks,
             }
             result["rules"] = {name: _scored(index, asked, vectors, rule) for name, rule in rules.items()}
@@ -97,7 +97,7 @@ def _check_plain(index: Index, asked: list[dict[str, Any]]) -> None:
     """Stop if a plain question shares a word of the code, longer than SHORT, with its answer."""
     for question in asked:
         if question["kind"] == "plain":
-            text, _ = index._store.text(_answer(index, question["path"], question["line"]))
+            (text,) = index._store.texts([_answer(index, question["path"], question["line"])])
             words = set(split(question["question"]).split()) & set(split(text).split())
             if shared := sorted(word for word in words if len(word) > SHORT):
                 sys.exit(f"{question['question']!r} shares {', '.join(shared)} with its answer; reword it")
@@ -108,11 +108,15 @@ def _reciprocal_ranks(cosines: Any, words: Any) -> Any:
     return 1 / (60 + ranks[0]) + np.where(words > 0, 1 / (60 + ranks[1]), 0)
 
 
+def _fused(cosines: Any, words: Any) -> Any:
+    return ranking.fuse(cosines, words, np.ones(len(cosines), bool))
+
+
 def _sum(share: float) -> Rule:
     def rule(cosines: Any, words: Any) -> Any:
         kept, ranking.MEANING = ranking.MEANING, share
         try:
-            return ranking.fuse(cosines, words)
+            return _fused(cosines, words)
         finally:
             ranking.MEANING = kept
 
