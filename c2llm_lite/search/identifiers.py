@@ -5,6 +5,7 @@ Split here because Python's sqlite3 cannot register a tokenizer with FTS5.
 
 from __future__ import annotations
 
+import functools
 import re
 
 LONGEST = 100  # characters; a longer run of letters is data
@@ -16,13 +17,15 @@ _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*")
 
 def split(text: str) -> str:
     """The words of a text, in lowercase: "readJSONLines" becomes "readjsonlines read json lines"."""
-    words: list[str] = []
-    for whole in _WHOLE.findall(text):
-        if len(whole) <= LONGEST:
-            parts = _PART.findall(whole)
-            words.append(whole.lower())
-            words += [part.lower() for part in parts if len(parts) > 1 or part != whole]
-    return " ".join(words)
+    return " ".join(filter(None, map(_words_of, _WHOLE.findall(text))))
+
+
+@functools.lru_cache(maxsize=1 << 17)  # code repeats its identifiers: this halves the time to split a tree
+def _words_of(whole: str) -> str:
+    if len(whole) > LONGEST:
+        return ""
+    parts = _PART.findall(whole)
+    return " ".join([whole.lower(), *(part.lower() for part in parts if len(parts) > 1 or part != whole)])
 
 
 def is_identifier(query: str) -> bool:

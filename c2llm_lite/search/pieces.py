@@ -161,6 +161,7 @@ def _definitions(lines: Sequence[str], language: Language) -> list[_Definition]:
         places = [
             _Place(child, children, i, place, types is None or types[child.type] == 1)
             for i, child in enumerate(children)
+            if child.child_count  # a leaf holds no definition
         ]
         open_nodes += [(child, prefix, holder) for child in reversed(places)]
     return found
