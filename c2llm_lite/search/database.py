@@ -52,6 +52,8 @@ class Database:
         except BaseException:
             self.connection.close()
             raise
+        with contextlib.suppress(OSError):
+            os.utime(folder)  # its last use, for `c2llm-lite cache`
 
     def close(self) -> None:
         """Close the database."""

@@ -18,7 +18,6 @@ from c2llm_lite.search import look as looking
 from c2llm_lite.search import update as updating
 from c2llm_lite.search.cache import default_place
 from c2llm_lite.search.database import DATABASE
-from c2llm_lite.search.read import MAX_BYTES
 from c2llm_lite.search.store import Store
 
 
@@ -379,23 +378,3 @@ def test_skipped_files_and_links_are_named(index: Index, tree: Path) -> None:
     assert done.skipped == {"binary": 1}
     assert done.skipped_paths == {"binary": ["blob.bin"]}
     assert done.linked == ["link.py"]
-
-
-def test_what_is_not_code_costs_nothing_and_is_told(model: Any, index: Index, tree: Path) -> None:
-    (tree / "package-lock.json").write_text("{}")
-    (tree / "wide.py").write_text("WIDE = (\n" + "    (0x300, 0x36f),\n" * 400 + ")\n")
-    (tree / "env").mkdir()
-    (tree / "env" / "pyvenv.cfg").write_text("home = /usr/bin\n")
-    (tree / "large.md").write_text("word\n" * (MAX_BYTES // 5 + 1))
-    done = index.update()
-    assert done.skipped_paths == {"lock file": ["package-lock.json"], "virtual environment": ["env/"]}
-    assert done.tables > 10
-    assert done.truncated == ["large.md"]
-    assert len([hit for hit in index.search("wide", count=100) if hit.path == "wide.py"]) == 1
-
-
-def test_excluded_files_are_removed(index: Index, tree: Path) -> None:
-    assert index.update(exclude=["shapes/"], include=["*.py", "*.go"]).removed == 2
-    assert {hit.path for hit in index.search("anything", count=100, mode="semantic")} == {"files.py", "stack.go"}
-    with pytest.raises(ArgumentError, match="exclude is 'a': give a list"):
-        index.update(exclude="a")

@@ -12,10 +12,12 @@ from typing import Any
 
 import pytest
 
+from c2llm_lite.errors import ArgumentError
 from c2llm_lite.search import Index, database, texts
 from c2llm_lite.search import look as looking
 from c2llm_lite.search import update as updating
 from c2llm_lite.search.database import DATABASE
+from c2llm_lite.search.read import MAX_BYTES
 
 HOUR = 3600
 
@@ -104,6 +106,30 @@ def test_other_rules_of_splitting_read_all_files(
     assert len(read) == 5
     index.update()
     assert len(read) == 5
+
+
+def test_what_is_not_code_costs_nothing_and_is_told(model: Any, index: Index, settled: Path) -> None:
+    (settled / "package-lock.json").write_text("{}")
+    (settled / "wide.py").write_text("WIDE = (\n" + "    (0x300, 0x36f),\n" * 400 + ")\n")
+    (settled / "env").mkdir()
+    (settled / "env" / "pyvenv.cfg").write_text("home = /usr/bin\n")
+    (settled / "large.md").write_text("word\n" * (MAX_BYTES // 5 + 1))
+    done = index.update()
+    assert done.skipped_paths == {
+        "binary": ["blob"],
+        "lock file": ["package-lock.json"],
+        "virtual environment": ["env/"],
+    }
+    assert done.tables > 10
+    assert done.truncated == ["large.md"]
+    assert len([hit for hit in index.search("wide", count=100) if hit.path == "wide.py"]) == 1
+
+
+def test_excluded_files_are_removed(index: Index, settled: Path) -> None:
+    assert index.update(exclude=["shapes/"], include=["*.py", "*.go"]).removed == 2
+    assert {hit.path for hit in index.search("anything", count=100, mode="semantic")} == {"files.py", "stack.go"}
+    with pytest.raises(ArgumentError, match="exclude is 'a': give a list"):
+        index.update(exclude="a")
 
 
 # What is embedded, and when.
