@@ -196,4 +196,5 @@ def _print_coverage(found: Index) -> None:
 
 
 def _kept(found: Index) -> str:
-    return f"{found.file_count():,} files are indexed in {found.place}; repeat the command to continue"
+    embedded, pieces = found.coverage()
+    return f"{embedded:,} of {pieces:,} pieces are embedded in {found.place}; repeat the command to continue"

@@ -17,8 +17,8 @@ class Hit:
         line, end: The first and the last line, from 1.
         symbol: Such as "Stack.push"; "" for lines outside definitions.
         language: Such as "python".
-        score: Of a hybrid or lexical search, 0 to 1, and 1 or 2 more for a definition of the identifier that is the
-            query. Of a semantic search and of `like`, the cosine.
+        score: Of a hybrid or lexical search, 0 to 1, and up to 2 more for a definition of the identifier that is the
+            query, or of a similar one. Of a semantic search and of `like`, the cosine.
         code: The text.
         also: Other places with the same text, as path:line.
     """

@@ -12,6 +12,8 @@ LONGEST = 100  # characters; a longer run of letters is data
 _WHOLE = re.compile(r"\w+")
 # HTTPServer2 → HTTP, Server, 2. Letters outside ASCII are taken as lowercase.
 _PART = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[^\W\dA-Z_]+|\d+")
+_SEVERAL_PARTS = re.compile(r"[^\W_]_+[^\W_]|[a-z][A-Z]")
+_SEPARATOR = re.compile(r"\.|::|#|->")
 _IDENTIFIER = re.compile(r"[^\W\d]\w*(?:(?:\.|::|#|->)[^\W\d]\w*)*")
 
 
@@ -33,7 +35,24 @@ def is_identifier(query: str) -> bool:
     return _IDENTIFIER.fullmatch(query) is not None
 
 
+def identifiers(query: str) -> list[str]:
+    """The last name of the identifier that a query is, or else its words that look like names of several parts."""
+    if is_identifier(query):
+        return [last_name(query)]
+    return [word for word in _WHOLE.findall(query) if _SEVERAL_PARTS.search(word)]
+
+
+def last_name(symbol: str) -> str:
+    """The name that a symbol such as Stack.push ends with."""
+    return _SEPARATOR.split(symbol)[-1]
+
+
+def trigrams(name: str) -> frozenset[str]:
+    """Runs of three characters, without case and underscores: similar names share many of them."""
+    plain = f"^{name.casefold().replace('_', '')}$"
+    return frozenset(plain[i : i + 3] for i in range(len(plain) - 2))
+
+
 def names(symbol: str, identifier: str) -> bool:
     """Whether a symbol is this identifier, or ends with it: Stack.push is named by push and by Stack.push."""
-    written = "." + symbol.replace("::", ".").replace("#", ".")
-    return written.endswith("." + re.sub(r"::|#|->", ".", identifier))
+    return f".{_SEPARATOR.sub('.', symbol)}".endswith("." + _SEPARATOR.sub(".", identifier))

@@ -13,7 +13,7 @@ import pytest
 from c2llm_lite.errors import ArgumentError, OutputError
 from c2llm_lite.search import Index, lexical, ranking
 from c2llm_lite.search.database import DATABASE
-from c2llm_lite.search.identifiers import is_identifier, names, split
+from c2llm_lite.search.identifiers import identifiers, is_identifier, names, split, trigrams
 
 from .test_damage import execute, to_format_1, to_format_2
 
@@ -81,6 +81,22 @@ def test_definitions_of_the_identifier_come_first_and_exact_case_before_other(in
         hits = index.search("write_text", mode=mode)  # type: ignore[arg-type]
         assert [hit.symbol for hit in hits[:3]] == ["write_text", "Write_Text", "write_text_often"]
         assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+
+
+@pytest.mark.parametrize("query", ["write_texts", "writeTxt", "the write_texte function"])
+def test_half_remembered_names_bring_the_definition_first(index: Index, tree: Path, query: str) -> None:
+    calls = "".join(f"    texts.write(the_function, write, {i})\n" for i in range(20))
+    (tree / "calls.py").write_text(f"def often(texts, write):\n{calls}")
+    index.update()
+    assert index.search(query, count=1)[0].symbol == "write_text"
+    assert index.search(query, count=1, mode="lexical")[0].symbol == "write_text"
+
+
+def test_names_and_similar_names() -> None:
+    assert identifiers("Stack.push_item") == ["push_item"]
+    assert identifiers("find read_jsonl or readText in files") == ["read_jsonl", "readText"]
+    assert identifiers("a plain question, _private") == []
+    assert trigrams("Read_Json") == trigrams("readjson")
 
 
 def test_semantic_is_by_cosines_alone(index: Index, model: Any) -> None:

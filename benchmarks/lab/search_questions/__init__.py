@@ -1,1 +1,1 @@
-"""Questions about real packages with known answers: how well each way to rank finds code."""
+"""Questions about the code of eighteen packages: how well each mode of the search, and ripgrep, finds the answers."""

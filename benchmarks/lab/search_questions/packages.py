@@ -1,6 +1,7 @@
 """Downloads the packages that the questions are about, at fixed versions, and unpacks their code.
 
-From PyPI, npm and Debian (Go and Rust, which Debian distributes as source), with each archive's sha256.
+From PyPI, npm and Debian (Go and Rust, which Debian distributes as source), with each archive's sha256. Their tests are
+left out.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
-CODE = (".py", ".js", ".mjs", ".ts", ".go", ".c", ".h", ".rs", ".md", ".rst", ".txt", ".json", ".toml")
+CODE = (".py", ".js", ".mjs", ".ts", ".go", ".c", ".h", ".rs")
+TESTS = frozenset({"tests", "benches", "examples", "test.c"})
 BUILD = Path("build/search_questions")
 
 
@@ -155,10 +157,12 @@ def _unpack(archive: Path, folder: Path) -> None:
 
 
 def _take(above: Path, folder: Path) -> None:
-    """Move the code and the texts."""
+    """Move the code."""
     for path in sorted(above.rglob("*")):
-        if path.is_file() and not path.is_symlink() and path.name.endswith(CODE):
-            kept = folder / path.relative_to(above)
+        below = path.relative_to(above)
+        is_test = not TESTS.isdisjoint(below.parts) or path.name.endswith("_test.go")
+        if path.is_file() and not path.is_symlink() and path.name.endswith(CODE) and not is_test:
+            kept = folder / below
             kept.parent.mkdir(parents=True, exist_ok=True)
             path.rename(kept)
 
