@@ -163,6 +163,39 @@ def test_embedding_ends_after_the_given_seconds(
         assert index.coverage() == (3, done.pieces)
 
 
+def test_progress_is_kept_inside_a_large_file(
+    new_model: Any, settled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(updating, "FIRST_CHARACTERS", 400)
+    monkeypatch.setattr(updating, "MOST_CHARACTERS", 400)
+    functions = "".join(f"def function_{i}(path):\n    return open(path).read({i})\n\n\n" for i in range(100))
+    (settled / "large.py").write_text(functions)
+    embedded = 0
+    for _ in range(100):
+        model, calls = new_model(), []
+        embed = model.embed
+
+        def killed(read: Any, embed: Any = embed, calls: list[Any] = calls, **options: Any) -> Any:
+            calls.append(read)
+            if len(calls) == 3:
+                raise KeyboardInterrupt
+            return embed(read, **options)
+
+        monkeypatch.setattr(model, "embed", killed)
+        with Index(model, settled, index=tmp_path / "index") as index:
+            try:
+                done = index.update()
+            except KeyboardInterrupt:
+                now, _ = index.coverage()
+                assert now > embedded
+                embedded = now
+            else:
+                assert done.without_vector == 0
+                assert embedded > 90
+                return
+    pytest.fail("it never ends")
+
+
 def test_what_was_changed_lately_is_embedded_first_and_then_what_is_small(
     model: Any, settled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
