@@ -24,6 +24,7 @@ SPLIT_SECONDS = 2.0  # between two commits of files
 # The work in one batch of texts, which is what a crash loses, and its characters, enough to fill passes.
 BATCH_SECONDS = 15.0
 FIRST_CHARACTERS, MOST_CHARACTERS = 8_000, 1_000_000
+QUICK_CHARACTERS = 1_000  # in the first batch where seconds are counted, before the rate is known
 
 
 @dataclass
@@ -130,7 +131,7 @@ def _embed_pending(store: Store, model: Embedder | OnDemand, prefix: str, reques
     waiting = store.pending()
     if not waiting or (request.seconds is not None and request.seconds <= 0):
         return 0
-    most = min(FIRST_CHARACTERS, MOST_CHARACTERS)
+    most = min(FIRST_CHARACTERS if request.seconds is None else QUICK_CHARACTERS, MOST_CHARACTERS)
     end: float | None = None
     done = 0
     with bar("embedding", sum(characters for _, characters in waiting), "characters", show=request.progress) as advance:
