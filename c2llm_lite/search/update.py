@@ -170,11 +170,11 @@ def _batch(waiting: Sequence[tuple[int, int]], first: int, most: int) -> tuple[l
     """The ids of the next texts, and their characters: at least one text, then as many as `most` allows."""
     batch: list[int] = []
     size = 0
-    for id_, characters in waiting[first:]:
-        if batch and size + characters > most:
-            break
+    while first < len(waiting) and (not batch or size + waiting[first][1] <= most):
+        id_, characters = waiting[first]
         batch.append(id_)
         size += characters
+        first += 1
     return batch, size
 
 
