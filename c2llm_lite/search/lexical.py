@@ -104,6 +104,11 @@ class Lexical:
             raise DamagedError("the lexical index is not as it was written")
         return True
 
+    def is_finished(self) -> bool:
+        """Whether the last update noted the blocks too."""
+        kept = self._connection.execute("SELECT value FROM meta WHERE name = ?", (META,)).fetchone()
+        return not self.supported or (kept is not None and not kept[0].endswith(GROWING))
+
     def missing(self) -> str:
         """Why there is no lexical side, and what to do."""
         if self.supported:

@@ -20,10 +20,12 @@ _FILES_COLUMNS = (
     "mtime INTEGER NOT NULL DEFAULT -1",  # -1: the next update hashes the file
     "inode INTEGER NOT NULL DEFAULT 0",
 )
-_TEXTS_COLUMNS = ("unused INTEGER",)  # since when no file holds the text, in seconds; NULL if one does
-_SKIPPED = (
+_SINCE_3 = (
     "CREATE TABLE IF NOT EXISTS skipped (path TEXT PRIMARY KEY, reason TEXT NOT NULL, "
-    "size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL)"
+    "size INTEGER NOT NULL, mtime INTEGER NOT NULL, inode INTEGER NOT NULL)",
+    # Since when no file holds a text, in seconds.
+    "CREATE TABLE IF NOT EXISTS unused (text INTEGER PRIMARY KEY, since INTEGER NOT NULL)",
+    "CREATE INDEX IF NOT EXISTS texts_pending ON texts (id) WHERE length(vector) = 0",
 )
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value TEXT NOT NULL);
@@ -32,13 +34,13 @@ CREATE TABLE IF NOT EXISTS files (
     crc32 INTEGER NOT NULL, {", ".join(_FILES_COLUMNS)});
 CREATE TABLE IF NOT EXISTS texts (
     id INTEGER PRIMARY KEY, sha256 BLOB NOT NULL UNIQUE, text TEXT NOT NULL, vector BLOB NOT NULL,
-    crc32 INTEGER NOT NULL, {", ".join(_TEXTS_COLUMNS)});
+    crc32 INTEGER NOT NULL);
 CREATE TABLE IF NOT EXISTS pieces (
     file INTEGER NOT NULL REFERENCES files (id), text INTEGER NOT NULL REFERENCES texts (id),
     start INTEGER NOT NULL, end INTEGER NOT NULL, symbol TEXT NOT NULL, crc32 INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS pieces_file ON pieces (file);
 CREATE INDEX IF NOT EXISTS pieces_text ON pieces (text);
-{_SKIPPED};
+{";".join(_SINCE_3)};
 """
 
 
@@ -56,8 +58,8 @@ def upgrade(connection: sqlite3.Connection, format_: str | None) -> None:
         return
     if format_ == UNCHECKED:
         checksums.add(connection)
-    for table, columns in (("files", _FILES_COLUMNS), ("texts", _TEXTS_COLUMNS)):
-        for column in columns:
-            connection.execute(f"ALTER TABLE {table} ADD COLUMN {column}")
-    connection.execute(_SKIPPED)
+    for column in _FILES_COLUMNS:
+        connection.execute(f"ALTER TABLE files ADD COLUMN {column}")
+    for statement in _SINCE_3:
+        connection.execute(statement)
     connection.execute("UPDATE meta SET value = ? WHERE name = 'format'", (FORMAT,))

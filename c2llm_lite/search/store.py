@@ -4,6 +4,7 @@
     files    path, digest of the content (read.py), language, and the file's status, by which a change is noticed
     skipped  files that are not indexed because of their content, with their status: they are not read again
     texts    each distinct text once, with its vector if it has one yet: what is there twice is embedded once (texts.py)
+    unused   texts that no file holds any more, and since when
     pieces   the places of a text: file, lines, symbol
     lexical  the words of each piece (lexical.py); rebuilt from the other tables where it is missing
 
@@ -137,6 +138,12 @@ class Store(Database):
             connection.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", noted)
             texts.drop_unused(connection, int(time.time()))
             self.lexical.finish()
+
+    def is_finished(self) -> bool:
+        """Whether finish() would change nothing if no file has changed: most searches then write nothing."""
+        with self.as_output_error():
+            unused = self.connection.execute("SELECT 1 FROM unused").fetchone()
+            return unused is None and self.meta().get(CUT_BY) == str(CUTTING) and self.lexical.is_finished()
 
     def pending(self) -> list[tuple[int, int]]:
         """The id and the characters of each text without a vector, the most useful first."""

@@ -65,16 +65,18 @@ def set_vectors(connection: sqlite3.Connection, vectors: Mapping[int, Array]) ->
 
 def drop_unused(connection: sqlite3.Connection, now: int) -> None:
     """Drop texts that no file holds: after DAYS, and the longest unused beyond a third of all. now: in seconds."""
-    in_use = "id IN (SELECT text FROM pieces)"
-    connection.execute(f"UPDATE texts SET unused = NULL WHERE unused IS NOT NULL AND {in_use}")
-    connection.execute(f"UPDATE texts SET unused = ? WHERE unused IS NULL AND NOT {in_use}", (now,))
-    change(
-        connection,
-        "texts",
-        "DELETE FROM texts WHERE unused < ? OR (unused IS NOT NULL AND length(vector) = 0)",
-        (now - DAYS * 86_400,),
-    )
-    unused, every = connection.execute("SELECT count(unused), count(*) FROM texts").fetchone()
-    if (over := unused - (every - unused) // 2) > 0:
-        oldest = "SELECT id FROM texts WHERE unused IS NOT NULL ORDER BY unused, id LIMIT ?"
-        change(connection, "texts", f"DELETE FROM texts WHERE id IN ({oldest})", (over,))
+    in_use = "SELECT text FROM pieces"
+    connection.execute(f"DELETE FROM unused WHERE text IN ({in_use})")
+    connection.execute(f"INSERT OR IGNORE INTO unused SELECT id, ? FROM texts WHERE id NOT IN ({in_use})", (now,))
+    _drop(connection, "SELECT text FROM unused WHERE since < ?", now - DAYS * 86_400)
+    _drop(connection, "SELECT id FROM texts JOIN unused ON unused.text = id WHERE length(vector) = ?", 0)
+    (every,) = connection.execute("SELECT count(*) FROM texts").fetchone()
+    (unused,) = connection.execute("SELECT count(*) FROM unused").fetchone()
+    over = unused - (every - unused) // 2
+    if over > 0:
+        _drop(connection, "SELECT text FROM unused ORDER BY since, text LIMIT ?", over)
+
+
+def _drop(connection: sqlite3.Connection, selected: str, value: int) -> None:
+    change(connection, "texts", f"DELETE FROM texts WHERE id IN ({selected})", (value,))
+    connection.execute("DELETE FROM unused WHERE text NOT IN (SELECT id FROM texts)")

@@ -71,8 +71,8 @@ def update(store: Store, folder: Path, model: Embedder | OnDemand, prefix: str, 
     """
     started = time.monotonic()
     with store.writing():
-        known = store.files()
-        found = look(folder, known, store.skipped(), (request.exclude, request.include), verify=request.verify)
+        known, skipped = store.files(), store.skipped()
+        found = look(folder, known, skipped, (request.exclude, request.include), verify=request.verify)
         if not found.changed and not found.unchanged:
             raise TextError(f"{folder} contains nothing to index{found.because()}; pass a folder with code or text")
         done = Update(
@@ -85,7 +85,9 @@ def update(store: Store, folder: Path, model: Embedder | OnDemand, prefix: str, 
         _split_changed(store, folder, found, done, progress=request.progress)
         kept = found.changed.keys() | found.unchanged
         gone = [path for path in known if path not in kept and not _within(path, found.unreadable)]
-        store.finish(folder, gone, found.touched, found.by_content)
+        changed = done.changed or gone or found.touched or found.by_content != skipped
+        if changed or not store.is_finished():
+            store.finish(folder, gone, found.touched, found.by_content)
         done.removed = len(gone)
         done.embedded = _embed_pending(store, model, prefix, request)
         counts = store.counts()

@@ -37,11 +37,12 @@ def execute(place: Path, *statements: str) -> None:
 
 def to_format_2(place: Path) -> None:
     """The index as the version that embedded each file before the next wrote it."""
-    columns = ("files", "size"), ("files", "mtime"), ("files", "inode"), ("texts", "unused")
     execute(
         place,
-        *(f"ALTER TABLE {table} DROP COLUMN {column}" for table, column in columns),
+        *(f"ALTER TABLE files DROP COLUMN {column}" for column in ("size", "mtime", "inode")),
         "DROP TABLE skipped",
+        "DROP TABLE unused",
+        "DROP INDEX texts_pending",
         "DELETE FROM meta WHERE name IN ('cutting', 'folder')",
         "UPDATE meta SET value = '2' WHERE name = 'format'",
     )
@@ -143,7 +144,7 @@ def test_a_doubled_row_is_noticed(model: Any, tree: Path, place: Path) -> None:
     execute(
         place,
         "CREATE TABLE doubled AS SELECT * FROM texts",
-        "INSERT INTO doubled SELECT id + 1000, sha256, text, vector, crc32, unused FROM texts WHERE id = 2",
+        "INSERT INTO doubled SELECT id + 1000, sha256, text, vector, crc32 FROM texts WHERE id = 2",
         "DROP TABLE texts",
         "ALTER TABLE doubled RENAME TO texts",
         "UPDATE meta SET value = value + 1 WHERE name = 'rows of texts'",

@@ -76,6 +76,19 @@ def test_only_files_that_look_different_are_read(index: Index, settled: Path, re
     assert sorted(read) == ["blob", "circle.py", "files.py", "notes.md", "stack.go"]
 
 
+def test_an_update_without_a_change_writes_nothing(new_model: Any, index: Index, settled: Path) -> None:
+    with Index(new_model(), settled, index=index.place) as other:
+        with other._store.reading() as before:
+            pass
+        index.update()
+        with other._store.reading() as after:
+            assert after == before
+        (settled / "new.py").write_text("x = 1\n")
+        index.update()
+        with other._store.reading() as after:
+            assert after != before
+
+
 def test_a_file_changed_within_the_last_seconds_is_read_again(index: Index, settled: Path, read: list[str]) -> None:
     """A second change may leave the same time."""
     path = settled / "files.py"
@@ -246,8 +259,8 @@ def test_unused_texts_are_at_most_a_third(index: Index, settled: Path) -> None:
         (settled / "notes.md").write_text(f"Version {number} of the notes.\n")
         index.update()
     assert held(index) == used + used // 2
-    last = index._store.connection.execute("SELECT text FROM texts WHERE unused IS NOT NULL ORDER BY id").fetchall()
-    assert [row[0] for row in last][-1] == f"Version {2 * used - 2} of the notes."
+    unused = "SELECT texts.text FROM texts JOIN unused ON unused.text = texts.id ORDER BY id"
+    assert index._store.connection.execute(unused).fetchall()[-1][0] == f"Version {2 * used - 2} of the notes."
 
 
 # Where it lives.
