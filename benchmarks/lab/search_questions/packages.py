@@ -58,7 +58,6 @@ PACKAGES = (
     Package("express", "express-4.19.2.tgz", "1b18c90e7e9fc4cb3e4dfe6b5f11c21b85509162e88ca5c6b63b9c6b5ca085bf"),
     Package("axios", "axios-1.7.2.tgz", "ee0d6056e1ea34aef4979f1b68c64fb978d4f8f667cdc985d739ea70caeb6ba6", "lib"),
     Package("commander", "commander-12.1.0.tgz", "56affc6ddafe486f94b428ae2823d059cf60d4dae2f33eaaf1b1ec4306f73173"),
-    Package("rxjs", "rxjs-7.8.1.tgz", "c532167725ab7d085123209156c93cef22f2479cb9c8527060f1cd903aa9d149", "src"),
     Package(
         "cobra",
         "golang-github-spf13-cobra-dev_1.6.1-1_all.deb",
