@@ -24,7 +24,7 @@ SPLIT_SECONDS = 2.0  # between two commits of files
 # The work in one batch of texts, which is what a crash loses, and its characters, enough to fill passes.
 BATCH_SECONDS = 15.0
 FIRST_CHARACTERS, MOST_CHARACTERS = 8_000, 1_000_000
-QUICK_CHARACTERS = 1_000  # in the first batch where seconds are counted, before the rate is known
+QUICK_CHARACTERS = 4_000  # in the first batch where seconds are counted, before the rate is known
 
 
 @dataclass

@@ -169,11 +169,12 @@ def test_embedding_ends_after_the_given_seconds(
     monkeypatch.setattr(updating, "MOST_CHARACTERS", 1)
     with Index(new_model(seconds=0.2), settled, index=tmp_path / "index") as index:
         done = index.update(seconds=0.3)
-        assert done.embedded == 3  # the first, which waits for the engine, and two in 0.3 s
-        assert done.without_vector == done.pieces - 3
+        # The first, which waits for the engine, and two in 0.3 s; or one, if the machine was busy elsewhere.
+        assert done.embedded in (2, 3)
+        assert done.without_vector == done.pieces - done.embedded
         hits = index.search("quick brown fox", count=10)
         assert hits[0].path == "notes.md"
-        assert index.coverage() == (3, done.pieces)
+        assert index.coverage() == (done.embedded, done.pieces)
 
 
 def test_progress_is_kept_inside_a_large_file(
