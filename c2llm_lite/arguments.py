@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -35,3 +36,10 @@ def check_whole(name: str, value: object, most: int | None = None) -> None:
         or (most is not None and value > most)
     ):
         raise ArgumentError(f"{name} is {value!r}; pass an integer {f'from 1 to {most}' if most else 'of 1 or more'}")
+
+
+def check_words(name: str, words: Sequence[str]) -> None:
+    """Raises ArgumentError for what is not a list of strings; a string is a sequence of its letters."""
+    listed = isinstance(words, Collection) and not isinstance(words, str | bytes)
+    if not listed or not all(isinstance(word, str) for word in words):
+        raise ArgumentError(f"{name} is {words!r:.80}: give a list of strings")

@@ -24,6 +24,12 @@ def cache_folder() -> Path:
     return above / "c2llm-lite"
 
 
+def compiled_folders() -> list[Path]:
+    """The folders of what engines compiled, one a bundle. Raises OutputError without a home folder."""
+    above = cache_folder() / "compiled"
+    return sorted(path for path in above.iterdir() if path.is_dir()) if above.is_dir() else []
+
+
 def compiled(bundle_sha256: str) -> Path | None:
     """The folder for what an engine compiles from this bundle; None without a home folder, since it only saves time."""
     with contextlib.suppress(OutputError):

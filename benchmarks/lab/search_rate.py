@@ -20,7 +20,7 @@ from typing import Any
 import c2llm_lite
 from c2llm_lite.embedder import Embedder
 from c2llm_lite.search import Index
-from c2llm_lite.search.store import DATABASE
+from c2llm_lite.search.database import DATABASE
 
 from ..bench.hardware import Stolen, stamp
 from .search_stdlib import copied

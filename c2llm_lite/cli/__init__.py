@@ -15,6 +15,7 @@ from rich.logging import RichHandler
 from .. import __version__
 from .argument_help import with_argument_help
 from .bench import bench
+from .cache import cache
 from .convert import convert, demo
 from .doctor import doctor
 from .embed import embed
@@ -43,6 +44,7 @@ for command in (
     search,
     index,
     duplicates,
+    cache,
     serve,
     bench,
     demo,

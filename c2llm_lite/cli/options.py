@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -87,6 +88,12 @@ def fail(reason: str) -> None:
 def print_table(table: Table) -> None:
     """Print `table` on standard output, at most as wide as the terminal."""
     out.print(table, soft_wrap=False)
+
+
+def print_json_lines(rows: Iterable[Any]) -> None:
+    """Print each row as JSON on one line of standard output."""
+    for row in rows:
+        print(json.dumps(row, ensure_ascii=False))
 
 
 def print_json(data: Any) -> None:

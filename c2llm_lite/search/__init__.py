@@ -10,9 +10,9 @@
 
 from __future__ import annotations
 
+from .database import BusyError
 from .hits import Duplicate, Hit
 from .index import Index
-from .store import BusyError
 from .update import Update
 
 __all__ = ["BusyError", "Duplicate", "Hit", "Index", "Update"]

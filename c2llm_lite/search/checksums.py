@@ -42,6 +42,20 @@ def counted(table: str) -> str:
     return f"rows of {table}"
 
 
+def change(
+    connection: sqlite3.Connection, table: str, statement: str, values: tuple[object, ...] = ()
+) -> sqlite3.Cursor:
+    """Insert or delete rows and keep count of them, within a transaction.
+
+    Not by counting what is there: rows that were lost would be counted out.
+    """
+    cursor = connection.execute(statement, values)
+    if cursor.rowcount:
+        added = -cursor.rowcount if statement.startswith("DELETE") else cursor.rowcount
+        connection.execute("UPDATE meta SET value = value + ? WHERE name = ?", (added, counted(table)))
+    return cursor
+
+
 def add(connection: sqlite3.Connection) -> None:
     """Add checksums to an index of format 1, within a transaction. Raises DamagedError for a text that has changed."""
     for table in TABLES:

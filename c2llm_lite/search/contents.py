@@ -6,6 +6,7 @@ Tables are read from end to end (NOT INDEXED): an index of SQLite's may be damag
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -40,12 +41,26 @@ class Place(NamedTuple):
 class Contents:
     """ids (n,), ascending, and vectors (n, d): of the texts that are in a file. places: of each, by path and line.
 
-    During an update, and after one that was stopped, an index also holds texts of files that have changed since.
+    embedded: (n,), whether a text has its vector yet; if not, the row is 0. The index also holds texts of files that
+    have changed since.
     """
 
     ids: NDArray[np.int64]
     vectors: Array
+    embedded: NDArray[np.bool_]
     places: dict[int, list[Place]] = field(default_factory=dict)
+
+    def where(self, fits: Callable[[Place], bool]) -> dict[int, list[Place]]:
+        """The places that fit, by text, of those texts that have one."""
+        found: dict[int, list[Place]] = {}
+        for text, places in self.places.items():
+            if fitting := [place for place in places if fits(place)]:
+                found[text] = fitting
+        return found
+
+    def languages(self) -> list[str]:
+        """The languages of all places."""
+        return sorted({place.language for places in self.places.values() for place in places})
 
 
 def read(connection: sqlite3.Connection, dim: int) -> Contents:
@@ -60,7 +75,7 @@ def read(connection: sqlite3.Connection, dim: int) -> Contents:
     if len(places) < len(ids):
         placed = np.isin(ids, list(places))
         ids, vectors = ids[placed], vectors[placed]
-    return Contents(ids, vectors, places)
+    return Contents(ids, vectors, np.any(vectors, axis=1), places)
 
 
 def read_files(connection: sqlite3.Connection) -> dict[int, File]:
@@ -82,14 +97,16 @@ def _texts(
 ) -> tuple[dict[int, bytes], NDArray[np.int64], Array]:
     """Each text's sha256 by id; ids and vectors."""
     (count,) = connection.execute("SELECT count(*) FROM texts").fetchone()
-    ids, vectors = np.empty(count, np.int64), np.empty((count, dim), np.float32)
+    ids, vectors = np.empty(count, np.int64), np.zeros((count, dim), np.float32)
     hashes: dict[int, bytes] = {}
     columns = f"id, sha256, vector, {'crc32' if checked else '0'}"
     cursor = connection.execute(f"SELECT {columns} FROM texts NOT INDEXED ORDER BY id")
     for row, (id_, sha256, vector, crc32) in enumerate(cursor):
-        if len(vector) != 4 * dim or (checked and of_text(sha256, vector) != crc32):
+        if len(vector) not in (0, 4 * dim) or (checked and of_text(sha256, vector) != crc32):
             raise DamagedError("a row of texts is not as it was written")
-        ids[row], vectors[row] = id_, np.frombuffer(vector, "<f4")
+        ids[row] = id_
+        if vector:
+            vectors[row] = np.frombuffer(vector, "<f4")
         hashes[id_] = sha256
     _count(connection, "texts", len(hashes), len(set(hashes.values())), checked)
     if len(hashes) != count:  # SQLite counts an index's entries

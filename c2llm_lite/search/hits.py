@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+
+from .contents import Place
 
 
 @dataclass(frozen=True)
@@ -14,7 +17,8 @@ class Hit:
         line, end: The first and the last line, from 1.
         symbol: Such as "Stack.push"; "" for lines outside definitions.
         language: Such as "python".
-        score: The cosine to the query.
+        score: Of a hybrid or lexical search, 0 to 1, and up to 2 more for a definition of the identifier that is the
+            query, or of a similar one. Of a semantic search and of `like`, the cosine.
         code: The text.
         also: Other places with the same text, as path:line.
     """
@@ -36,3 +40,10 @@ class Duplicate:
     score: float
     first: Hit
     second: Hit
+
+
+def hit(places: Sequence[Place], text: str, score: float) -> Hit:
+    """The hit of a text that is at these places, the first one foremost."""
+    place, *others = places
+    also = tuple(f"{other.path}:{other.start}" for other in others)
+    return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)

@@ -3,31 +3,31 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Sequence
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 
-from ..arguments import as_path, check_whole
+from ..arguments import as_path, check_whole, check_words
 from ..embedder import Embedder
-from ..errors import ArgumentError, TextError
+from ..errors import ArgumentError, OutputError, TextError
 from ..pma import Array
-from ..progress import bar
 from ..text import choose_prompt
 from . import duplicates as near
+from . import ranking
 from .cache import default_place
 from .contents import Contents, Place
-from .hits import Duplicate, Hit
-from .languages import language_of
-from .nearest import Rows, nearest
-from .pieces import Piece, cut
-from .read import SkippedError, decode, read_bytes
+from .example import piece_at
+from .hits import Duplicate, Hit, hit
+from .nearest import highest
+from .on_demand import OnDemand
 from .store import Store
-from .update import Update, text_sha256, update
+from .update import Request, Update, text_sha256, update
 from .walk import matcher
 
-LEAST_LINES = 5  # of a duplicate; shorter functions are similar everywhere
+log = logging.getLogger(__name__)
 
 
 class Index:
@@ -36,7 +36,7 @@ class Index:
     Several processes may read an index while one writes to it.
     """
 
-    def __init__(self, model: Embedder, folder: str | Path, *, index: str | Path | None = None) -> None:
+    def __init__(self, model: Embedder | OnDemand, folder: str | Path, *, index: str | Path | None = None) -> None:
         """Open the index, or create it; `update` fills it.
 
         Args:
@@ -65,13 +65,28 @@ class Index:
         }
         self._store = Store(self.place, identity)
         self._version: int | None = None
-        self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32))
+        self._words = False  # whether the state that was read has a lexical side
+        self._contents = Contents(np.empty(0, np.int64), np.empty((0, model.dim), np.float32), np.empty(0, bool))
 
-    def update(self, *, progress: bool = False) -> Update:
+    def update(
+        self,
+        *,
+        progress: bool = False,
+        exclude: Sequence[str] = (),
+        include: Sequence[str] = (),
+        seconds: float | None = None,
+        verify: bool = False,
+    ) -> Update:
         """Update the index. Only changes are embedded. An interrupted update resumes when it is repeated.
 
         Args:
             progress: Print the rate and the time left.
+            exclude: Leave out what these .gitignore patterns match, such as "tests/". Files of the index that are left
+                out now are removed from it.
+            include: Index only what these .gitignore patterns match, such as "*.py".
+            seconds: Stop embedding after about this time, and leave the rest to a later update; None embeds all. Words
+                and names of every file are indexed in any case.
+            verify: Read every file, also if its size, time and inode are those that the index has.
 
         Returns:
             What changed, and which files were skipped.
@@ -81,31 +96,45 @@ class Index:
             BusyError: Another process is updating this index. A subclass of OutputError.
             MissingDependencyError: tree-sitter-language-pack is not installed.
         """
+        for name, patterns in (("exclude", exclude), ("include", include)):
+            check_words(name, patterns)
         self._version = None
-        return update(self._store, self.folder, self._model, self._prefix, progress=progress)
+        request = Request(exclude, include, verify, seconds, progress)
+        return update(self._store, self.folder, self._model, self._prefix, request)
 
     def search(
-        self, query: str, count: int = 10, *, languages: Sequence[str] = (), paths: Sequence[str] = ()
+        self,
+        query: str,
+        count: int = 10,
+        *,
+        mode: ranking.Mode = "hybrid",
+        languages: Sequence[str] = (),
+        paths: Sequence[str] = (),
     ) -> list[Hit]:
-        """Search in words.
+        """Search in words or by name.
 
         Args:
             query: The question.
             count: The number of results.
+            mode: "semantic" ranks by vectors, "lexical" by words and identifiers (BM25), "hybrid" by both. Except in
+                "semantic", definitions of the identifier that is the query come first.
             languages: Only these languages, such as "python".
             paths: Only paths that match these .gitignore patterns, such as "src/".
 
         Returns:
-            The pieces nearest to the query, nearest first.
+            The best pieces, best first.
 
         Raises:
             TextError: The query is empty.
             ArgumentError: The index has no such language, or an argument is out of range.
+            OutputError: mode is "lexical", and the index has no lexical side.
         """
         if not isinstance(query, str) or not query.strip():
             raise TextError("the query is empty")
-        vector = self._model.embed(query, prompt_name="query")
-        return self._hits(vector, count, languages, paths)
+        if mode not in ranking.MODES:
+            raise ArgumentError(f"mode is {mode!r}; pass one of {', '.join(ranking.MODES)}")
+        vector = self._model.embed(query, prompt_name="query") if mode != "lexical" else None
+        return self._hits(vector, count, (languages, paths), words=query if mode != "semantic" else None)
 
     def like(
         self,
@@ -134,9 +163,9 @@ class Index:
         file = as_path(file, "file")
         check_whole("line", line)
         below = self.folder / file
-        piece = _piece_at(below if below.exists() else file, line)
+        piece = piece_at(below if below.exists() else file, line)
         vector = self._model.embed(piece.text, prompt=self._prefix)
-        return self._hits(vector, count, languages, paths, without=text_sha256(piece.text))
+        return self._hits(vector, count, (languages, paths), without=text_sha256(piece.text))
 
     def duplicates(self, threshold: float = 0.95, *, progress: bool = False) -> list[Duplicate]:
         """Pairs of nearly identical pieces.
@@ -157,30 +186,19 @@ class Index:
             raise ArgumentError(f"threshold is {threshold}; pass a cosine between 0 and 1, such as 0.95")
         with self._store.reading() as version:
             self._load(version)
-            places = self._places_where(lambda place: place.end - place.start + 1 >= LEAST_LINES)
-            ids = self._contents.ids
-            rows = np.flatnonzero(np.isin(ids, list(places)))
-            found: list[tuple[float, Place, Place]] = [
-                (1.0, standing[0], other)
-                for standing in places.values()
-                for other in standing[1:]
-                if not _overlap(standing[0], other)
-            ]
-            with bar("comparing", len(rows), "pieces", show=progress) as advance:
-                for a, b, cosine in near.pairs(self._contents.vectors[rows], threshold, advance):
-                    first, second = (places[int(ids[rows[row]])][0] for row in (a, b))
-                    if (second.path, second.start) < (first.path, first.start):
-                        first, second = second, first
-                    if not _overlap(first, second):
-                        found.append((cosine, first, second))
-            found.sort(key=lambda pair: (-pair[0], pair[1].path, pair[1].start, pair[2].path, pair[2].start))
             return [
-                Duplicate(score, self._hit(first, score), self._hit(second, score)) for score, first, second in found
+                Duplicate(score, self._hit(first, score), self._hit(second, score))
+                for score, first, second in near.places(self._contents, threshold, progress=progress)
             ]
 
     def file_count(self) -> int:
         """The number of files in the index."""
         return self._store.counts()["files"]
+
+    def coverage(self) -> tuple[int, int]:
+        """How many pieces have their vector, and how many there are."""
+        counts = self._store.counts()
+        return counts["pieces"] - counts["without vector"], counts["pieces"]
 
     def close(self) -> None:
         """Close the database. The Index cannot be used afterwards."""
@@ -196,78 +214,76 @@ class Index:
         """The contents of the state that is being read."""
         if version != self._version:
             self._contents = self._store.contents(self._model.dim)
+            self._words = self._store.lexical.is_current()
             self._version = version
 
     def _hits(
-        self, vector: Array, count: int, languages: Sequence[str], paths: Sequence[str], without: bytes | None = None
+        self,
+        vector: Array | None,
+        count: int,
+        only: tuple[Sequence[str], Sequence[str]],
+        *,
+        words: str | None = None,
+        without: bytes | None = None,
     ) -> list[Hit]:
+        """vector: None in a lexical search. words: None in a semantic one. only: languages and paths."""
+        languages, paths = only
         check_whole("count", count)
-        _check_words("languages", languages)
-        _check_words("paths", paths)
+        check_words("languages", languages)
+        check_words("paths", paths)
         for path in paths:
             as_path(path, "one of paths")
         with self._store.reading() as version:
             self._load(version)
             ids, places = self._contents.ids, self._contents.places
-            allowed: Rows | None = None
+            limit = ranking.MOST_BY_WORDS
+            allowed = np.ones(len(ids), bool)
             if languages or paths:
                 places = self._wanted(languages, paths)
-                allowed = np.flatnonzero(np.isin(ids, list(places)))
-            rows, cosines = nearest(self._contents.vectors, vector, count + (without is not None), allowed)
+                allowed, limit = np.isin(ids, list(places)), len(ids)
+            if vector is not None and words is None:
+                scores = self._contents.vectors @ vector
+                allowed &= self._contents.embedded
+            else:
+                scores = self._scores(vector, words or "", limit)
+                allowed &= (scores > 0) | (self._contents.embedded if vector is not None else False)
+            rows, best = highest(scores, count + (without is not None), np.flatnonzero(allowed))
             hits = []
-            for row, cosine in zip(rows, cosines, strict=True):
+            for row, score in zip(rows, best, strict=True):
                 id_ = int(ids[row])
-                text, sha256 = self._store.text(id_)
-                if sha256 != without:
-                    hits.append(_hit(places[id_], text, float(cosine)))
+                (text,) = self._store.texts([id_])
+                if without is None or text_sha256(text) != without:
+                    hits.append(hit(places[id_], text, float(score)))
         return hits[:count]
+
+    def _scores(self, vector: Array | None, words: str, limit: int) -> Array:
+        """(n,), of every text, by words and, unless `vector` is None, by meaning. limit: texts that words bring."""
+        contents = self._contents
+        cosines = contents.vectors @ vector if vector is not None else None
+        if not self._has_words(needed=cosines is None):
+            assert cosines is not None
+            return cosines
+        lexical = ranking.on_rows(self._store.lexical.scores(words, limit), contents.ids)
+        scores = ranking.by_words(lexical) if cosines is None else ranking.fuse(cosines, lexical, contents.embedded)
+        return scores + ranking.on_rows(ranking.definitions(words, contents.places), contents.ids)
+
+    def _has_words(self, *, needed: bool) -> bool:
+        """Whether the index has a lexical side. Raises OutputError if it has none and one is needed."""
+        if self._words:
+            return True
+        why = self._store.lexical.missing()
+        if needed:
+            raise OutputError(f"{self.place}: {why}, or search in the mode semantic")
+        log.warning("%s: %s; this search is by vectors alone", self.place, why)
+        return False
 
     def _wanted(self, languages: Sequence[str], paths: Sequence[str]) -> dict[int, list[Place]]:
         """Texts that stand where they may be looked for, with their places there."""
-        held = sorted({place.language for places in self._contents.places.values() for place in places})
+        held = self._contents.languages()
         if unknown := sorted(set(languages) - set(held)):
             raise ArgumentError(f"{self.folder} has no {', '.join(unknown)}; it has {', '.join(held) or 'nothing'}")
         fits = functools.cache(matcher(paths)) if paths else lambda path: True
-        return self._places_where(lambda place: (not languages or place.language in languages) and fits(place.path))
-
-    def _places_where(self, fits: Callable[[Place], bool]) -> dict[int, list[Place]]:
-        """The places that fit, by text, of those texts that have one."""
-        found: dict[int, list[Place]] = {}
-        for text, places in self._contents.places.items():
-            if fitting := [place for place in places if fits(place)]:
-                found[text] = fitting
-        return found
+        return self._contents.where(lambda place: (not languages or place.language in languages) and fits(place.path))
 
     def _hit(self, place: Place, score: float) -> Hit:
-        return _hit([place], self._store.text(place.text)[0], score)
-
-
-def _check_words(name: str, words: Sequence[str]) -> None:
-    """Raises ArgumentError for what is not a list of strings; a string is a sequence of its letters."""
-    listed = isinstance(words, Collection) and not isinstance(words, str | bytes)
-    if not listed or not all(isinstance(word, str) for word in words):
-        raise ArgumentError(f"{name} is {words!r:.80}: give a list of strings")
-
-
-def _hit(places: Sequence[Place], text: str, score: float) -> Hit:
-    place, *others = places
-    also = tuple(f"{other.path}:{other.start}" for other in others)
-    return Hit(place.path, place.start, place.end, place.symbol, place.language, score, text, also)
-
-
-def _piece_at(file: Path, line: int) -> Piece:
-    """The smallest piece that covers a line of a file."""
-    try:
-        source = decode(read_bytes(file))
-    except SkippedError as skipped:
-        raise ArgumentError(f"{file} is {skipped.reason}; pass a file of code") from None
-    pieces = cut(source.text, language_of(file.name, source.text))
-    covering = [piece for piece in pieces if piece.start <= line <= piece.end]
-    if not covering:
-        starts = ", ".join(str(piece.start) for piece in pieces[:10])
-        raise ArgumentError(f"{file}: no piece of code at line {line}; pieces start at lines {starts}")
-    return min(covering, key=lambda piece: piece.end - piece.start)
-
-
-def _overlap(first: Place, second: Place) -> bool:
-    return first.path == second.path and first.start <= second.end and second.start <= first.end
+        return hit([place], self._store.texts([place.text])[0], score)

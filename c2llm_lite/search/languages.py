@@ -79,7 +79,8 @@ _JS_WRAPPERS = frozenset({"export_statement", "lexical_declaration", "variable_d
 _TS_BEFORE = frozenset({"comment", "decorator"})  # a method's decorators stand before it in the class's body
 _C = _rules(
     classes="struct_specifier union_specifier enum_specifier",
-    others={"function_definition": Rule(Kind.FUNCTION, name="declarator")},
+    # Bodiless: `Stack::~Stack() = default;`
+    others={"function_definition": Rule(Kind.FUNCTION, name="declarator", bodiless=True)},
 )
 
 LANGUAGES: dict[str, Language] = {
@@ -125,9 +126,10 @@ LANGUAGES: dict[str, Language] = {
         "rust",
         _rules(
             functions="function_item",
-            classes="struct_item enum_item union_item trait_item",
+            classes="enum_item union_item trait_item",
             namespaces="mod_item",
             others={
+                "struct_item": Rule(Kind.CLASS, bodiless=True),  # `struct Marker;`
                 "impl_item": Rule(Kind.NAMESPACE, name="type"),
                 "macro_definition": Rule(Kind.FUNCTION, bodiless=True),
             },

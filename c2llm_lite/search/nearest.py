@@ -19,11 +19,15 @@ def nearest(vectors: Array, query: Array, count: int, allowed: Rows | None = Non
 
     vectors: (n, d) float32, of unit length. query: (d,) float32, of unit length. allowed: only these rows.
     """
-    cosines = vectors @ query
+    return highest(vectors @ query, count, allowed)
+
+
+def highest(scores: Array, count: int, allowed: Rows | None = None) -> tuple[Rows, Array]:
+    """Rows and scores of the `count` highest, highest first. allowed: only these rows."""
     if allowed is not None:
-        cosines = cosines[allowed]
-    best = np.arange(len(cosines))
-    if count < len(cosines):
-        best = np.argpartition(cosines, len(cosines) - count)[len(cosines) - count :]
-    best = best[np.argsort(-cosines[best], kind="stable")]
-    return (best if allowed is None else allowed[best]), cosines[best]
+        scores = scores[allowed]
+    best = np.arange(len(scores))
+    if count < len(scores):
+        best = np.argpartition(scores, len(scores) - count)[len(scores) - count :]
+    best = best[np.argsort(-scores[best], kind="stable")]
+    return (best if allowed is None else allowed[best]), scores[best]

@@ -27,7 +27,7 @@ from .languages import LANGUAGES, Kind, Language, Rule
 if TYPE_CHECKING:
     from tree_sitter import Node, Parser
 
-CUTTING = 2  # increased when pieces change, so that files of an older index are split again
+CUTTING = 3  # increased when pieces change, so that files of an older index are split again
 LONGEST = 120  # lines of a definition; about 1,500 tokens, where C2LLM reads 2,048
 WINDOW = 40  # lines that are not blank
 OVERLAP = 10
@@ -161,6 +161,7 @@ def _definitions(lines: Sequence[str], language: Language) -> list[_Definition]:
         places = [
             _Place(child, children, i, place, types is None or types[child.type] == 1)
             for i, child in enumerate(children)
+            if child.child_count  # a leaf holds no definition
         ]
         open_nodes += [(child, prefix, holder) for child in reversed(places)]
     return found
@@ -219,7 +220,9 @@ def _name(place: _Place, rule: Rule, language: Language) -> str:
     elif named is None and parent is not None and parent.node.type == "type_definition":
         named = parent.node.child_by_field_name("declarator")  # typedef struct { … } name;
     name = _flat(named)
-    if rule.name == "declarator" and node.child_by_field_name("type") is None and _MACRO.fullmatch(name):
+    in_class = parent is not None and parent.node.type == "field_declaration_list"  # a constructor, such as RGB()
+    untyped = rule.name == "declarator" and node.child_by_field_name("type") is None
+    if untyped and not in_class and _MACRO.fullmatch(name):
         name = _flat(node.child_by_field_name("declarator"))  # TEST(Suite, Name) { … }: without a type, a macro's call
     if rule.kind is Kind.NAMESPACE:
         name = name.partition("<")[0]  # impl Stack<T>

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from .pieces import CUTTING
 
-MAX_BYTES = 1 << 20  # larger files are data, or generated
+MAX_BYTES = 4 << 20  # of a file: what follows is not read
 HEAD_LINES = 20  # where a generator signs; a license may stand above it
 # The two marks in use (the second by https://go.dev/s/generatedcode), on a line that begins as a comment does: code
 # that only names them, as this does, was written by hand, and "do not edit" alone is said to people.
@@ -39,8 +40,9 @@ class SkippedError(ValueError):
 
 
 def read_bytes(path: Path) -> bytes:
-    """Raises OSError, or SkippedError if the file is too large or not a regular one."""
-    return read_regular(path, MAX_BYTES)
+    """A file's content, or its first MAX_BYTES. Raises OSError, or SkippedError if it is not a regular file."""
+    content, more = _read(path, MAX_BYTES)
+    return content[: content.rfind(b"\n") + 1] or content if more else content
 
 
 def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
@@ -48,6 +50,14 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
 
     follow: whether a link is. Raises OSError, or SkippedError for what is no such file.
     """
+    content, more = _read(path, limit, follow=follow)
+    if more:
+        raise SkippedError(f"over {limit >> 20} MiB")
+    return content
+
+
+def _read(path: Path, limit: int, *, follow: bool = True) -> tuple[bytes, bool]:
+    """A regular file's first `limit` bytes, and whether there are more."""
     flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     if not follow:
         if path.is_symlink():
@@ -55,15 +65,10 @@ def read_regular(path: Path, limit: int, *, follow: bool = True) -> bytes:
         flags |= getattr(os, "O_NOFOLLOW", 0)
     descriptor = os.open(path, flags)
     with open(descriptor, "rb") as file:  # noqa: PTH123  # a descriptor has no path
-        status = os.fstat(descriptor)
-        if not stat.S_ISREG(status.st_mode):
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise SkippedError("not a regular file")
-        if status.st_size > limit:
-            raise SkippedError(f"over {limit >> 20} MiB")
         content = file.read(limit + 1)
-    if len(content) > limit:  # it grew, or its size is unknown, as in /proc
-        raise SkippedError(f"over {limit >> 20} MiB")
-    return content
+    return content[:limit], len(content) > limit
 
 
 def digest_of(content: bytes) -> str:
@@ -74,15 +79,19 @@ def digest_of(content: bytes) -> str:
 def decode(content: bytes) -> Source:
     """The text, its lines ended by line feeds alone. Raises SkippedError.
 
-    Bytes that are not UTF-8 become U+FFFD: code is ASCII except for a few names and comments, and can be found without
-    them.
+    UTF-16 is read if it begins with its mark. Bytes that are not UTF-8 become U+FFFD: code is ASCII except for a few
+    names and comments, and can be found without them.
     """
-    if b"\0" in content:
+    marked = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    encoding = "utf-16" if marked and not content.startswith(codecs.BOM_UTF32_LE) else "utf-8-sig"
+    if encoding != "utf-16" and b"\0" in content:
         raise SkippedError("binary")
     try:
-        text, replaced = content.decode("utf-8-sig"), False
+        text, replaced = content.decode(encoding), False
     except UnicodeDecodeError:
-        text, replaced = content.decode("utf-8-sig", errors="replace"), True
+        text, replaced = content.decode(encoding, errors="replace"), True
+    if "\0" in text:
+        raise SkippedError("binary")
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     if not text.strip():
         raise SkippedError("empty")

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
 
 from rich.console import Console, Group, RenderableType
 from rich.syntax import Syntax
 from rich.text import Text
 
 from .hits import Duplicate, Hit
+from .read import MAX_BYTES
 from .update import Update
 
 LINES = 12  # of a piece's code
@@ -17,6 +21,11 @@ NAMED = 5  # files of a kind that are listed by name
 
 # Control characters, C1 among them, and those that reorder what follows (Unicode's bidirectional controls).
 _CONTROL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+
+
+def from_here(hit: Hit, folder: Path) -> Hit:
+    """The hit with paths as the user, who is in the current folder, would write them. folder: the indexed one."""
+    return replace(hit, path=_from_here(hit.path, folder), also=tuple(_from_here(place, folder) for place in hit.also))
 
 
 def hits(found: Sequence[Hit], console: Console) -> None:
@@ -48,6 +57,11 @@ def update(done: Update, console: Console) -> None:
         reasons = sorted(done.skipped_paths.items())
         listed = "; ".join(f"{len(paths):,} {reason} ({_plain(_listed(paths))})" for reason, paths in reasons)
         console.print(Text(f"skipped: {listed}"), soft_wrap=True)
+    if done.tables:
+        console.print(f"pieces of data tables left out after the first: {done.tables:,}", highlight=False)
+    if done.truncated:
+        named = _plain(_listed(done.truncated))
+        console.print(Text(f"over {MAX_BYTES >> 20} MiB, read up to there: {named}"), soft_wrap=True)
     if done.linked:
         console.print(Text(f"links, not followed: {_plain(_listed(done.linked))}"), soft_wrap=True)
     if done.unreadable:
@@ -55,6 +69,13 @@ def update(done: Update, console: Console) -> None:
         console.print(Text(f"not readable: {_listed(whys)}", "yellow"), soft_wrap=True)
     if done.not_utf8:
         console.print(Text(f"not UTF-8, invalid bytes read as �: {_listed(done.not_utf8)}", "yellow"), soft_wrap=True)
+
+
+def _from_here(path: str, folder: Path) -> str:
+    try:
+        return os.path.relpath(folder / path)
+    except ValueError:  # on another drive
+        return str(folder.resolve() / path)
 
 
 def _heading(hit: Hit) -> Iterator[str | tuple[str, str]]:
@@ -67,9 +88,9 @@ def _heading(hit: Hit) -> Iterator[str | tuple[str, str]]:
 def _code(hit: Hit) -> RenderableType:
     lines = _plain(hit.code).split("\n")
     shown = "\n".join(f"    {line}" for line in lines[:LINES])
-    lexer = Syntax.guess_lexer(hit.path, hit.code)
-    # The terminal's own colors; as Text, so that no line is padded or cut where the output is a file.
-    code = Syntax(shown, lexer, theme="ansi_dark", background_color="default").highlight(shown)
+    # The terminal's own colors; as Text, so that no line is padded or cut where the output is a file. A lexer of the
+    # language's name: guessing one by path and code takes half a second.
+    code = Syntax(shown, hit.language, theme="ansi_dark", background_color="default").highlight(shown)
     code.rstrip()
     left = len(lines) - LINES
     return Group(code, Text(f"    … {left} more lines", "dim")) if left > 0 else code

@@ -1,33 +1,30 @@
-"""Updates an index: changed files are split and embedded again, batch by batch.
+"""Updates an index: changed files are split, so that they are found by their words; then what is new is embedded.
 
-Every file is read and hashed each time: times and sizes can mislead (a checkout, a restored backup), and hashing a tree
-takes less time than loading the model.
+The first takes seconds where the second takes minutes, so it is finished before the second begins.
 """
 
 from __future__ import annotations
 
-import functools
 import hashlib
-import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..embedder import Embedder
 from ..errors import TextError
-from ..pma import Array
 from ..progress import Advance, bar
-from .languages import language_of
-from .pieces import cut
-from .read import MAX_BYTES, SkippedError, decode, digest_of, read_bytes
+from .look import Look, look
+from .on_demand import OnDemand
+from .read import SkippedError, decode, read_bytes
+from .split import split
 from .store import CutFile, Store
-from .walk import files
 
-# The work in one batch of files, which is what a crash loses, and its characters, enough to fill passes.
+SPLIT_SECONDS = 2.0  # between two commits of files
+# The work in one batch of texts, which is what a crash loses, and its characters, enough to fill passes.
 BATCH_SECONDS = 15.0
 FIRST_CHARACTERS, MOST_CHARACTERS = 8_000, 1_000_000
-_UNSHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+QUICK_CHARACTERS = 4_000  # in the first batch where seconds are counted, before the rate is known
 
 
 @dataclass
@@ -36,12 +33,15 @@ class Update:
 
     files: int = 0  # in the index when it ended
     pieces: int = 0
+    without_vector: int = 0  # pieces that are not embedded yet
     changed: int = 0  # files that were new or had changed
     removed: int = 0  # files removed from the index
     embedded: int = 0  # texts; those already in the index are reused
     seconds: float = 0.0
-    skipped: dict[str, int] = field(default_factory=dict)  # files by reason: binary, generated, minified, …
-    skipped_paths: dict[str, list[str]] = field(default_factory=dict)  # the same files, by reason
+    skipped: dict[str, int] = field(default_factory=dict)  # files and folders by reason: binary, lock file, …
+    skipped_paths: dict[str, list[str]] = field(default_factory=dict)  # the same, by reason; a folder's ends with /
+    truncated: list[str] = field(default_factory=list)  # files of which only the first 4 MiB are read
+    tables: int = 0  # pieces of new or changed files that only go on with a table of data, and were left out
     linked: list[str] = field(default_factory=list)  # links, which are not followed
     unreadable: dict[str, str] = field(
         default_factory=dict
@@ -49,18 +49,21 @@ class Update:
     not_utf8: list[str] = field(default_factory=list)  # read with U+FFFD for invalid bytes
 
 
-@dataclass
-class _Look:
-    """What a walk over the folder found."""
+@dataclass(frozen=True)
+class Request:
+    """What an update is asked for. exclude, include: as files() has them.
 
-    changed: dict[str, int] = field(default_factory=dict)  # path: bytes
-    unchanged: set[str] = field(default_factory=set)
-    skipped: dict[str, list[str]] = field(default_factory=dict)  # paths by reason
-    linked: list[str] = field(default_factory=list)
-    unreadable: dict[str, str] = field(default_factory=dict)
+    verify: read every file, whatever its status. seconds: to embed for; None embeds all. progress: show it.
+    """
+
+    exclude: Sequence[str] = ()
+    include: Sequence[str] = ()
+    verify: bool = False
+    seconds: float | None = None
+    progress: bool = False
 
 
-def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress: bool) -> Update:
+def update(store: Store, folder: Path, model: Embedder | OnDemand, prefix: str, request: Request) -> Update:
     """Update `store` to the content of `folder`. prefix: the documents' prompt.
 
     Raises TextError if the folder contains nothing to index (the index is unchanged), BusyError if another process
@@ -68,24 +71,27 @@ def update(store: Store, folder: Path, model: Embedder, prefix: str, *, progress
     """
     started = time.monotonic()
     with store.writing():
-        known = store.digests()
-        look = _look(folder, known)
-        if not look.changed and not look.unchanged:
-            raise TextError(f"{folder} contains nothing to index{_because(look)}; pass a folder with code or text")
-        counts_by_reason = {reason: len(paths) for reason, paths in look.skipped.items()}
+        known, skipped = store.files(), store.skipped()
+        found = look(folder, known, skipped, (request.exclude, request.include), verify=request.verify)
+        if not found.changed and not found.unchanged:
+            raise TextError(f"{folder} contains nothing to index{found.because()}; pass a folder with code or text")
         done = Update(
-            skipped=counts_by_reason, skipped_paths=look.skipped, linked=look.linked, unreadable=look.unreadable
+            skipped={reason: len(paths) for reason, paths in found.skipped.items()},
+            skipped_paths=found.skipped,
+            linked=found.linked,
+            truncated=found.truncated,
+            unreadable=found.unreadable,
         )
-        with bar("indexing", sum(look.changed.values()), "bytes", show=progress) as advance:
-            embed = functools.partial(model.embed, prompt=prefix)
-            _embed_changed(store, folder, embed, look, done=done, advance=advance)
-        kept = look.changed.keys() | look.unchanged
-        gone = [path for path in known if path not in kept and not _within(path, look.unreadable)]
-        store.remove(gone)
-        store.tidy()
+        _split_changed(store, folder, found, done, progress=request.progress)
+        kept = found.changed.keys() | found.unchanged
+        gone = [path for path in known if path not in kept and not _within(path, found.unreadable)]
+        changed = done.changed or gone or found.touched or found.by_content != skipped
+        if changed or not store.is_finished():
+            store.finish(folder, gone, found.touched, found.by_content)
         done.removed = len(gone)
+        done.embedded = _embed_pending(store, model, prefix, request)
         counts = store.counts()
-    done.files, done.pieces = counts["files"], counts["pieces"]
+    done.files, done.pieces, done.without_vector = counts["files"], counts["pieces"], counts["without vector"]
     done.seconds = time.monotonic() - started
     return done
 
@@ -95,95 +101,83 @@ def text_sha256(text: str) -> bytes:
     return hashlib.sha256(text.encode()).digest()
 
 
-def _look(folder: Path, known: dict[str, str]) -> _Look:
-    look = _Look()
-
-    def failed(path: str, error: OSError) -> None:
-        look.unreadable[path] = error.strerror or str(error)
-
-    for path in files(folder, failed, look.linked.append):
-        if not _plain(path):
-            look.unreadable[ascii(path)] = "the name holds control characters or is not UTF-8: rename it"
-            continue
-        try:
-            content = read_bytes(folder / path)
-            if known.get(path) == digest_of(content):
-                look.unchanged.add(path)
-            else:
-                decode(content)
-                look.changed[path] = len(content)
-        except OSError as error:
-            failed(path, error)
-        except SkippedError as skipped:
-            look.skipped.setdefault(skipped.reason, []).append(path)
-    return look
-
-
-def _embed_changed(
-    store: Store, folder: Path, embed: Callable[..., Array], look: _Look, *, done: Update, advance: Advance
-) -> None:
+def _split_changed(store: Store, folder: Path, found: Look, done: Update, *, progress: bool) -> None:
     batch: list[CutFile] = []
-    texts: dict[bytes, str] = {}  # to embed
-    characters = size = shown = 0
-    most = min(FIRST_CHARACTERS, MOST_CHARACTERS)
+    begun = time.monotonic()
+    size = sum(status.size for status in found.changed.values())
+    with bar("reading", size, "bytes", show=progress) as advance:
+        for path, status in found.changed.items():
+            try:
+                source = decode(read_bytes(folder / path))
+            except (OSError, SkippedError) as error:
+                found.unreadable[path] = f"it changed while it was read: {error}"
+                continue
+            if source.replaced:
+                done.not_utf8.append(path)
+            cut = split(path, source.text)
+            pieces = tuple((piece, text_sha256(piece.text)) for piece in cut.pieces)
+            batch.append(CutFile(path, source.digest, cut.language, status, pieces))
+            done.tables += cut.tables
+            done.changed += 1
+            if time.monotonic() - begun > SPLIT_SECONDS:
+                store.put(batch)
+                batch = []
+                begun = time.monotonic()
+            advance(status.size)
+    if batch:
+        store.put(batch)
+
+
+def _embed_pending(store: Store, model: Embedder | OnDemand, prefix: str, request: Request) -> int:
+    """Embed texts that have no vector, for as long as the request says; returns how many."""
+    waiting = store.pending()
+    if not waiting or (request.seconds is not None and request.seconds <= 0):
+        return 0
+    most = min(FIRST_CHARACTERS if request.seconds is None else QUICK_CHARACTERS, MOST_CHARACTERS)
+    end: float | None = None
+    done = 0
+    with bar("embedding", sum(characters for _, characters in waiting), "characters", show=request.progress) as advance:
+        while done < len(waiting):
+            batch, size = _batch(waiting, done, most)
+            begun = time.monotonic()
+            read = store.texts(batch)
+            vectors = model.embed(read, prompt=prefix, progress=_share(advance, size))
+            store.set_vectors(dict(zip(batch, vectors, strict=True)))
+            done += len(batch)
+            now = time.monotonic()
+            fitting = size * BATCH_SECONDS / max(now - begun, 1e-3)
+            if request.seconds is not None:
+                # The first batch waits for the engine to be loaded, and is not counted.
+                end = end if end is not None else now + request.seconds
+                if now >= end:
+                    break
+                fitting = min(fitting, size * (end - now) / max(now - begun, 1e-3))
+            most = max(1, min(round(fitting), 2 * most, MOST_CHARACTERS))
+    return done
+
+
+def _share(advance: Advance, size: int) -> Callable[[float], None]:
+    """What embed() calls with the completed share of a batch."""
+    shown = 0
 
     def show(share: float) -> None:
         nonlocal shown
         advance(round(share * size) - shown)
         shown = round(share * size)
 
-    def commit() -> None:
-        nonlocal characters, size, shown, most
-        vectors: dict[bytes, Array] = {}
-        begun = time.monotonic()
-        if texts:
-            vectors = dict(zip(texts, embed(list(texts.values()), progress=show), strict=True))
-            fitting = characters * BATCH_SECONDS / max(time.monotonic() - begun, 1e-3)
-            most = max(1, min(round(fitting), 2 * most, MOST_CHARACTERS))
-        store.put(batch, vectors)
-        done.changed += len(batch)
-        done.embedded += len(texts)
-        show(1.0)
-        shown = 0
-        batch.clear()
-        texts.clear()
-        characters = size = 0
-
-    for path, length in look.changed.items():
-        size += length
-        try:
-            source = decode(read_bytes(folder / path))
-        except (OSError, SkippedError) as error:
-            look.unreadable[path] = f"it changed while it was read: {error}"
-            continue
-        if source.replaced:
-            done.not_utf8.append(path)
-        language = language_of(path, source.text)
-        pieces = tuple((piece, text_sha256(piece.text)) for piece in cut(source.text, language))
-        batch.append(CutFile(path, source.digest, language, pieces))
-        for piece, sha256 in pieces:
-            if sha256 not in texts and not store.has_text(sha256):
-                texts[sha256] = piece.text
-                characters += len(piece.text)
-        if characters >= most or size >= MAX_BYTES:
-            commit()
-    if batch:
-        commit()
+    return show
 
 
-def _because(look: _Look) -> str:
-    reasons = [f"{len(paths)} {reason}" for reason, paths in look.skipped.items()]
-    reasons += [f"{path}: {why}" for path, why in look.unreadable.items()]
-    return f" ({', '.join(reasons[:5])})" if reasons else ""
-
-
-def _plain(path: str) -> bool:
-    """Whether a path is one line of valid Unicode without invisible characters.
-
-    Python keeps bytes that are not UTF-8 as lone surrogates. Control characters and Unicode's bidirectional controls
-    would act on the terminal.
-    """
-    return _UNSHOWN.search(path) is None
+def _batch(waiting: Sequence[tuple[int, int]], first: int, most: int) -> tuple[list[int], int]:
+    """The ids of the next texts, and their characters: at least one text, then as many as `most` allows."""
+    batch: list[int] = []
+    size = 0
+    while first < len(waiting) and (not batch or size + waiting[first][1] <= most):
+        id_, characters = waiting[first]
+        batch.append(id_)
+        size += characters
+        first += 1
+    return batch, size
 
 
 def _within(path: str, unreadable: dict[str, str]) -> bool:

@@ -25,6 +25,8 @@ WITHOUT_DEFAULT |= {
     "help",
     "public_key",
     "revoked",
+    "exclude",
+    "include",
 }
 
 

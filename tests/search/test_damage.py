@@ -13,7 +13,7 @@ import pytest
 
 from c2llm_lite.errors import BundleError, OutputError
 from c2llm_lite.search import BusyError, Hit, Index
-from c2llm_lite.search.store import DATABASE, LOCK
+from c2llm_lite.search.database import DATABASE, LOCK
 
 FLIPS = 60
 QUERIES = ("read jsonl path", "push an item", "quick brown fox")
@@ -35,8 +35,22 @@ def execute(place: Path, *statements: str) -> None:
     connection.close()
 
 
+def to_format_2(place: Path) -> None:
+    """The index as the version that embedded each file before the next wrote it."""
+    execute(
+        place,
+        *(f"ALTER TABLE files DROP COLUMN {column}" for column in ("size", "mtime", "inode")),
+        "DROP TABLE skipped",
+        "DROP TABLE unused",
+        "DROP INDEX texts_pending",
+        "DELETE FROM meta WHERE name IN ('cutting', 'folder')",
+        "UPDATE meta SET value = '2' WHERE name = 'format'",
+    )
+
+
 def to_format_1(place: Path) -> None:
     """The index as the version before checksums wrote it."""
+    to_format_2(place)
     dropped = [f"ALTER TABLE {table} DROP COLUMN crc32" for table in ("files", "texts", "pieces")]
     execute(
         place,
@@ -50,14 +64,15 @@ def rows(place: Path) -> list[list[Any]]:
     """Every row but meta's, with its checksum."""
     connection = sqlite3.connect(place / DATABASE)
     try:
-        return [sorted(connection.execute(f"SELECT * FROM {table}")) for table in ("files", "texts", "pieces")]
+        columns = {"files": "path, digest, language, crc32", "texts": "sha256, text, vector, crc32", "pieces": "*"}
+        return [sorted(connection.execute(f"SELECT {names} FROM {table}")) for table, names in columns.items()]
     finally:
         connection.close()
 
 
-def found(model: Any, tree: Path, place: Path) -> list[list[Hit]]:
+def found(model: Any, tree: Path, place: Path, mode: Any = "hybrid") -> list[list[Hit]]:
     with Index(model, tree, index=place) as index:
-        return [index.search(query) for query in QUERIES]
+        return [index.search(query, mode=mode) for query in QUERIES]
 
 
 @pytest.mark.parametrize(
@@ -168,13 +183,25 @@ def test_a_junk_lock_file_is_told(model: Any, tree: Path, place: Path) -> None:
 # Indexes of format 1.
 
 
-def test_the_first_update_adds_checksums(new_model: Any, tree: Path, place: Path) -> None:
+def test_an_index_of_format_2_is_upgraded_and_keeps_its_vectors(new_model: Any, tree: Path, place: Path) -> None:
     right, before = found(new_model(), tree, place), rows(place)
-    to_format_1(place)
+    to_format_2(place)
     assert found(new_model(), tree, place) == right
     model = new_model()
+    with Index(model, tree, index=place) as index:
+        assert index.update().changed == 0
+        assert model.texts == []
+    assert (found(model, tree, place), rows(place)) == (right, before)
+
+
+def test_the_first_update_adds_checksums(new_model: Any, tree: Path, place: Path) -> None:
+    right, before = found(new_model(), tree, place), rows(place)
+    by_vectors = found(new_model(), tree, place, mode="semantic")
+    to_format_1(place)
+    assert found(new_model(), tree, place) == by_vectors
+    model = new_model()
     with Index(model, tree, index=place) as index, Index(model, tree, index=place) as other:
-        assert other.search(QUERIES[0]) == right[0]
+        assert other.search(QUERIES[0]) == by_vectors[0]
         index.update()
         assert model.texts == []
         assert other.search(QUERIES[0]) == right[0]
@@ -188,7 +215,7 @@ def test_the_first_update_adds_checksums(new_model: Any, tree: Path, place: Path
 def test_a_read_only_index_of_format_1_is_read(
     model: Any, tree: Path, place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = found(model, tree, place)
+    right = found(model, tree, place, mode="semantic")
     to_format_1(place)
     before = (place / DATABASE).read_bytes()
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
@@ -212,7 +239,7 @@ def test_counts_are_those_of_the_tables(model: Any, tree: Path, place: Path) -> 
     with Index(model, tree, index=place) as index:
         index.update()
         counts = index._store.counts()
-        assert {name: value for name, value in index._store._meta().items() if name.startswith("rows")} == {
-            f"rows of {table}": str(rows) for table, rows in counts.items()
+        assert {name: value for name, value in index._store.meta().items() if name.startswith("rows")} == {
+            f"rows of {table}": str(counts[table]) for table in ("files", "pieces", "texts")
         }
         assert np.isfinite(index._store.contents(model.dim).vectors).all()

@@ -14,9 +14,11 @@ import pytest
 
 from c2llm_lite.errors import ArgumentError, BundleError, OutputError, TextError
 from c2llm_lite.search import BusyError, Index
+from c2llm_lite.search import look as looking
 from c2llm_lite.search import update as updating
 from c2llm_lite.search.cache import default_place
-from c2llm_lite.search.store import DATABASE, Store
+from c2llm_lite.search.database import DATABASE
+from c2llm_lite.search.store import Store
 
 
 @pytest.fixture
@@ -178,7 +180,7 @@ def test_what_is_gone_is_found_no_more(index: Index, tree: Path) -> None:
     assert (done.files, done.removed, done.changed) == (1, 3, 0)
     assert done.skipped == {"binary": 1}
     assert {hit.path for hit in index.search("read jsonl push fox", count=50)} == {"shapes/circle.py"}
-    assert len(content(index.place)["texts"]) == done.pieces
+    assert len(content(index.place)["texts"]) == done.pieces + 1  # what was removed, up to a third of all
 
 
 def test_a_moved_file_is_not_embedded_again(model: Any, index: Index, tree: Path) -> None:
@@ -193,14 +195,14 @@ def test_a_moved_file_is_not_embedded_again(model: Any, index: Index, tree: Path
 def test_an_unreadable_file_is_reported_and_stays_as_it_was(
     index: Index, tree: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    read = updating.read_bytes
+    read = looking.read_bytes
 
     def read_bytes(path: Path) -> bytes:
         if path.name == "files.py":  # the superuser may read all: permissions alone would not do
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
         return read(path)
 
-    monkeypatch.setattr(updating, "read_bytes", read_bytes)
+    monkeypatch.setattr(looking, "read_bytes", read_bytes)
     (tree / "new.py").write_text("def new():\n    return 'new'\n")
     done = index.update()
     assert done.unreadable == {"files.py": "Permission denied"}
@@ -323,9 +325,9 @@ def test_stopping_keeps_what_was_done(model: Any, tree: Path, tmp_path: Path, mo
         monkeypatch.setattr(model, "embed", interrupted)
         with pytest.raises(KeyboardInterrupt):
             index.update()
-        assert len(content(index.place)["files"]) == 2
+        assert index.coverage() == (2, 6)
         done = index.update()
-        assert (done.files, done.changed) == (4, 2)
+        assert (done.files, done.changed, done.embedded, done.without_vector) == (4, 0, 4, 0)
 
 
 def test_an_update_stopped_at_its_end_can_be_searched(
@@ -334,23 +336,23 @@ def test_an_update_stopped_at_its_end_can_be_searched(
     """Texts of files that have changed are still held then, and are in no file."""
     (tree / "files.py").write_text("def other_name():\n    return 1\n")
     with monkeypatch.context() as patched:
-        patched.setattr(Store, "tidy", lambda store: (_ for _ in ()).throw(KeyboardInterrupt))
+        patched.setattr(Store, "finish", lambda *arguments: (_ for _ in ()).throw(KeyboardInterrupt))
         with pytest.raises(KeyboardInterrupt):
             index.update()
-    hits = index.search("read jsonl path", count=20)
+    hits = index.search("read jsonl path other", count=20)
     assert "read_jsonl" not in [hit.symbol for hit in hits]
     assert "other_name" in [hit.symbol for hit in hits]
 
 
 def test_a_full_disk_is_reported_and_loses_nothing(model: Any, index: Index, tree: Path) -> None:
     before = content(index.place)
-    pages = index._store._connection.execute("PRAGMA page_count").fetchone()[0]
-    index._store._connection.execute(f"PRAGMA max_page_count = {pages}")
+    pages = index._store.connection.execute("PRAGMA page_count").fetchone()[0]
+    index._store.connection.execute(f"PRAGMA max_page_count = {pages}")
     (tree / "new.md").write_text("\n".join(f"many new words {i}" for i in range(2000)))
     with pytest.raises(OutputError, match="full"):
         index.update()
     assert content(index.place) == before
-    index._store._connection.execute("PRAGMA max_page_count = 1000000")
+    index._store.connection.execute("PRAGMA max_page_count = 1000000")
     assert index.update().changed == 1
 
 

@@ -162,3 +162,20 @@ def test_a_header_of_blank_lines_is_read_at_once() -> None:
     begun = time.monotonic()
     assert language_of("a.h", "\n" * 200_000 + "int a;\n") == "c"  # took minutes
     assert time.monotonic() - begun < 10
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "symbols"),
+    [
+        ("rust", "/// Marks.\npub struct Marker;\n\nstruct Pair(u8);\n", ["Marker", "Pair"]),
+        (
+            "cpp",
+            "class RGB {\n  RGB(int r) { x(); }\n  virtual ~RGB() = default;\n};\n",
+            ["RGB", "RGB::RGB", "RGB::~RGB"],
+        ),
+        ("cpp", "n::A::~A() noexcept = default;\n", ["n::A::~A"]),
+        ("cpp", "TEST(Suite, Name) {\n  x();\n}\n", ["TEST(Suite, Name)"]),
+    ],
+)
+def test_definitions_without_a_body(language: str, text: str, symbols: list[str]) -> None:
+    assert [piece.symbol for piece in cut(text, language)] == symbols

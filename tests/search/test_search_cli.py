@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,19 @@ import pytest
 from typer.testing import CliRunner
 
 from c2llm_lite.cli import app
-from c2llm_lite.search.store import DATABASE, LOCK
+from c2llm_lite.search import on_demand
+from c2llm_lite.search.database import DATABASE, LOCK
+
+
+def objects(printed: str) -> list[Any]:
+    """What --json prints: an object a line."""
+    return [json.loads(line) for line in printed.splitlines()]
 
 
 @pytest.fixture
-def run(f32_bundle: Path, tree: Path, tmp_path: Path) -> Any:
+def run(f32_bundle: Path, tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.chdir(tree)
+
     def run(command: str, *arguments: Any) -> Any:
         words = [command, f32_bundle, tree, "--index", tmp_path / "index", "--threads", 1, *arguments]
         return CliRunner().invoke(app, [str(word) for word in words])
@@ -41,17 +50,17 @@ def test_what_the_code_holds_does_not_steer_the_terminal(run: Any, tree: Path) -
 
 
 def test_search_json_and_filters(run: Any) -> None:
-    found = json.loads(run("search", "anything", "--json").stdout)
+    found = objects(run("search", "anything", "--json").stdout)
     assert {hit["path"] for hit in found} == {"files.py", "shapes/circle.py", "stack.go", "notes.md"}
     assert set(found[0]) == {"path", "line", "end", "symbol", "language", "score", "code", "also"}
-    only = json.loads(run("search", "anything", "--lang", "go", "--lang", "text", "--json").stdout)
+    only = objects(run("search", "anything", "--lang", "go", "--lang", "text", "--json").stdout)
     assert {hit["path"] for hit in only} == {"stack.go", "notes.md"}
-    below = json.loads(run("search", "anything", "--path", "shapes/", "--json").stdout)
+    below = objects(run("search", "anything", "--path", "shapes/", "--json").stdout)
     assert {hit["path"] for hit in below} == {"shapes/circle.py"}
 
 
 def test_like(run: Any) -> None:
-    found = json.loads(run("search", "--like", "files.py:5", "--json").stdout)
+    found = objects(run("search", "--like", "files.py:5", "--json").stdout)
     assert found
     assert "read_jsonl" not in [hit["symbol"] for hit in found]
 
@@ -78,7 +87,7 @@ def test_duplicates(run: Any, tree: Path) -> None:
     done = run("duplicates", "--threshold", "0.999")
     assert done.exit_code == 0, done.output
     assert "1.000  one.py:1  one  two.py:1  one" in done.stdout
-    pairs = json.loads(run("duplicates", "--threshold", "0.999", "--json").stdout)
+    pairs = objects(run("duplicates", "--threshold", "0.999", "--json").stdout)
     assert pairs[0]["first"]["path"] == "one.py"
 
 
@@ -112,3 +121,36 @@ def test_nothing_found_is_its_own_exit_code(run: Any) -> None:
     assert done.exit_code == 3
     assert "nothing found" in done.stderr
     assert run("search", "anything", "--path", "nowhere/", "--json").exit_code == 3
+
+
+def test_places_are_relative_to_the_current_folder(run: Any, tree: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tree.parent)
+    assert "tree/files.py:4  read_jsonl  " in run("search", "read_jsonl", "-k", 1).stdout
+    monkeypatch.chdir(tree / "shapes")
+    (tree / "again.md").write_text((tree / "notes.md").read_text())
+    hit = objects(run("search", "quick brown fox", "-k", 1, "--json").stdout)[0]
+    assert (hit["path"], hit["also"]) == ("../again.md", ["../notes.md:1"])
+    hit = objects(run("search", "--like", "circle.py:8", "-k", 1, "--json").stdout)[0]
+    assert hit["path"] == "circle.py"
+
+
+def test_a_lexical_search_loads_no_engine(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(on_demand, "load", lambda *arguments, **options: pytest.fail("loaded"))
+    done = run("search", "jsonl", "--mode", "lexical")
+    assert done.exit_code == 0, done.output
+    assert "read_jsonl" in done.stdout
+    assert "vectors" not in done.stderr
+    assert "0 texts embedded" in done.stderr
+
+
+def test_a_first_search_says_how_much_is_embedded(run: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["c2llm_lite.cli.search"], "FIRST_ANSWER_SECONDS", 0.0)
+    done = run("search", "read_jsonl")
+    assert done.exit_code == 0, done.output
+    assert "files.py:4  read_jsonl  " in done.stdout
+    assert "vectors: 0% of 6 pieces; --wait, or the command index, embeds the rest" in done.stderr
+    assert "vectors" not in run("search", "read_jsonl", "--wait").stderr
+
+
+def test_include_and_exclude(run: Any) -> None:
+    assert "1 files" in run("index", "--include", "*.py", "--exclude", "shapes/").stderr

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,104 @@ def test_hidden_files_links_and_caches_are_skipped(tmp_path: Path) -> None:
     (tmp_path / "link.py").symlink_to(tmp_path / "a.py")
     (tmp_path / "loop").symlink_to(tmp_path)
     assert _found(tmp_path) == ["a.py", "real/e.py"]
+
+
+def _skipped(folder: Path, **patterns: list[str]) -> tuple[list[str], dict[str, str]]:
+    skipped: dict[str, str] = {}
+    found = list(files(folder, lambda path, error: pytest.fail(path), skipped.__setitem__, **patterns))
+    return found, skipped
+
+
+def test_what_is_not_code_is_passed_over_and_counted(tmp_path: Path) -> None:
+    _fill(tmp_path, a_dot_py="", table_dot_csv="", app_dot_min_dot_js="", Cargo_dot_lock="", env__pyvenv_dot_cfg="")
+    _fill(tmp_path, env__lib__a_dot_py="", sub__node_modules__b_dot_js="", message_pb2_dot_py="")
+    (tmp_path / "package-lock.json").write_text("{}")
+    found, skipped = _skipped(tmp_path)
+    assert found == ["a.py"]
+    assert skipped == {
+        "table.csv": "data",
+        "app.min.js": "minified",
+        "Cargo.lock": "lock file",
+        "package-lock.json": "lock file",
+        "env/": "virtual environment",
+        "sub/node_modules/": "node_modules",
+        "message_pb2.py": "generated",
+    }
+
+
+def test_c2llmignore_decides_over_the_rules_and_over_gitignore(tmp_path: Path) -> None:
+    _fill(
+        tmp_path, _dot_gitignore="out/\n", _dot_c2llmignore="!table.csv\n!out/\n*.md\n", table_dot_csv="", b_dot_md=""
+    )
+    _fill(
+        tmp_path,
+        _dot_git__config="",
+        out__a_dot_py="",
+        other_dot_csv="",
+        sub___dot_c2llmignore="!c.md\n",
+        sub__c_dot_md="",
+        sub__d_dot_md="",
+    )
+    assert _skipped(tmp_path) == (["table.csv", "out/a.py", "sub/c.md"], {"other.csv": "data"})
+    assert _found(tmp_path / "sub") == ["c.md"]
+
+
+def test_exclude_and_include(tmp_path: Path) -> None:
+    _fill(tmp_path, _dot_c2llmignore="!keep.py\n", keep_dot_py="", a_dot_py="", a_dot_js="", tests__b_dot_py="")
+    assert _skipped(tmp_path, exclude=["tests/", "keep.py"])[0] == ["a.js", "a.py"]
+    assert _skipped(tmp_path, include=["*.py"], exclude=["/a.*"])[0] == ["keep.py", "tests/b.py"]
+    assert _skipped(tmp_path / "tests", exclude=["/b.py"])[0] == []
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    if shutil.which("git") is None:
+        pytest.skip("git is not installed")
+    for name in ("HOME", "XDG_CONFIG_HOME"):
+        monkeypatch.setenv(name, str(tmp_path / "home"))
+    for name, value in {"GIT_AUTHOR": "a", "GIT_COMMITTER": "a"}.items():
+        monkeypatch.setenv(f"{name}_NAME", value)
+        monkeypatch.setenv(f"{name}_EMAIL", value)
+    (tmp_path / "home").mkdir()
+    folder = tmp_path / "repository"
+    subprocess.run(["git", "init", "-q", folder], check=True)
+    _fill(folder, a_dot_py="", a_dot_log="", a_dot_tmp="", a_dot_bak="")
+    return folder
+
+
+def _git(folder: Path, *arguments: object) -> str:
+    done = subprocess.run(["git", "-C", folder, *map(str, arguments)], check=True, capture_output=True, text=True)
+    return done.stdout
+
+
+def test_gits_other_excludes_count(repository: Path) -> None:
+    (repository / ".git" / "info" / "exclude").write_text("*.log\n!a.bak\n")
+    ignore = repository.parent / "home" / "git" / "ignore"
+    ignore.parent.mkdir()
+    ignore.write_text("*.tmp\n*.bak\n")
+    listed = ["git", "ls-files", "--others", "--exclude-standard"]
+    assert _found(repository) == _git(repository, *listed[1:]).split() == ["a.bak", "a.py"]
+    (repository.parent / "home" / ".gitconfig").write_text('[core]\n\texcludesFile = "~/mine" # a comment\n')
+    (repository.parent / "home" / "mine").write_text("*.py\n")
+    assert _found(repository) == _git(repository, *listed[1:]).split() == ["a.bak", "a.tmp"]
+    _git(repository, "config", "core.excludesFile", repository / "own")
+    (repository / "own").write_text("own\n*.tmp\n")
+    assert _found(repository) == _git(repository, *listed[1:]).split() == ["a.bak", "a.py"]
+
+
+def test_a_linked_worktree_is_skipped_and_a_submodule_is_not(repository: Path) -> None:
+    other = repository.parent / "other"
+    subprocess.run(["git", "clone", "-q", repository, other], check=True, capture_output=True)
+    for folder in (other, repository):
+        _fill(folder, b_dot_py="")
+        _git(folder, "add", "b.py")
+        _git(folder, "commit", "-qm", "b")
+    _git(repository, "-c", "protocol.file.allow=always", "submodule", "add", "-q", other, "module")
+    _git(repository, "worktree", "add", "-q", repository / "tree", "-b", "branch")
+    (repository / ".git" / "info" / "exclude").write_text("*.log\n*.tmp\n*.bak\n")
+    assert _skipped(repository) == (["a.py", "b.py", "module/b.py"], {"tree/": "linked worktree"})
+    _fill(repository / "tree", c_dot_log="")
+    assert _found(repository / "tree") == ["b.py"]  # the repository's info/exclude counts there
 
 
 def test_a_repositorys_gitignore_counts_in_its_folders(tmp_path: Path) -> None:
@@ -102,7 +202,8 @@ def test_matcher_reads_patterns_as_gitignore_does() -> None:
     ("content", "reason"),
     [
         (b"\x7fELF\0\0", "binary"),
-        ("text".encode("utf-16"), "binary"),
+        ("a\0b".encode("utf-16"), "binary"),
+        ("text".encode("utf-32"), "binary"),
         (b"", "empty"),
         (b" \n\n", "empty"),
         (b"// Code generated by protoc-gen-go. DO NOT EDIT.\npackage a\n", "generated"),
@@ -132,13 +233,22 @@ def test_a_broken_encoding_is_read_with_marks_in_place() -> None:
     assert (marked.text, marked.replaced) == ("x = 1\n", False)
 
 
-def test_large_files_are_left_out(tmp_path: Path) -> None:
-    (tmp_path / "large.py").write_bytes(b"x" * (MAX_BYTES + 1))
-    with pytest.raises(SkippedError, match="over 1 MiB"):
-        read_bytes(tmp_path / "large.py")
+def test_of_a_large_file_the_first_lines_are_read(tmp_path: Path) -> None:
+    (tmp_path / "large.py").write_bytes(b"x = 1\n" * (MAX_BYTES // 6 + 100))
+    content = read_bytes(tmp_path / "large.py")
+    assert MAX_BYTES - 6 <= len(content) <= MAX_BYTES
+    assert content.endswith(b"x = 1\n")
+    (tmp_path / "one_line.py").write_bytes(b"x" * (MAX_BYTES + 1))
+    assert len(read_bytes(tmp_path / "one_line.py")) == MAX_BYTES
     (tmp_path / "small.py").write_bytes(b"x")
     assert read_bytes(tmp_path / "small.py") == b"x"
     assert digest_of(b"x") != digest_of(b"y")
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be"])
+def test_utf16_with_its_mark_is_read(encoding: str) -> None:
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    assert decode(f"{mark}naïve = 1\r\n".encode(encoding)).text == "naïve = 1\n"
 
 
 def test_a_long_line_of_data_is_skipped_and_the_file_is_not() -> None:

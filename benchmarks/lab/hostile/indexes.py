@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from c2llm_lite.search import Index
-from c2llm_lite.search.store import DATABASE, LOCK
+from c2llm_lite.search.database import DATABASE, LOCK
 
 from .fixtures import Fixtures
 from .forks import Case

@@ -20,7 +20,7 @@ from c2llm_lite.bundle import open_bundle
 from c2llm_lite.convert import convert
 from c2llm_lite.search import Index
 from c2llm_lite.search import update as updating
-from c2llm_lite.search.store import DATABASE
+from c2llm_lite.search.database import DATABASE
 
 from .crafted import TOLERANCE
 from .fixtures import GGUF, OPENVINO, Fixtures
