@@ -77,7 +77,7 @@ def _largest(found: Any) -> dict[str, str]:
     if not isinstance(found, dict):
         return {}
     numbers = {str(name).replace("_", " "): value for name, value in found.items() if isinstance(value, int | float)}
-    return {"largest on probes": ", ".join(f"{name} {value:,.0f}" for name, value in numbers.items())}
+    return {"largest": "on the probes: " + ", ".join(f"{name} {value:,.0f}" for name, value in numbers.items())}
 
 
 def verify(
