@@ -37,7 +37,9 @@ def test_the_server_without_its_libraries_names_its_extra(tmp_path):
         "from c2llm_lite.cli.serve import serve\n"
         "try:\n    serve(Path('b'))\nexcept ImportError as error:\n    print(error)"
     )
-    assert "the server needs starlette" in run(code)
+    told = run(code)  # the first that is missing is named
+    assert told.startswith("the server needs ")
+    assert "pip install 'c2llm-lite[serve]'" in told
     assert "c2llm-lite[serve]" in run(code)
 
 
