@@ -26,7 +26,7 @@ from .search_stdlib import copied
 BUILD = Path("build/bench/search_times")
 RESULTS = Path(__file__).parents[1] / "results" / "search_times.json"
 FILES, BYTES = 1000, 8_000_000
-ROUNDS = 5
+ROUNDS = 3
 QUERY = "read all lines of a json file"
 
 

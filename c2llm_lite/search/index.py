@@ -263,8 +263,13 @@ class Index:
         if not self._has_words(needed=cosines is None):
             assert cosines is not None
             return cosines
-        lexical = ranking.on_rows(self._store.lexical.scores(words, limit), contents.ids)
-        scores = ranking.by_words(lexical) if cosines is None else ranking.fuse(cosines, lexical, contents.embedded)
+        found = self._store.lexical.scores(words, limit)
+        lexical = ranking.on_rows(found, contents.ids)
+        if cosines is None:
+            scores = ranking.by_words(lexical)
+        else:
+            strength = self._store.lexical.strength(words, max(found.values(), default=0.0))
+            scores = ranking.fuse(cosines, lexical, contents.embedded, strength)
         return scores + ranking.on_rows(ranking.definitions(words, contents.places), contents.ids)
 
     def _has_words(self, *, needed: bool) -> bool:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import sqlite3
 import zlib
+from collections.abc import Sequence
 
 from .checksums import DamagedError
 from .identifiers import split
@@ -117,7 +118,14 @@ class Lexical:
 
     def scores(self, query: str, limit: int) -> dict[int, float]:
         """BM25 of texts that share a word with the query, by id: the best `limit`, the higher the better."""
-        words = list(dict.fromkeys(split(query).split()))[:MOST_WORDS]
+        return self._scores(_words(query), limit)
+
+    def strength(self, query: str, best: float) -> float:
+        """How much of a query its best text has, by that text's score: 1 if every word stands in it at its best."""
+        alone = sum(max(self._scores([word], 1).values(), default=0.0) for word in _words(query))
+        return min(1.0, best / alone) if alone > 0 else 0.0
+
+    def _scores(self, words: Sequence[str], limit: int) -> dict[int, float]:
         if not words:
             return {}
         found: dict[int, float] = {}
@@ -151,6 +159,10 @@ class Lexical:
                 for value in row:
                     crc32 = zlib.crc32(value if isinstance(value, bytes) else repr(value).encode(), crc32)
         return crc32
+
+
+def _words(query: str) -> list[str]:
+    return list(dict.fromkeys(split(query).split()))[:MOST_WORDS]
 
 
 def _has_fts5(connection: sqlite3.Connection) -> bool:

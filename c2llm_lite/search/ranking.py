@@ -1,8 +1,10 @@
 """Ranks texts by meaning and by words together.
 
-A convex sum: each side's scores are scaled by the best of that side, then added. The share was chosen on the 36
-development questions of benchmarks/lab/search_questions, with the stand-in (benchmarks/results/search_fusion.json):
-reciprocal ranks and smaller shares found less.
+A convex sum: each side's scores are scaled by the best of that side, then added. The less of the query the best text
+has by its words, the more the vectors count: keywords and names are found by words, a question in other words than the
+code's by meaning. The rule was chosen on the development questions of benchmarks/lab/search_questions with the stand-in
+(benchmarks/results/search_questions.json), where reciprocal ranks and constant shares found less; a model with better
+vectors may deserve a larger share.
 """
 
 from __future__ import annotations
@@ -22,7 +24,8 @@ from .nearest import Rows
 Mode = Literal["hybrid", "semantic", "lexical"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MOST_BY_WORDS = 1000  # texts that a query's words bring, unless filters leave fewer
-MEANING = 0.8  # the vectors' share of a score
+# The vectors' share of a score: MEANING if no text has the query's words, less by LESS if one has them all.
+MEANING, LESS = 0.8, 0.7
 # Added to the score of a definition: of the identifier that is the query, or of one with a similar name, as people half
 # remember names (times Dice's coefficient of the names' trigrams, from LEAST_NEAR on). Lexical NDCG@10 of half
 # remembered names was 0.69 without the last and 0.96 with it, for thresholds of 0.3 to 0.6 alike.
@@ -30,16 +33,18 @@ SAME_CASE, OTHER_CASE, NEAR_NAME = 2.0, 1.0, 0.9
 LEAST_NEAR = 0.5
 
 
-def fuse(cosines: Array, words: Array, embedded: NDArray[np.bool_]) -> Array:
+def fuse(cosines: Array, words: Array, embedded: NDArray[np.bool_], strength: float) -> Array:
     """Scores in 0..1. cosines, words: (n,), of the same texts; words is 0 for a text without a word of the query.
 
-    embedded: (n,), whether there is a cosine; where there is none yet, words alone decide.
+    embedded: (n,), whether there is a cosine; where there is none yet, words alone decide. strength: 0..1, how much of
+    the query the best text by words has.
     """
     known = cosines[embedded]
     least, most = (float(np.median(known)), float(known.max())) if len(known) else (0.0, 0.0)
     meaning = np.clip((cosines - least) / max(most - least, 1e-6), 0, 1)
-    share = by_words(words)
-    return np.where(embedded, MEANING * meaning + (1 - MEANING) * share, share).astype(np.float32)
+    by_meaning = MEANING - LESS * strength
+    named = by_words(words)
+    return np.where(embedded, by_meaning * meaning + (1 - by_meaning) * named, named).astype(np.float32)
 
 
 def by_words(words: Array) -> Array:

@@ -194,8 +194,28 @@ def test_without_fts5_vectors_are_searched(
 def test_fusion_ranks_by_both_sides() -> None:
     cosines = np.array([0.9, 0.8, 0.1, 0.1], np.float32)
     words = np.array([0.0, 5.0, 5.0, 0.0], np.float32)
-    scores = ranking.fuse(cosines, words, np.ones(len(cosines), bool))
-    assert int(scores.argmax()) == 1
-    assert scores.min() >= 0
-    assert scores.max() <= 1
-    assert ranking.fuse(cosines[:0], words[:0], np.ones(0, bool)).shape == (0,)
+    every = np.ones(4, bool)
+    for strength in (0.0, 0.5, 1.0):
+        scores = ranking.fuse(cosines, words, every, strength)
+        assert scores.min() >= 0
+        assert scores.max() <= 1
+    assert int(ranking.fuse(cosines, words, every, 0.5).argmax()) == 1
+    # The more of the query the best text has, the more its words count.
+    weak, strong = (ranking.fuse(cosines, words, every, strength) for strength in (0.0, 1.0))
+    assert weak[0] > weak[2]
+    assert strong[0] < strong[2]
+    # A text without a vector is ranked by its words.
+    assert ranking.fuse(cosines, words, np.array([True, True, False, True]), 0.0)[2] == 1.0
+    assert ranking.fuse(cosines[:0], words[:0], every[:0], 0.0).shape == (0,)
+
+
+def test_strength_is_the_share_of_the_query_that_the_best_text_has(index: Index) -> None:
+    lexical = index._store.lexical
+
+    def strength(query: str) -> float:
+        return lexical.strength(query, max(lexical.scores(query, 10).values(), default=0.0))
+
+    assert strength("jsonl") == pytest.approx(1.0)
+    assert strength("jsonl fox") < 0.8
+    assert strength("xylophone") == 0.0
+    assert strength("+") == 0.0

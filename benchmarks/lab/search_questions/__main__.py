@@ -30,7 +30,9 @@ from .questions import DEVELOPMENT, HELD_OUT, TOP, Question, by_kind, gain, is_a
 RESULTS = Path(__file__).parents[2] / "results" / "search_questions.json"
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
-Rule = Callable[[Any, Any], Any]  # cosines, words -> scores
+SLOPES = ((0.7, 0.6), (0.8, 0.6), (0.8, 0.7), (0.9, 0.8))
+
+Rule = Callable[[Any, Any, float], Any]  # cosines, words, strength -> scores
 
 
 def main(bundle: str, *, held_out: bool) -> None:
@@ -94,9 +96,11 @@ def _rules(index: Index, asked: Sequence[Question]) -> dict[str, Any]:
         rows = {int(id_): row for row, id_ in enumerate(contents.ids)}
         sides, answers = [], []
         for question, vector in zip(asked, vectors, strict=True):
-            words = ranking.on_rows(index._store.lexical.scores(question.question, 1000), contents.ids)
+            by_words = index._store.lexical.scores(question.question, ranking.MOST_BY_WORDS)
+            strength = index._store.lexical.strength(question.question, max(by_words.values(), default=0.0))
+            words = ranking.on_rows(by_words, contents.ids)
             named = ranking.on_rows(ranking.definitions(question.question, contents.places), contents.ids)
-            sides.append((contents.vectors @ vector, words, named))
+            sides.append((contents.vectors @ vector, words, strength, named))
             answers.append(
                 {
                     rows[text]
@@ -107,40 +111,32 @@ def _rules(index: Index, asked: Sequence[Question]) -> dict[str, Any]:
 
         def scored(rule: Rule) -> dict[str, Any]:
             gains = []
-            for (cosines, words, named), right in zip(sides, answers, strict=True):
-                best, _ = highest(rule(cosines, words) + named, TOP)
+            for (cosines, words, strength, named), right in zip(sides, answers, strict=True):
+                best, _ = highest(rule(cosines, words, strength) + named, TOP)
                 gains.append(gain([int(row) in right for row in best]))
             return by_kind(asked, gains)
 
         found = {f"reciprocal ranks, k={k}": scored(_reciprocal_ranks(k)) for k in (10, 60)}
-        found |= {f"convex sum, vectors {share}": scored(_convex(share)) for share in SHARES}
-        found |= {f"convex sum of z-scores, vectors {share}": scored(_z_scores(share)) for share in SHARES}
+        found |= {f"convex sum, vectors {share}": scored(_convex(share, 0)) for share in SHARES}
+        found |= {f"convex sum, vectors {most} - {less} strength": scored(_convex(most, less)) for most, less in SLOPES}
     return found
 
 
 def _reciprocal_ranks(k: int) -> Rule:
-    def rule(cosines: Any, words: Any) -> Any:
+    def rule(cosines: Any, words: Any, strength: float) -> Any:
         ranks = [np.argsort(np.argsort(-scores, kind="stable")) for scores in (cosines, words)]
         return 1 / (k + ranks[0]) + np.where(words > 0, 1 / (k + ranks[1]), 0)
 
     return rule
 
 
-def _convex(share: float) -> Rule:
-    def rule(cosines: Any, words: Any) -> Any:
-        kept, ranking.MEANING = ranking.MEANING, share
+def _convex(most: float, less: float) -> Rule:
+    def rule(cosines: Any, words: Any, strength: float) -> Any:
+        kept, (ranking.MEANING, ranking.LESS) = (ranking.MEANING, ranking.LESS), (most, less)
         try:
-            return ranking.fuse(cosines, words, np.ones(len(cosines), bool))
+            return ranking.fuse(cosines, words, np.ones(len(cosines), bool), strength)
         finally:
-            ranking.MEANING = kept
-
-    return rule
-
-
-def _z_scores(share: float) -> Rule:
-    def rule(cosines: Any, words: Any) -> Any:
-        scaled = [(side - side.mean()) / max(float(side.std()), 1e-6) for side in (cosines, words)]
-        return (share * scaled[0] + (1 - share) * scaled[1]) / 10  # named definitions stay first
+            ranking.MEANING, ranking.LESS = kept
 
     return rule
 
