@@ -9,7 +9,7 @@ STANDIN := build/standin
 READY := $(VENV)/.ready
 TREE := build/tree
 
-.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench tables api clean airgap airgap-try gpu-kit
+.PHONY: setup demo test test-newest test-oldest test-torch test-pythons lint bench bench-tasks tables api clean airgap airgap-try gpu-kit
 
 setup: $(READY)
 
@@ -58,6 +58,14 @@ keep = mkdir -p $2 && cp $1/results.json $1/report.md $1/*.png $2
 bench: setup $(STANDIN)/config.json
 	$(CLI) bench $(STANDIN) --targets $(BENCH) -o build/bench/standin
 	$(call keep,build/bench/standin,$(KEPT))
+
+# The tasks below TASKS, folders in BEIR's format at any depth, capped: plain and calibrated targets. Two hours or more.
+TASKS ?= ../shared/data
+bench-tasks: setup $(STANDIN)/config.json
+	$(PY) -m c2llm_lite.benchmarks.lab.capped_tasks $(TASKS) build/tasks
+	$(CLI) bench $(STANDIN) --targets openvino:int8,gguf:q8_0,gguf:int4,openvino:int4 --calibrate default \
+		$(addprefix --data ,$(sort $(wildcard build/tasks/*))) -o build/bench/tasks
+	$(call keep,build/bench/tasks,$(KEPT)_tasks)
 
 # The reference of the public Python names, build/api/index.html. Needs no network.
 api: setup

@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -88,10 +88,11 @@ def convert(
         target_probes: Run the bundle once, in a child process, and record its probe vectors.
         check_with_checkpoint_code: Run the checkpoint's own Python, which is foreign code, to find and record the
             head's variant that reproduces it.
-        calibrate: Texts that resemble your data, by the name of their prompt (calibrate/texts.py has some). Targets
-            that can choose their rounding on them, and the head of any quantized target corrects for the rest. The
-            notes record their number and hash. An interrupted calibration resumes when it is repeated: finished layers
-            are in a hidden folder beside `output` until the bundle is complete.
+        calibrate: Texts that resemble your data, by the name of their prompt; calibrate/texts.py has default ones.
+            Targets that can choose their rounding on them, and the head of any quantized target corrects for the
+            rest. The notes record their number and hash, and whether they are the default ones. An interrupted
+            calibration resumes when it is repeated: finished layers are in a hidden folder beside `output` until the
+            bundle is complete.
         progress: Show on standard error how far smoothing and calibration are.
 
     Returns:
@@ -126,9 +127,9 @@ def convert(
 
         checkpoint.variant = find_variant(checkpoint)
     calibration = unfinished = None
-    if ids is not None:
+    if calibrate is not None and ids is not None:
         check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
-        notes["calibration"] = {"texts": len(ids), "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest()}
+        notes["calibration"] = calibration_note(calibrate, ids)
         same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
         unfinished = Unfinished(output, hashlib.sha256(same.encode()).hexdigest())
         calibration = Calibration(ids, progress, unfinished)
@@ -190,6 +191,16 @@ def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) 
         for name, texts in calibrate.items()
         for text in tokenizer.encode(texts, choose_prompt(prompts(), name, None))
     )
+
+
+def calibration_note(calibrate: calibration_texts.Texts, ids: Sequence[Sequence[int]]) -> dict[str, Any]:
+    """What the manifest says of the texts. sha256: of their token ids."""
+    return {
+        "default": calibrate == calibration_texts.default(),
+        "texts": len(ids),
+        "by_prompt": {name: len(texts) for name, texts in sorted(calibrate.items())},
+        "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
+    }
 
 
 def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:

@@ -1,9 +1,10 @@
 """What a bundle is scored on: queries, documents, and which document answers which query.
 
-Three sources, told apart by what is asked for:
+Four sources, told apart by what is asked for:
 
     stdlib       the held-out pairs of the running Python's standard library (pairs.py); needs no download
     FOLDER       a folder in BEIR's form (beir.py)
+    repo:FOLDER  a source tree's documented definitions and commits (repository.py)
     mteb:NAME    a task of MTEB's, where its data is on the machine
 """
 
@@ -18,11 +19,12 @@ from pathlib import Path
 from c2llm_lite.errors import ArgumentError
 from c2llm_lite.text import prompts
 
-from . import beir, mteb_task
+from . import beir, mteb_task, repository
 from .pairs import stdlib_pairs
 
 STDLIB = "stdlib"
 MTEB = "mteb:"
+REPOSITORY = "repo:"
 LEAST_DOCUMENTS = 2
 
 
@@ -56,9 +58,14 @@ def task(asked: str, limit: int | None = None) -> Task:
     if asked.startswith(MTEB):
         name = asked.removeprefix(MTEB)
         return _task(name, *mteb_task.read(name), limit)
-    folder = Path(asked)
+    folder = Path(asked.removeprefix(REPOSITORY))
     if not folder.is_dir():
-        raise ArgumentError(f"{asked!r} is not a data source; pass {STDLIB}, a folder in BEIR's format, or {MTEB}NAME")
+        raise ArgumentError(
+            f"{asked!r} is not a data source; pass {STDLIB}, a folder in BEIR's format, {REPOSITORY}FOLDER with a "
+            f"source tree, or {MTEB}NAME"
+        )
+    if asked.startswith(REPOSITORY):
+        return _task(f"{REPOSITORY}{folder.resolve().name}", *repository.read(folder), limit)
     return _task(folder.resolve().name, *beir.read(folder), limit)
 
 

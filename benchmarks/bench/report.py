@@ -59,6 +59,12 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
             "The price of fewer components (`dim=`) and of smaller forms (`precision=`): NDCG@10.",
             _forms(result["rows"], name),
         ]
+    if any("pooled" in row for row in others):
+        text += [
+            "## Over all tasks",
+            "Points of NDCG@10 lost, each query of every task counting once, and the task that lost most.",
+            _table(("target", "lost", "worst task", "lost there"), (_pooled(row) for row in others if "pooled" in row)),
+        ]
     text += [
         "## Speed and size",
         "A target at a time, alone. *A query*: one at a time, with its instruction, in milliseconds. *Tokens a "
@@ -85,8 +91,16 @@ def _scores(row: dict[str, Any], task: str) -> list[str]:
 def _lost(row: dict[str, Any], task: str) -> str:
     if "lost" not in row["tasks"][task]:
         return ""
-    mean, low, high = row["tasks"][task]["lost"]["ndcg@10"]
-    return f"{mean:.2f} ({low:.2f} to {high:.2f})"
+    return _interval(row["tasks"][task]["lost"]["ndcg@10"])
+
+
+def _pooled(row: dict[str, Any]) -> list[str]:
+    worst = max(row["tasks"], key=lambda task: row["tasks"][task]["lost"]["ndcg@10"][0])
+    return [row["target"], _interval(row["pooled"]["ndcg@10"]), worst, _lost(row, worst)]
+
+
+def _interval(lost: Sequence[float]) -> str:
+    return "{:.2f} ({:.2f} to {:.2f})".format(*lost)
 
 
 def _fidelity(row: dict[str, Any], task: str) -> list[str]:

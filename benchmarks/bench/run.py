@@ -23,8 +23,10 @@ import numpy as np
 from c2llm_lite import bundle as bundles
 from c2llm_lite import child_process
 from c2llm_lite.arguments import as_path
-from c2llm_lite.convert import convert, versions
+from c2llm_lite.convert import calibration_ids, calibration_note, convert, versions
+from c2llm_lite.convert.calibrate.texts import Texts
 from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputError
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
@@ -45,17 +47,23 @@ CODE_CHARACTERS = 40_000  # of the task's documents, from which texts of a lengt
 
 @dataclass
 class Subject:
-    """One bundle to measure, on one device; `failed` says why it could not be."""
+    """One bundle to measure, on one device; `failed` says why it could not be.
+
+    calibrate: the texts that it is calibrated on where it is made here, and what its manifest says of them.
+    """
 
     target: str
     device: str
     bundle: bundles.Bundle | None = None
     failed: str | None = None
+    calibrate: Texts | None = None
+    note: dict[str, Any] | None = None
 
     @property
     def label(self) -> str:
         """Its name in the report."""
-        return f"{self.target} on cuda" if self.device == "cuda" else self.target
+        name = self.target if self.calibrate is None else f"{self.target}, calibrated"
+        return f"{name} on cuda" if self.device == "cuda" else name
 
     @property
     def ready(self) -> bundles.Bundle:
@@ -75,13 +83,15 @@ def bench(
     data: Sequence[str] = ("stdlib",),
     reference: str = "cpu",
     limit: int | None = None,
+    calibrate: Texts | None = None,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Measure `targets` of the checkpoint `source`, and bundles made of it elsewhere; write OUTPUT's report.
 
     imports: reports made on other machines, whose rows are added. reference: the device of full precision, "cpu" or
-    "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. Returns what results.json
-    contains; a target that failed is listed with the reason.
+    "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. calibrate: each quantized
+    target is also made with these texts, a row of its own. Returns what results.json contains; a target that failed is
+    listed with the reason.
 
     Raises OutputError if `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
     that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference fails by.
@@ -90,7 +100,12 @@ def bench(
     checkpoint = open_checkpoint(source)
     sha256 = checkpoint.sha256  # reads all the weights
     tasks = [task(name, limit) for name in data]
-    subjects = _subjects(targets, own_bundles, reference, checkpoint.name, sha256)
+    to_calibrate = [] if calibrate is None else [target for target in targets if _is_quantized(target)]
+    plain = [target for target in targets if target not in to_calibrate or not parse(target).needs_texts]
+    subjects = _subjects(plain, own_bundles, reference, checkpoint.name, sha256)
+    if calibrate is not None:
+        note = calibration_note(calibrate, calibration_ids(checkpoint, calibrate))
+        subjects += [Subject(target, "auto", calibrate=calibrate, note=note) for target in dict.fromkeys(to_calibrate)]
     elsewhere = [row for folder in imports for row in imported.read(folder, sha256, tasks)]
     work = output / imported.WORK
     _claim(output, {"checkpoint": sha256, "tasks": {t.name: t.sha256 for t in tasks}})
@@ -142,6 +157,14 @@ def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name:
     return found
 
 
+def _is_quantized(target: str) -> bool:
+    """Whether calibration texts serve it. One that does not exist fails where it is converted."""
+    try:
+        return parse(target).quantized
+    except ArgumentError:
+        return False
+
+
 def _claim(output: Path, setup: dict[str, Any]) -> None:
     """Take the folder for this checkpoint and these tasks, or find it taken for the same."""
     path = output / imported.WORK / "setup.json"
@@ -179,20 +202,23 @@ def _convert(source: str, sha256: str, subject: Subject, work: Path) -> None:
     """Convert for a subject that has no bundle, unless an earlier run did."""
     if subject.bundle is not None:
         return
-    folder = work / "bundles" / subject.target.replace(":", "-")
+    name = subject.target.replace(":", "-") + ("" if subject.note is None else f"-{subject.note['sha256'][:16]}")
+    folder = work / "bundles" / name
     if folder.exists():
         kept = bundles.open_bundle(folder)
-        if _would_be_the_same(kept.manifest, subject.target, sha256):
+        if _would_be_the_same(kept.manifest, subject, sha256):
             subject.bundle = kept
             return
     folder.parent.mkdir(exist_ok=True)
-    subject.bundle = convert(source, folder, subject.target, target_probes=False, force=True)
+    subject.bundle = convert(
+        source, folder, subject.target, target_probes=False, force=True, calibrate=subject.calibrate
+    )
 
 
-def _would_be_the_same(kept: bundles.Manifest, target: str, sha256: str) -> bool:
+def _would_be_the_same(kept: bundles.Manifest, subject: Subject, sha256: str) -> bool:
     """Whether converting again, from the checkpoint of this hash, would give the bundle that was kept."""
     made_from = kept.target, kept.source.sha256, kept.versions, kept.notes.get("calibration")
-    return made_from == (target, sha256, versions(), None)
+    return made_from == (subject.target, sha256, versions(), subject.note)
 
 
 def _vectors(work: Path, subject: Subject, t: Task, texts: Path, advance: Advance) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
 
 from c2llm_lite.pma import Array
 
@@ -24,15 +26,19 @@ class Measured:
 
 
 def scored(measured: Sequence[Measured], tasks: Sequence[Task]) -> list[dict[str, Any]]:
-    """The rows of results.json: scores and losses in points of 100; the first of `measured` is the reference."""
+    """The rows of results.json: scores and losses in points of 100; the first of `measured` is the reference.
+
+    pooled: of several tasks, what all their queries together lost, each query counting once.
+    """
     reference = measured[0]
     grades = {t.name: _grades(t) for t in tasks}
     full = {t.name: _per_query(reference, t, grades[t.name]) for t in tasks}
     rows = []
     for one in measured:
         found: dict[str, Any] = {}
+        own = full if one is reference else {t.name: _per_query(one, t, grades[t.name]) for t in tasks}
         for t in tasks:
-            ours = full[t.name] if one is reference else _per_query(one, t, grades[t.name])
+            ours = own[t.name]
             found[t.name] = {
                 "scores": {measure: _points(values.mean()) for measure, values in ours.items()},
                 "forms": {
@@ -45,7 +51,18 @@ def scored(measured: Sequence[Measured], tasks: Sequence[Task]) -> list[dict[str
                 found[t.name]["lost"] = {measure: _lost(full[t.name][measure], ours[measure]) for measure in ours}
                 found[t.name]["fidelity"] = {name: round(value, 5) for name, value in near.items()}
         rows.append({"target": one.label, "tasks": found, **one.costs})
+        if one is not reference and len(tasks) > 1:
+            rows[-1]["pooled"] = _pooled(full, own)
     return rows
+
+
+def _pooled(full: Mapping[str, dict[str, Floats]], own: Mapping[str, dict[str, Floats]]) -> dict[str, list[float]]:
+    """By measure, over all queries of all tasks."""
+    measures = next(iter(full.values()))
+    return {
+        measure: _lost(*(np.concatenate([task[measure] for task in of.values()]) for of in (full, own)))
+        for measure in measures
+    }
 
 
 def _grades(t: Task) -> list[dict[int, int]]:

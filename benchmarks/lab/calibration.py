@@ -1,9 +1,9 @@
 """Measures the gain of each half of a calibration: moved and GPTQ-rounded matrices, and the head's recovery.
 
-    python -m c2llm_lite.benchmarks.lab.calibration CHECKPOINT gguf:int4 openvino:int4 --seed 0
+    python -m c2llm_lite.benchmarks.lab.calibration CHECKPOINT gguf:int4 openvino:int4
 
 Four bundles a target, scored on development pairs: nearest levels or GPTQ's of moved matrices, with the head as it was
-or recovered. Results of other targets, seeds and counts of texts stay in the file.
+or recovered. Results of other targets stay in the file.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import typer
@@ -43,20 +43,15 @@ TOKENS = 512  # of one text
 MEASURE = "ndcg@10"
 
 
-def main(
-    source: str,
-    targets: list[str],
-    seed: Annotated[int, typer.Option(help="Of the choice of calibration texts.")] = 0,
-    texts: Annotated[int, typer.Option(help="Pairs to calibrate on.")] = calibration_texts.PAIRS,
-) -> None:
-    """Calibrate TARGETS of the checkpoint SOURCE and add what each half wins to the results."""
+def main(source: str, targets: list[str]) -> None:
+    """Calibrate TARGETS of the checkpoint SOURCE on the default texts and add what each half wins to the results."""
     checkpoint = open_checkpoint(source)
-    given = calibration_texts.default(texts, seed)
+    given = calibration_texts.default()
     ids = development_ids(checkpoint)
     full = reference.vectors(checkpoint, ids)
     for target in targets:
         rows = measured(checkpoint, source, target, given=given, ids=ids, full=full)
-        _keep(f"{target}, {texts} pairs, seed {seed}", {"rows": rows, "on": stamp()})
+        _keep(f"{target}, default texts", {"rows": rows, "on": stamp()})
         print(json.dumps(rows, indent=1))
 
 

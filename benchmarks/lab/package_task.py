@@ -46,15 +46,24 @@ def chosen(package: str, count: int) -> list[Pair]:
     return sorted(named.values(), key=lambda pair: pair.sha256)[:count]
 
 
-def write(queries: Mapping[str, str], documents: Mapping[str, str], folder: Path) -> None:
-    """Each query's document has its id. Raises OutputError where `folder` exists."""
+def write(
+    queries: Mapping[str, str],
+    documents: Mapping[str, str],
+    folder: Path,
+    relevant: Mapping[str, Mapping[str, int]] | None = None,
+) -> None:
+    """relevant: each query's grades by document; None where its document has its id.
+
+    Raises OutputError where `folder` exists.
+    """
     if folder.exists():
         raise OutputError(f"{folder} exists: name another folder")
     (folder / QRELS).mkdir(parents=True)
     for file, texts in ((CORPUS, documents), (QUERIES, queries)):
         rows = (json.dumps({"_id": name, "text": text}) + "\n" for name, text in texts.items())
         (folder / file).write_text("".join(rows), encoding="utf-8")
-    grades = "".join(f"{name}\t{name}\t1\n" for name in queries)
+    found = {name: {name: 1} for name in queries} if relevant is None else relevant
+    grades = "".join(f"{query}\t{key}\t{grade}\n" for query, of in found.items() for key, grade in of.items())
     (folder / QRELS / f"{SPLIT}.tsv").write_text(f"query-id\tcorpus-id\tscore\n{grades}", encoding="utf-8")
 
 

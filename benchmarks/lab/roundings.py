@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import gguf
 import numpy as np
@@ -48,18 +48,15 @@ TARGET = f"gguf:{KIND}"
 SHOWN_AS = {reader: first for first, (readers, _) in SHARED_INPUTS.items() for reader in readers}
 
 
-def main(
-    source: str,
-    texts: Annotated[int, typer.Option(help="Pairs to calibrate on.")] = calibration_texts.PAIRS,
-) -> None:
-    """Score every way on the checkpoint SOURCE and keep the rows."""
+def main(source: str) -> None:
+    """Score every way on the checkpoint SOURCE, calibrated on the default texts, and keep the rows."""
     checkpoint = open_checkpoint(source)
-    given = calibration_texts.default(texts)
+    given = calibration_texts.default()
     ids = development_ids(checkpoint)
     full = reference.vectors(checkpoint, ids)
     result: dict[str, Any] = {
         "target": TARGET,
-        "texts": texts,
+        "texts": sum(map(len, given.values())),
         "pairs": {"list": DEVELOPMENT.name, "sha256": list_sha256(DEVELOPMENT), "used": PAIRS},
         "rows": [],
     }

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .options import fail, out, settings
+from .options import CALIBRATE, fail, out, settings
 
 
 def bench(
@@ -28,11 +28,20 @@ def bench(
     ] = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(help="stdlib, a folder in BEIR's format, or mteb:NAME; repeatable. [dim]\\[default: stdlib][/]"),
+        typer.Option(
+            help="stdlib, a folder in BEIR's format, repo:FOLDER (your own code), or mteb:NAME; repeatable. "
+            "[dim]\\[default: stdlib][/]"
+        ),
     ] = None,
     reference: Annotated[str, typer.Option(help="Where full precision runs: cpu or cuda.")] = "cpu",
     limit: Annotated[
         int | None, typer.Option(min=2, help="Use only the first queries of each task. [dim]\\[default: all][/]")
+    ] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar=CALIBRATE, help="Also measure each quantized target calibrated on these texts; see convert."
+        ),
     ] = None,
     max_loss: Annotated[
         float | None, typer.Option(help="Exit with 1 if a target loses more points of NDCG@10 than this.")
@@ -45,6 +54,7 @@ def bench(
     Example: c2llm-lite bench codefuse-ai/C2LLM-0.5B --targets gguf:q8_0,openvino:int8 -o report
     """
     from ..benchmarks.bench.run import bench as run
+    from ..convert.calibrate.given import given
 
     wanted = [target.strip() for target in targets.split(",") if target.strip()]
     if not wanted and not own and not imports:
@@ -60,6 +70,7 @@ def bench(
         data=data or ("stdlib",),
         reference=reference,
         limit=limit,
+        calibrate=None if calibrate is None else given(calibrate),
         progress=settings.progress,
     )
     for sentence in result["recommendation"]:

@@ -9,13 +9,13 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from .options import Force, err, out, print_table, settings
+from .options import CALIBRATE, Force, err, out, print_table, settings
 
 PLAIN = (
     "rounded to {} bits without texts, which costs accuracy: 4 bits lost 9 to 11 points of NDCG@10 on the stand-in "
     "checkpoint (docs/results.md). {}"
 )
-CALIBRATE = "--calibrate default, or texts of your own, wins most of it back"
+BY_TEXTS = "--calibrate default, or texts of your own, wins most of it back"
 ANOTHER = "gguf:int4 and gguf:int5 with --calibrate default win most of it back"  # for types not rounded on texts
 
 
@@ -41,8 +41,9 @@ def convert(
     calibrate: Annotated[
         str | None,
         typer.Option(
-            metavar="FILE|default",
-            help="Calibration texts that resemble your data: JSON lines (field `text`), or installed functions.",
+            metavar=CALIBRATE,
+            help="Calibration texts: default (code in 13 languages and questions, which come with this package), JSON "
+            "lines that resemble your data (field `text`), or a source tree, whose code joins the default texts.",
         ),
     ] = None,
     check_with_checkpoint_code: Annotated[
@@ -58,7 +59,7 @@ def convert(
     Example: c2llm-lite convert codefuse-ai/C2LLM-0.5B -o c2llm-q8 --to gguf:q8_0
     """
     from ..convert import convert as run
-    from ..convert.calibrate import texts as calibration_texts
+    from ..convert.calibrate.given import given
     from ..convert.targets.families import default_target
     from ..convert.targets.registry import parse
 
@@ -76,10 +77,6 @@ def convert(
         from ..convert.proof.head_variant import NOTICE
 
         err.print(NOTICE)
-    texts = None
-    if calibrate is not None:
-        default = calibrate == calibration_texts.DEFAULT
-        texts = calibration_texts.default() if default else calibration_texts.read(Path(calibrate))
     made = run(
         source,
         output,
@@ -87,7 +84,7 @@ def convert(
         force=force,
         target_probes=target_probes,
         check_with_checkpoint_code=check_with_checkpoint_code,
-        calibrate=texts,
+        calibrate=None if calibrate is None else given(calibrate),
         progress=settings.progress,
     )
     for tried, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
@@ -99,7 +96,7 @@ def convert(
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
     target = parse(made.manifest.target)
     if calibrate is None and target.should_have_texts:
-        err.print(PLAIN.format(target.bits, CALIBRATE if target.rounded_on_texts else ANOTHER))
+        err.print(PLAIN.format(target.bits, BY_TEXTS if target.rounded_on_texts else ANOTHER))
 
 
 def _list_targets(source: str) -> None:

@@ -50,6 +50,7 @@ Dim = Annotated[
 ]
 Force = Annotated[bool, typer.Option("--force", help="Replace the output if it exists.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+CALIBRATE = "default|FILE|FOLDER"  # what calibration texts are asked for by
 
 
 def fail(reason: str) -> None:

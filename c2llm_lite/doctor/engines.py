@@ -64,9 +64,9 @@ def _import(engine: str) -> str:
         library("llama_cpp", "doctor").llama_backend_init()
         return "imported"
     if engine == "openvino":
-        import openvino
+        from ..engines.openvino import process_core
 
-        return f"imported; devices: {', '.join(openvino.Core().available_devices)}"
+        return f"imported; devices: {', '.join(process_core().available_devices)}"
     import torch
 
     (torch.ones(8, 8) @ torch.ones(8, 8)).sum().item()

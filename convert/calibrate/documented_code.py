@@ -1,7 +1,7 @@
 """Documented functions cut out of Python source: a question in words and the code that answers it.
 
 A documented function gives a pair: the first paragraph of its docstring is the query, its source without the docstring
-is the document. Benchmarks search among them; calibration takes both.
+is the document. Benchmarks search among them; the stand-in's head is trained on them.
 """
 
 from __future__ import annotations
@@ -40,12 +40,12 @@ class Pair:
     @property
     def sha256(self) -> str:
         """Of the function without its docstring, whatever its spacing."""
-        return _sha256("".join(self.code.split()))
+        return sha256_of_code(self.code)
 
     @property
     def query_sha256(self) -> str:
         """Of the query's words, whatever their case and punctuation."""
-        return _sha256(" ".join(re.findall(r"\w+", self.query.lower())))
+        return sha256_of_words(self.query)
 
 
 def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> Iterator[Pair]:
@@ -53,7 +53,7 @@ def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> It
 
     skip: names of top folders to leave out. Vendored copies, tests and what this Python cannot parse are skipped.
     """
-    for parts, path in sorted(sources(folder, skip=skip), key=lambda source: source[1]):
+    for parts, path in sorted(_sources(folder, skip), key=lambda source: source[1]):
         module = ".".join(part for part in (package, *parts) if part and part != "__init__")
         try:
             yield from pairs_of(path.read_text(encoding="utf-8"), module)
@@ -61,7 +61,7 @@ def pairs_in(folder: Path, *, package: str = "", skip: Iterable[str] = ()) -> It
             continue
 
 
-def sources(folder: Path, *, skip: Iterable[str] = ()) -> Iterator[tuple[tuple[str, ...], Path]]:
+def _sources(folder: Path, skip: Iterable[str]) -> Iterator[tuple[tuple[str, ...], Path]]:
     """Every Python file below `folder`, with its place there; not vendored copies, tests, or top folders in `skip`."""
     left_out, skipped_tops = VENDORED | TESTS, set(skip)
     for path in folder.rglob("*.py"):
@@ -121,5 +121,11 @@ def unique(pairs: Iterable[Pair], seen_code: set[str], seen_queries: set[str]) -
     return kept
 
 
-def _sha256(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
+def sha256_of_code(code: str) -> str:
+    """Of code, whatever its spacing."""
+    return hashlib.sha256("".join(code.split()).encode()).hexdigest()
+
+
+def sha256_of_words(text: str) -> str:
+    """Of a text's words, whatever their case and punctuation."""
+    return hashlib.sha256(" ".join(re.findall(r"\w+", text.lower())).encode()).hexdigest()

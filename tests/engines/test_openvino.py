@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -165,3 +166,24 @@ def test_a_closed_engine_says_so(bundles: dict[str, Bundle]) -> None:
     engine.close()
     with pytest.raises(ValueError, match="closed"):
         list(engine.states([1]))
+
+
+TWO = """
+import signal, sys
+import c2llm_lite
+first, second = (c2llm_lite.load(sys.argv[1], cache=False) for _ in range(2))
+for model in (first, second):
+    model.embed("x")
+    model.close()
+del first, second, model
+try:
+    signal.raise_signal(signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+
+
+def test_ctrl_c_after_two_models_were_closed(bundles: dict[str, Bundle]) -> None:
+    command = [sys.executable, "-c", TWO, str(bundles["int8"].folder)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -63,6 +63,7 @@ for name, floor in {
     "convert": ("checkpoint", "reference", "proof", "calibrate", "targets"),
 }.items():
     ROOMS[name] = BELOW | {f"convert.{room}" for room in floor}
+ROOMS["convert.calibrate"] |= {"search"}  # which cuts a source tree into definitions
 ROOMS["cli"] = set(ROOMS) - {"__main__"} | {"benchmarks.bench"}
 SHIPPED = set(ROOMS)
 ROOMS |= {

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
@@ -18,10 +19,14 @@ from .card import Card
 from .rates import Row, timed
 
 TEXTS = 512
+WINDOW = 128  # texts tokenized at once, where that is done beside a running pass
 
 
 def embed(card: Card, shape: Backbone) -> Iterator[Row]:
-    """Rows: how long converting and loading take, then tokens a second on functions and one query's time."""
+    """Rows: how long converting and loading take, then tokens a second on functions and one query's time.
+
+    Tokenizing alone, and beside the running passes: what a thread for it in the product would gain.
+    """
     texts = [pair.code for pair in stdlib_pairs()[: TEXTS if card.cuda else 4]]
     with tempfile.TemporaryDirectory() as folder:
         checkpoint = Path(folder) / "checkpoint"
@@ -39,4 +44,20 @@ def embed(card: Card, shape: Backbone) -> Iterator[Row]:
                 tokens = sum(len(ids) for ids in model.tokenize(texts))
                 documents, query = partial(model.embed, texts), partial(model.embed, "where is the file opened")
                 yield {"target": target, "documents": len(texts)} | timed(card, documents, tokens, shape)
+                yield {"target": target, "tokenized": "alone"} | timed(
+                    card, partial(model.tokenize, texts), tokens, shape
+                )
+                beside = partial(tokenized_beside, model, texts)
+                yield {"target": target, "tokenized": "beside"} | timed(card, beside, tokens, shape)
                 yield {"target": target, "one_query_ms": round(1e3 * card.seconds(query), 2)}
+
+
+def tokenized_beside(model: c2llm_lite.Embedder, texts: Sequence[str]) -> None:
+    """Embed texts, window after window, each tokenized in a thread while the one before it runs."""
+    windows = [texts[i : i + WINDOW] for i in range(0, len(texts), WINDOW)]
+    with ThreadPoolExecutor(1) as thread:
+        coming = thread.submit(model.tokenize, windows[0])
+        for following in [*windows[1:], []]:
+            ids = coming.result()
+            coming = thread.submit(model.tokenize, following)
+            model.embed_tokens(ids)

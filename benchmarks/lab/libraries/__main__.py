@@ -30,7 +30,8 @@ from .plan import REPOSITORY, Environment, lower_bounds, sets
 from .pythons import Python, find
 from .table import RESULTS, write_table
 
-# What tests ask for beside the extras, at its newest.
+# What tests ask for beside the extras, at its newest; schemathesis asks for newer libraries than the oldest.
+NOT_BESIDE_OLDEST = "schemathesis"
 TOOLS = ["pytest", "hypothesis", "httpx", "openai", "langchain-openai", "schemathesis"]
 TORCHVISION = "import torchvision"
 CHECKPOINT = """
@@ -118,7 +119,8 @@ def install(environment: Environment, place: Place, wheel: Path) -> dict[str, An
             extras.append(extra)
         except CommandError as error:
             lacking[extra] = str(error).splitlines()[-1]
-    place.pip("install", *options, f"{wheel}[{','.join(extras)}]", *environment.first, *TOOLS)
+    tools = [tool for tool in TOOLS if not (environment.oldest and tool == NOT_BESIDE_OLDEST)]
+    place.pip("install", *options, f"{wheel}[{','.join(extras)}]", *environment.first, *tools)
     # optimum-intel asks for torchvision, whose PyPI build does not fit a CPU-only torch.
     try:
         place.script("python", "-c", TORCHVISION)

@@ -8,6 +8,7 @@ than one batch.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -43,7 +44,7 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         transformations = import_module("openvino._offline_transformations")
     except ImportError as error:
         raise MissingDependencyError("openvino", "openvino", "an openvino bundle") from error
-    core = openvino.Core()
+    core = process_core()
     name = _device(core, device)
     if name == "CPU" or core.get_property(name, "DEVICE_TYPE") != openvino.properties.device.Type.DISCRETE:
         require_memory(bundle)
@@ -78,6 +79,17 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
 
     compiled, blob = graph_cache.compiled(kept, core, name, chosen, compile_checked)
     return OpenVino(bundle, openvino, compiled, device=name, threads=threads, kept=kept, blob=blob)
+
+
+@functools.cache
+def process_core() -> Any:
+    """OpenVINO's Core, one for the process, never released.
+
+    On x86 each Core's CPU plugin gives signals a stack of its own, and puts the former one back when it is released.
+    Of two, released in the order they were made, the second puts back the first's, which is gone: the next Ctrl-C or
+    SIGTERM would be a segmentation fault.
+    """
+    return import_module("openvino").Core()
 
 
 class OpenVino:

@@ -15,7 +15,7 @@ from typer.testing import CliRunner
 
 from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
 from c2llm_lite.benchmarks.bench.run import Subject, _convert, bench
-from c2llm_lite.bundle import Source, seal
+from c2llm_lite.bundle import Source, open_bundle, seal
 from c2llm_lite.cli import app
 from c2llm_lite.convert import convert
 from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputError
@@ -106,6 +106,31 @@ def test_a_second_run_measures_nothing_again_and_reports_the_same(report, checkp
     for result in results:
         del result["on"]["free_memory"]
     assert results[0] == results[1]
+
+
+def test_plain_and_calibrated_stand_side_by_side_over_several_tasks(checkpoint_folder, task, tmp_path):
+    other = shutil.copytree(task, tmp_path / "others")
+    texts = {"document": [f"def f_{i}(x):\n    return x + {i}" for i in range(9)]}
+    arguments = {"data": [str(task), str(other)], "calibrate": texts}
+    result = bench(str(checkpoint_folder), ["gguf:q8_0", "gguf:f16"], tmp_path / "out", **arguments)
+    assert result["failed"] == {}
+    rows = {row["target"]: row for row in result["rows"]}
+    assert list(rows) == ["torch:fp32", "gguf:q8_0", "gguf:f16", "gguf:q8_0, calibrated"]
+    made = {path.name: open_bundle(path) for path in (tmp_path / "out" / "work" / "bundles").iterdir()}
+    noted = {name: bundle.manifest.notes.get("calibration") for name, bundle in made.items()}
+    (calibrated,) = (name for name, note in noted.items() if note)
+    assert noted[calibrated]["texts"] == 9
+    assert calibrated == f"gguf-q8_0-{noted[calibrated]['sha256'][:16]}"
+    for row in list(rows.values())[1:]:  # the two tasks are the same queries
+        assert row["pooled"]["ndcg@10"][0] == row["tasks"]["functions"]["lost"]["ndcg@10"][0]
+    assert "pooled" not in rows["torch:fp32"]
+    report = (tmp_path / "out" / "report.md").read_text()
+    assert "## Over all tasks" in report
+    assert "| target | lost | worst task | lost there |" in report
+    # Other texts are another bundle; the same are the same.
+    subject = Subject("gguf:q8_0", "auto", calibrate=texts, note=noted[calibrated])
+    _convert(str(checkpoint_folder), made[calibrated].manifest.source.sha256, subject, tmp_path / "out" / "work")
+    assert subject.ready.sha256 == made[calibrated].sha256
 
 
 @pytest.mark.parametrize(

@@ -1,41 +1,25 @@
-"""Calibration texts: from a file, and from installed packages."""
+"""Calibration texts: from a file, and the default ones."""
 
 from __future__ import annotations
 
 import json
-import sys
+import os
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
 from checkpoints import write_checkpoint
 
+from c2llm_lite import jsonl
 from c2llm_lite.benchmarks.bench.pairs import DEVELOPMENT, HELDOUT
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.calibrate import texts as calibration_texts
+from c2llm_lite.convert.calibrate.documented_code import Pair, pairs_of
 
-FUNCTION = '''def {name}(x):
-    """The {name} of a number."""
-    y = x * {value}
-    return y
-
-
-'''
-
-
-@pytest.fixture
-def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A site-packages folder with three packages of 60 functions, ten to a file, and one that is scored on."""
-    folder = tmp_path / "site-packages"
-    for number, package in enumerate(("alpha", "beta", "gamma", "sympy")):
-        (folder / package / "tests").mkdir(parents=True)
-        for file in range(6):
-            numbers = range(10 * file, 10 * file + 10)
-            functions = (FUNCTION.format(name=f"{package}_{i}", value=1000 * number + i) for i in numbers)
-            (folder / package / f"m{file}.py").write_text("".join(functions))
-        (folder / package / "tests/a.py").write_text(FUNCTION.format(name="tested", value=7))
-        (folder / package / "broken.py").write_text("def (")
-    monkeypatch.setattr(calibration_texts.sysconfig, "get_path", lambda _kind: str(folder))
-    return folder
+SCRIPTS = {"Python", "JavaScript", "TypeScript", "PHP", "Ruby", "SQL", "shell"}
+LANGUAGES = SCRIPTS | {"Java", "Go", "Rust", "C", "C++", "C#"}
+PYPROJECT = Path(__file__).parents[3] / "pyproject.toml"
 
 
 def test_a_file_s_texts_go_by_their_prompt(tmp_path: Path) -> None:
@@ -64,36 +48,86 @@ def test_an_empty_file_is_refused(tmp_path: Path) -> None:
         calibration_texts.read(tmp_path / "t.jsonl")
 
 
-@pytest.mark.usefixtures("installed")
-def test_the_default_is_the_same_each_time_and_another_with_another_seed() -> None:
-    texts = calibration_texts.default(pairs=30)
-    assert {name: len(found) for name, found in texts.items()} == {"document": 30, "query": 30}
-    assert texts == calibration_texts.default(pairs=30)
-    assert texts != calibration_texts.default(pairs=30, seed=1)
-
-
-@pytest.mark.usefixtures("installed")
-def test_the_default_takes_some_of_each_package_and_none_that_is_scored_on(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(calibration_texts, "PAIRS_A_PACKAGE", 8)
+def test_the_default_texts_are_code_in_many_languages_and_questions() -> None:
+    rows = [row for _, row in jsonl.read(calibration_texts.DEFAULT_TEXTS)]
+    assert len({row["text"] for row in rows}) == len(rows) == 350
+    code = [row for row in rows if row["prompt_name"] == "document"]
+    questions = [row for row in rows if row["prompt_name"] == "query"]
+    assert (len(code), len(questions)) == (200, 150)
+    pieces = Counter(row["language"] for row in code)
+    assert pieces.keys() == LANGUAGES
+    assert min(pieces.values()) >= 15
+    assert all(200 <= len(row["text"]) <= 1_500 for row in code)
+    assert all(len(row["text"]) >= 10 and len(row["text"].split()) <= 25 for row in questions)
+    spoken = Counter(row["language"] for row in questions)
+    assert 0.8 < spoken["English"] / 150 < 1
+    assert len(spoken) >= 5
     texts = calibration_texts.default()
-    for package in ("alpha", "beta", "gamma"):
-        assert sum(package in query for query in texts["query"]) == 8
-    assert len(texts["query"]) == 24
+    assert texts == {"document": [row["text"] for row in code], "query": [row["text"] for row in questions]}
 
 
-def test_where_nothing_is_installed_the_remedy_is_reported(installed: Path) -> None:
-    for path in installed.rglob("*.py"):
-        path.unlink()
-    with pytest.raises(ValueError, match="pass your own texts with --calibrate FILE"):
-        calibration_texts.default()
+def test_the_default_texts_are_in_the_wheel() -> None:
+    assert '"c2llm_lite.convert.calibrate" = ["*.jsonl"]' in PYPROJECT.read_text(encoding="utf-8").splitlines()
 
 
-@pytest.mark.skipif(sys.version_info[:2] != (3, 11), reason="the lists are of Python 3.11")
-def test_the_default_holds_nothing_that_is_scored_on() -> None:
-    listed = {json.loads(row).get("sha256") for path in (HELDOUT, DEVELOPMENT) for row in path.read_text().splitlines()}
-    pairs = calibration_texts._drawn(list(calibration_texts._sources(Path(pytest.__file__).parents[1])), 500, 0)
-    assert len(pairs) == 500
-    assert not listed & {pair.sha256 for pair in pairs}
+def test_no_default_text_is_in_a_set_that_results_are_scored_on() -> None:
+    listed = [row for path in (HELDOUT, DEVELOPMENT) for _, row in jsonl.read(path)]
+    code, questions = _default_hashes()
+    assert not code & {row.get("sha256") for row in listed}
+    assert not questions & {row.get("query_sha256") for row in listed}
+
+
+def test_no_default_text_is_in_a_task() -> None:
+    """Tasks in BEIR's form, below the folder that the environment variable TASKS names."""
+    if "TASKS" not in os.environ:
+        pytest.skip("the environment variable TASKS names no folder of tasks in BEIR's form")
+    code, questions = _default_hashes()
+    folders = [path.parent for path in Path(os.environ["TASKS"]).rglob("corpus.jsonl")]
+    assert folders
+    for folder in folders:
+        assert not code & {_pair(code=row["text"]).sha256 for _, row in jsonl.read(folder / "corpus.jsonl")}
+        asked = {_pair(query=row["text"]).query_sha256 for _, row in jsonl.read(folder / "queries.jsonl")}
+        assert not questions & asked
+
+
+def _default_hashes() -> tuple[set[str], set[str]]:
+    """Of each piece of code and of each documented function in it; of each question and of their docstrings."""
+    texts = calibration_texts.default()
+    pairs = [*_functions(texts["document"]), *(_pair(code=text) for text in texts["document"])]
+    code = {pair.sha256 for pair in pairs}
+    return code, {pair.query_sha256 for pair in [*pairs, *(_pair(query=text) for text in texts["query"])]}
+
+
+def _functions(code: Iterable[str]) -> Iterable[Pair]:
+    for text in code:
+        try:
+            yield from pairs_of(text, "")
+        except (SyntaxError, ValueError):  # not Python, or a part of a class
+            continue
+
+
+def _pair(query: str = "no text is this", code: str = "") -> Pair:
+    return Pair("", "", query, code)
+
+
+def test_the_default_texts_give_the_same_bundle_each_time(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint", layers=1)
+    made = [
+        convert(source, tmp_path / name, "gguf:q4_0", target_probes=False, calibrate=calibration_texts.default())
+        for name in ("a", "b")
+    ]
+    assert made[0].manifest.files == made[1].manifest.files  # sizes and hashes
+    noted = made[0].manifest.notes["calibration"]
+    assert (noted["default"], noted["texts"]) == (True, 350)
+    assert noted["by_prompt"] == {"document": 200, "query": 150}
+
+
+def test_a_user_s_texts_are_noted_as_such(tmp_path: Path) -> None:
+    source = write_checkpoint(tmp_path / "checkpoint", layers=1)
+    given = {"document": [f"def f{i}(): pass" for i in range(9)], "query": ["which is it"]}
+    noted = convert(source, tmp_path / "bundle", "gguf:q4_0", target_probes=False, calibrate=given).manifest.notes
+    assert noted["calibration"]["default"] is False
+    assert noted["calibration"]["by_prompt"] == {"document": 9, "query": 1}
 
 
 @pytest.mark.parametrize("texts", [["a"], ["a"] * 100, [f"def f{i}(): pass" for i in range(7)]])
