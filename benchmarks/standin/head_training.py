@@ -134,7 +134,7 @@ def train(queries: Texts, codes: Texts, noise: Half, progress: Callable[[int, fl
         found = []
         for texts in (queries, codes):
             states, inside = texts.padded(chosen)
-            states += _drawn(noise, states.shape, random)
+            states += drawn_noise(noise, states.shape, random)
             kept = inside & (torch.rand(inside.shape) >= TOKEN_DROPOUT)
             kept[:, 0] = True  # a text keeps a token
             found.append(head(states, kept))
@@ -151,7 +151,7 @@ def train(queries: Texts, codes: Texts, noise: Half, progress: Callable[[int, fl
         return {name: tensor.numpy().copy() for name, tensor in averaged.module.tensors().items()}
 
 
-def _drawn(noise: Half, shape: torch.Size, random: np.random.Generator) -> torch.Tensor:
+def drawn_noise(noise: Half, shape: torch.Size, random: np.random.Generator) -> torch.Tensor:
     """Noise for states of `shape` (texts, tokens, hidden): of each text, what that many tokens in a row once had."""
     texts, tokens, _ = shape
     rows = random.integers(0, len(noise) - tokens, (texts, 1)) + np.arange(tokens)

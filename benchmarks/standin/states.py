@@ -37,7 +37,7 @@ class Backbone:
         self.config = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))
         prefix = "plm_model.model."
         weights = {
-            name.removeprefix(prefix): (_rounded(tensor) if rounded and _is_matrix(name) else tensor).bfloat16()
+            name.removeprefix(prefix): (rounded_weight(tensor) if rounded and is_matrix(name) else tensor).bfloat16()
             for name, tensor in load_file(checkpoint / "model.safetensors").items()
             if name.startswith(prefix)
         }
@@ -100,12 +100,13 @@ class Backbone:
         return torch.cat((cos, cos), 1)[:, None].bfloat16(), torch.cat((-sin, sin), 1)[:, None].bfloat16()
 
 
-def _is_matrix(name: str) -> bool:
+def is_matrix(name: str) -> bool:
     """Whether a layer's matrix: token embeddings stay as they are, and so do norms' gains."""
     return name.endswith("_proj.weight")
 
 
-def _rounded(weight: torch.Tensor) -> torch.Tensor:
+def rounded_weight(weight: torch.Tensor) -> torch.Tensor:
+    """The matrix rounded to 4 bits, symmetrically, in groups of ROUNDED_GROUP; float32."""
     groups = weight.float().view(-1, ROUNDED_GROUP)
     scales = groups.abs().amax(dim=1, keepdim=True).clamp_min(1e-12) / 7  # 4 bits, symmetric: -7 to 7
     return ((groups / scales).round() * scales).view_as(weight)
@@ -115,19 +116,19 @@ def write_states(checkpoint: Path, ids: Sequence[Sequence[int]], path: Path, *, 
     """Write the states of all texts to `path`, a .npy of (tokens of all texts, hidden) float16, text after text."""
     ends = np.cumsum([len(text) for text in ids])
     hidden = json.loads((checkpoint / "config.json").read_text(encoding="utf-8"))["hidden_size"]
-    batches = list(_batches(ids))
+    by_length = list(batches(ids))
     workers = ProcessPoolExecutor(os.cpu_count(), initializer=_start, initargs=(checkpoint, rounded))
     with durable(path) as file, workers as pool:
         shape = (int(ends[-1]), hidden)
         out = np.lib.format.open_memmap(file.name, mode="w+", dtype=np.float16, shape=shape)
-        work = pool.map(_run, ([ids[i] for i in batch] for batch in batches))
-        for batch, found in zip(batches, work, strict=True):
+        work = pool.map(_run, ([ids[i] for i in batch] for batch in by_length))
+        for batch, found in zip(by_length, work, strict=True):
             for i, states in zip(batch, found, strict=True):
                 out[ends[i] - len(states) : ends[i]] = states
         out.flush()
 
 
-def _batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
+def batches(ids: Sequence[Sequence[int]]) -> Iterator[list[int]]:
     """Texts' indices in batches of near lengths and about BATCH_TOKENS tokens."""
     batch: list[int] = []
     for i in sorted(range(len(ids)), key=lambda i: len(ids[i])):

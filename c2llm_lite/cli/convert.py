@@ -128,5 +128,5 @@ def demo(
     with err.status(Text(f"writing {folder}")):
         write_demo(folder, force=force)
     out.print(
-        f"{folder}: a stand-in for a C2LLM checkpoint (SmolLM2-135M with a trained pooling head); convert it next"
+        f"{folder}: a stand-in for a C2LLM checkpoint (SmolLM2-135M, trained for code retrieval); convert it next"
     )

