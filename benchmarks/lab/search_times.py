@@ -1,6 +1,6 @@
 """Times what a person waits for when they search, from the start of the process to its last output.
 
-    python -m c2llm_lite.benchmarks.lab.search_times BUNDLE
+    python -m c2llm_lite.benchmarks.lab.search_times BUNDLE…
 
 On 8 MB of the standard library: words of a new index ready, and the first answer of a hybrid search. On the folder of
 this package's search, once all of it is embedded: a second search, by meaning and by words, and one after a change.
@@ -19,6 +19,7 @@ from statistics import median
 from typing import Any
 
 import c2llm_lite.search
+from c2llm_lite.bundle import open_bundle
 
 from ..bench.hardware import Stolen, stamp
 from .search_stdlib import copied
@@ -30,8 +31,15 @@ ROUNDS = 3
 QUERY = "read all lines of a json file"
 
 
-def main(bundle: str) -> None:
-    """Measure, print and keep the results."""
+def main(bundles: list[str]) -> None:
+    """Measure each bundle, print and keep the results by target."""
+    found = {open_bundle(bundle).manifest.target: measured(bundle) for bundle in bundles}
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    print(json.dumps(found, indent=1))
+
+
+def measured(bundle: str) -> dict[str, Any]:
+    """Seconds of each kind of search, with the load of the machine before and after."""
     shutil.rmtree(BUILD, ignore_errors=True)
     large, files, size = _sample(copied(BUILD / "library"))
     small = BUILD / "small"
@@ -44,9 +52,7 @@ def main(bundle: str) -> None:
     result["second search"] = _times(bundle, small)
     result["second search by words"] = _times(bundle, small, "--mode", "lexical")
     result["after a changed file"] = _times(bundle, small, changed=small / "hits.py")
-    result |= {"load_after": os.getloadavg()[0], "stolen": stolen.share(), "machine": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
-    print(json.dumps(result, indent=1))
+    return result | {"load_after": os.getloadavg()[0], "stolen": stolen.share(), "machine": stamp()}
 
 
 def _sample(library: Path) -> tuple[Path, int, int]:
@@ -98,6 +104,6 @@ def _search(bundle: str, folder: Path, *options: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) == 1:
         sys.exit(__doc__)
-    main(sys.argv[1])
+    main(sys.argv[1:])
