@@ -6,8 +6,9 @@ import contextlib
 import math
 from collections.abc import Iterator
 from dataclasses import asdict, replace
+from enum import Enum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -30,7 +31,15 @@ from .options import (
 if TYPE_CHECKING:
     from ..search.index import Index
 
-Mode = Literal["hybrid", "semantic", "lexical"]
+
+class ModeName(str, Enum):
+    """The ways to rank, as the command line lists them. Typer 0.16 reads no Literal."""
+
+    hybrid = "hybrid"
+    semantic = "semantic"
+    lexical = "lexical"
+
+
 NOTHING_FOUND = 3  # exit code
 FIRST_ANSWER_SECONDS = 5.0  # that a search embeds for before it answers
 Folder = Annotated[Path, typer.Argument(metavar="FOLDER", help="The folder to search; .gitignore is honored.")]
@@ -66,8 +75,8 @@ def search(
         list[str] | None, typer.Option(help="Only paths that match this .gitignore pattern; repeatable.")
     ] = None,
     mode: Annotated[
-        Mode, typer.Option(help="How to rank: by meaning (semantic), by words and names, or both.")
-    ] = "hybrid",
+        ModeName, typer.Option(help="How to rank: by meaning (semantic), by words and names, or both.")
+    ] = ModeName.hybrid,
     exclude: Exclude = None,
     include: Include = None,
     verify: Verify = False,
@@ -90,14 +99,14 @@ def search(
     file, _, line = (like or "").rpartition(":")
     if like is not None and not (file and line.isdecimal()):
         raise typer.BadParameter(f"--like {like!r} is not FILE:LINE, such as src/stack.py:12")
-    by_words = mode == "lexical" and query is not None
+    by_words = mode is ModeName.lexical and query is not None
     signed = signature(public_key, revoked)
     with _opened(bundle, folder, place, device, threads, signed, engine=not by_words) as found:
         seconds = 0 if by_words else None if wait else FIRST_ANSWER_SECONDS
         _bring_up(found, exclude=exclude or (), include=include or (), verify=verify, seconds=seconds)
         only: dict[str, Any] = {"languages": lang or (), "paths": path or ()}
         hits = (
-            found.search(query, count, mode=mode, **only)
+            found.search(query, count, mode=mode.value, **only)
             if query is not None
             else found.like(file, int(line), count, **only)
         )
