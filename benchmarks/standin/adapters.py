@@ -20,6 +20,8 @@ from torch.nn import functional as F
 from c2llm_lite.convert.standin.updates import MATRICES, SCALE
 from c2llm_lite.pma import Array
 
+from .states import rotary
+
 TRAINED_LAYERS = 20  # of 30: the last ones, which a language model spends on the next word
 RANK = 14
 
@@ -103,22 +105,22 @@ class AdaptedBackbone:
         """
         texts, tokens = ids.shape
         x = self._embeddings[ids].flatten(0, 1)  # (texts * tokens, hidden)
-        rotary = self._rotary(tokens, x.shape[1] // self.config["num_attention_heads"])
+        turns = rotary(self.config["rope_theta"], tokens, x.shape[1] // self.config["num_attention_heads"])
         for layer, w in enumerate(self._layers):
             if layer == len(self._layers) - TRAINED_LAYERS and torch.is_grad_enabled():
                 x = x.detach().requires_grad_()
             qkv = _product(self._rms(x, w["norm0"]), w["qkv"])
-            attended = self._attention(qkv.view(texts, tokens, -1), rotary)
+            attended = self._attention(qkv.view(texts, tokens, -1), turns)
             x = x + _product(attended, w["o"])
             gate, up = _product(self._rms(x, w["norm1"]), w["gate_up"]).chunk(2, dim=-1)
             x = x + _product(F.silu(gate) * up, w["down"])
         return self._rms(x, self._norm).view(texts, tokens, -1)
 
-    def _attention(self, qkv: torch.Tensor, rotary: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+    def _attention(self, qkv: torch.Tensor, turns: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
         """qkv (texts, tokens, (heads + 2 * kv_heads) * dim) -> (texts * tokens, hidden)."""
         texts, tokens, _ = qkv.shape
         heads, kv_heads = self.config["num_attention_heads"], self.config["num_key_value_heads"]
-        cos, sin = rotary
+        cos, sin = turns
         turned, value = qkv.view(texts, tokens, heads + 2 * kv_heads, -1).split([heads + kv_heads, kv_heads], dim=2)
         left, right = turned.chunk(2, dim=-1)
         turned = turned * cos + torch.cat((right, left), dim=-1) * sin
@@ -128,13 +130,6 @@ class AdaptedBackbone:
 
     def _rms(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config["rms_norm_eps"])
-
-    def _rotary(self, tokens: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and signed sines of rotary embedding's angles, each (tokens, 1, dim) bf16 (arXiv 2104.09864)."""
-        frequencies = self.config["rope_theta"] ** (-torch.arange(0, dim, 2) / dim)
-        angles = torch.outer(torch.arange(tokens), frequencies)  # (tokens, dim / 2)
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat((cos, cos), 1)[:, None].bfloat16(), torch.cat((-sin, sin), 1)[:, None].bfloat16()
 
 
 def _product(x: torch.Tensor, matrix: torch.Tensor | LowRank) -> torch.Tensor:

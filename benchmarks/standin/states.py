@@ -73,7 +73,7 @@ class Backbone:
         x = self._embeddings[ids].flatten(0, 1)  # (texts * tokens, hidden)
         hidden = x.shape[1]
         dim = hidden // heads
-        cos, sin = self._rotary(tokens, dim)
+        cos, sin = rotary(self.config["rope_theta"], tokens, dim)
         for w in self._layers:
             qkv = F.linear(self._rms(x, w["norm0"]), w["qkv"], w["qkv_bias"])
             qkv = qkv.view(texts, tokens, heads + 2 * kv_heads, dim)
@@ -92,12 +92,13 @@ class Backbone:
     def _rms(self, x: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
         return F.rms_norm(x, weight.shape, weight, self.config["rms_norm_eps"])
 
-    def _rotary(self, tokens: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Cosines and signed sines of rotary embedding's angles, each (tokens, 1, dim) bf16 (arXiv 2104.09864)."""
-        frequencies = self.config["rope_theta"] ** (-torch.arange(0, dim, 2) / dim)
-        angles = torch.outer(torch.arange(tokens), frequencies)  # (tokens, dim / 2)
-        cos, sin = angles.cos(), angles.sin()
-        return torch.cat((cos, cos), 1)[:, None].bfloat16(), torch.cat((-sin, sin), 1)[:, None].bfloat16()
+
+def rotary(theta: float, tokens: int, dim: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Cosines and signed sines of rotary embedding's angles, each (tokens, 1, dim) bf16 (arXiv 2104.09864)."""
+    frequencies = theta ** (-torch.arange(0, dim, 2) / dim)
+    angles = torch.outer(torch.arange(tokens), frequencies)  # (tokens, dim / 2)
+    cos, sin = angles.cos(), angles.sin()
+    return torch.cat((cos, cos), 1)[:, None].bfloat16(), torch.cat((-sin, sin), 1)[:, None].bfloat16()
 
 
 def is_matrix(name: str) -> bool:
