@@ -12,8 +12,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from pathlib import Path
 
-from c2llm_lite.convert.calibrate.documentation import is_pair
-from c2llm_lite.convert.calibrate.documented_code import sha256_of_code, sha256_of_words
+from c2llm_lite.convert.calibrate.documented_code import says_enough, sha256_of_code, sha256_of_words
 from c2llm_lite.convert.calibrate.source_tree import Definition, source_files
 from c2llm_lite.errors import ArgumentError
 
@@ -44,7 +43,7 @@ def read(folder: Path) -> Parts:
                 subjects[last].add(key)
     queries, relevant = _documentation(definitions)
     for subject, answers in sorted(subjects.items()):
-        if len(answers) <= MOST_CHANGED and is_pair(subject, definitions[min(answers)].code):
+        if len(answers) <= MOST_CHANGED and says_enough(subject):
             queries[f"commit: {subject}"] = subject
             relevant[f"commit: {subject}"] = dict.fromkeys(sorted(answers), 1)
     if len(queries) < LEAST_PAIRS:
@@ -63,7 +62,7 @@ def read(folder: Path) -> Parts:
 
 def _documentation(definitions: dict[str, Definition]) -> tuple[dict[str, str], dict[str, dict[str, int]]]:
     """Queries and their answers. The same words about different code ask for nothing in particular."""
-    pairs = [(key, d) for key, d in definitions.items() if d.query and is_pair(d.query, d.code)]
+    pairs = [(key, d) for key, d in definitions.items() if says_enough(d.query)]
     said = Counter(sha256_of_words(definition.query) for _, definition in pairs)
     alone = {_name(d): (key, d.query) for key, d in pairs if said[sha256_of_words(d.query)] == 1}
     return {name: query for name, (_, query) in alone.items()}, {name: {key: 1} for name, (key, _) in alone.items()}

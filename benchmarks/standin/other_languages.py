@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from c2llm_lite.convert.calibrate.documented_code import MIN_CODE_LINES, MIN_QUERY_WORDS, TESTS, VENDORED, Pair
+from c2llm_lite.convert.calibrate.documented_code import MIN_CODE_LINES, TESTS, VENDORED, Pair, says_enough
 from c2llm_lite.durable import durable
 from c2llm_lite.errors import OutputError
 from c2llm_lite.search.languages import LANGUAGES, TEXT, Kind, Language, language_of
@@ -73,7 +73,7 @@ def pairs_of(text: str, language: str, module: str) -> Iterator[Pair]:
         code = textwrap.dedent((" " * len(indent) if indent.strip() == b"" else "") + code.expandtabs(4)).strip()
         query = first_paragraph("\n".join(source[c.start_byte : c.end_byte].decode(errors="replace") for c in comments))
         lines = [line.rstrip() for line in code.splitlines() if line.strip()]
-        if len(re.findall(r"\w+", query)) >= MIN_QUERY_WORDS and MIN_CODE_LINES <= len(lines) <= LONGEST_FUNCTION:
+        if says_enough(query) and MIN_CODE_LINES <= len(lines) <= LONGEST_FUNCTION:
             yield Pair(module, "", query, "\n".join(lines))
 
 

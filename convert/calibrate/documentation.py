@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from itertools import takewhile
 
-from .documented_code import MIN_CODE_LINES, MIN_QUERY_WORDS, pairs_of
+from .documented_code import MIN_CODE_LINES, pairs_of
 
 _LINE = re.compile(r"(?://[/!]?|#(?![\[!]))\s?(.*)")
 _BLOCK = re.compile(r"/\*[*!]?")
@@ -32,13 +32,8 @@ def parted(text: str, language: str) -> tuple[str, str]:
     return first_paragraph(comment), "\n".join(code)
 
 
-def is_pair(query: str, code: str) -> bool:
-    """Whether both say enough to be searched for: CodeSearchNet's filters, see documented_code.py."""
-    return len(re.findall(r"\w+", query)) >= MIN_QUERY_WORDS and is_long_enough(code)
-
-
 def is_long_enough(code: str) -> bool:
-    """Whether the code has lines enough."""
+    """Whether the code has lines enough; blank ones are not counted."""
     return sum(bool(line.strip()) for line in code.split("\n")) >= MIN_CODE_LINES
 
 

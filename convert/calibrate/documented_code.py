@@ -83,7 +83,7 @@ def pairs_of(source: str, module: str) -> Iterator[Pair]:
             continue
         query = " ".join(re.split(r"\n\s*\n", docstring.strip())[0].split())
         code = _without_docstring(function, lines)
-        if len(re.findall(r"\w+", query)) >= MIN_QUERY_WORDS and len(code.splitlines()) >= MIN_CODE_LINES:
+        if says_enough(query) and len(code.splitlines()) >= MIN_CODE_LINES:
             yield Pair(module, name, query, code)
 
 
@@ -119,6 +119,11 @@ def unique(pairs: Iterable[Pair], seen_code: set[str], seen_queries: set[str]) -
         seen_code.add(code)
         seen_queries.add(query)
     return kept
+
+
+def says_enough(query: str) -> bool:
+    """Whether a query has words enough."""
+    return len(re.findall(r"\w+", query)) >= MIN_QUERY_WORDS
 
 
 def sha256_of_code(code: str) -> str:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from c2llm_lite.errors import ArgumentError
 
-from .documentation import is_pair
+from .documented_code import says_enough
 from .source_tree import source_files
 from .texts import DEFAULT, LEAST_TEXTS, Texts, default, read
 
@@ -36,7 +36,7 @@ def of_folder(folder: Path) -> Texts:
         for definition in list(file.definitions())[: min(A_FILE, A_FOLDER - taken[above])]:
             taken[above] += 1
             documents.append(definition.code)
-            if is_pair(definition.query, definition.code):
+            if says_enough(definition.query):
                 queries.append(definition.query)
         if len(documents) >= DEFINITIONS:
             break

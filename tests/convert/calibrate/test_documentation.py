@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from c2llm_lite.convert.calibrate.documentation import is_pair, parted
+from c2llm_lite.convert.calibrate.documentation import is_long_enough, parted
+from c2llm_lite.convert.calibrate.documented_code import says_enough
 
 CASES = {
     "Javadoc": (
@@ -61,6 +62,7 @@ def test_documentation_is_parted_from_code(case: str) -> None:
 
 
 def test_a_pair_has_words_and_lines_enough() -> None:
-    assert is_pair("adds two numbers", "a\nb\nc")
-    assert not is_pair("adds numbers", "a\nb\nc")
-    assert not is_pair("adds two numbers", "a\n\nb\n")
+    assert says_enough("adds two numbers")
+    assert is_long_enough("a\nb\nc")
+    assert not says_enough("adds numbers")
+    assert not is_long_enough("a\n\nb\n")
