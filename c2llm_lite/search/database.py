@@ -44,7 +44,7 @@ class Database:
                 f"cannot create the index {folder}: {error.strerror}; pass another folder with --index"
             ) from error
         written = (folder, folder / DATABASE)
-        self._read_only = written[1].exists() and not all(os.access(path, os.W_OK) for path in written)
+        self.read_only = written[1].exists() and not all(os.access(path, os.W_OK) for path in written)
         with self.as_output_error():
             self.connection = self._connect()
         try:
@@ -63,10 +63,8 @@ class Database:
     def writing(self) -> Iterator[None]:
         """Be the one writer, of an index of today's format.
 
-        Raises BusyError if another process is, or the index is read-only. A kill lets go, as it does of every lock.
+        Raises BusyError if another process is. A kill lets go, as it does of every lock.
         """
-        if self._read_only:
-            raise BusyError(f"the index {self.folder} is read-only and was not updated")
         with self.as_output_error():
             lock = sqlite3.connect(self.folder / LOCK, timeout=0, isolation_level=None)
         try:
@@ -121,14 +119,14 @@ class Database:
 
     def _connect(self) -> sqlite3.Connection:
         place: Path | str = self.folder / DATABASE
-        if self._read_only:
+        if self.read_only:
             # SQLite keeps shared memory beside a database that it reads, unless it knows that nobody writes.
             place = f"{(self.folder / DATABASE).resolve().as_uri()}?mode=ro&immutable=1"
-        return sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None, uri=self._read_only)
+        return sqlite3.connect(place, timeout=BUSY_SECONDS, isolation_level=None, uri=self.read_only)
 
     def _open(self, identity: dict[str, str]) -> None:
         with self.as_output_error():
-            if not self._read_only:
+            if not self.read_only:
                 self._log_ahead()
             # A commit survives a kill of the process; the last ones may be lost to a power cut, and are made again.
             self.connection.execute("PRAGMA synchronous = NORMAL")

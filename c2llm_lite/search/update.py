@@ -5,6 +5,7 @@ The first takes seconds where the second takes minutes, so it is finished before
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from pathlib import Path
 from ..embedder import Embedder
 from ..errors import TextError
 from ..progress import Advance, bar
+from .database import BusyError
 from .look import Look, look
 from .on_demand import OnDemand
 from .read import SkippedError, decode, read_bytes
@@ -67,29 +69,32 @@ def update(store: Store, folder: Path, model: Embedder | OnDemand, prefix: str, 
     """Update `store` to the content of `folder`. prefix: the documents' prompt.
 
     Raises TextError if the folder contains nothing to index (the index is unchanged), BusyError if another process
-    writes to the index, OSError if the folder cannot be listed.
+    writes to the index, or it is read-only and the folder has changed; OSError if the folder cannot be listed.
     """
     started = time.monotonic()
-    with store.writing():
+    with contextlib.nullcontext() if store.read_only else store.writing():
         known, skipped = store.files(), store.skipped()
         found = look(folder, known, skipped, (request.exclude, request.include), verify=request.verify)
         if not found.changed and not found.unchanged:
             raise TextError(f"{folder} contains nothing to index{found.because()}; pass a folder with code or text")
+        kept = found.changed.keys() | found.unchanged
+        gone = [path for path in known if path not in kept and not _within(path, found.unreadable)]
         done = Update(
             skipped={reason: len(paths) for reason, paths in found.skipped.items()},
             skipped_paths=found.skipped,
             linked=found.linked,
             truncated=found.truncated,
             unreadable=found.unreadable,
+            removed=len(gone),
         )
-        _split_changed(store, folder, found, done, progress=request.progress)
-        kept = found.changed.keys() | found.unchanged
-        gone = [path for path in known if path not in kept and not _within(path, found.unreadable)]
-        changed = done.changed or gone or found.touched or found.by_content != skipped
-        if changed or not store.is_finished():
-            store.finish(folder, gone, found.touched, found.by_content)
-        done.removed = len(gone)
-        done.embedded = _embed_pending(store, model, prefix, request)
+        if not store.read_only:
+            _split_changed(store, folder, found, done, progress=request.progress)
+            changed = done.changed or gone or found.touched or found.by_content != skipped
+            if changed or not store.is_finished():
+                store.finish(folder, gone, found.touched, found.by_content)
+            done.embedded = _embed_pending(store, model, prefix, request)
+        elif found.changed or gone:
+            raise BusyError(f"the index {store.folder} is read-only and was not updated")
         counts = store.counts()
     done.files, done.pieces, done.without_vector = counts["files"], counts["pieces"], counts["without vector"]
     done.seconds = time.monotonic() - started

@@ -366,6 +366,8 @@ def test_a_read_only_index_can_be_searched(
     monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)  # as root, permissions alone would not do
     with Index(new_model(), tree, index=index.place) as opened:
         assert opened.search("read jsonl path") == found
+        assert opened.update().changed == 0  # it is up to date: nothing to say
+        (tree / "new.md").write_text("words that no index has")
         with pytest.raises(BusyError, match="read-only and was not updated"):
             opened.update()
     assert sorted(index.place.iterdir()) == before
