@@ -1,4 +1,4 @@
-"""Shows progress on standard error: a bar in a terminal, otherwise a line every 30 seconds."""
+"""Shows progress on standard error: a bar in a terminal, otherwise a line every 30 seconds or every few units."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ LINE_SECONDS = 30.0  # between two lines outside a terminal
 
 
 @contextlib.contextmanager
-def bar(title: str, total: int | None, unit: str, *, show: bool = True) -> Iterator[Advance]:
+def bar(title: str, total: int | None, unit: str, *, show: bool = True, every: int | None = None) -> Iterator[Advance]:
     """Yields a function to call with the number of units done since the last call; silent unless `show`.
 
     A unit of "bytes" is shown as kB, MB and so on. total: None if it is not known; no time left is shown then.
+    every: outside a terminal, a line after each so many units, whatever time they took.
     """
     if not show:
         yield lambda done: None
@@ -25,7 +26,7 @@ def bar(title: str, total: int | None, unit: str, *, show: bool = True) -> Itera
         with _bar(title, total, unit) as advance:
             yield advance
     else:
-        yield _Lines(title, total, unit).advance
+        yield _Lines(title, total, unit, every).advance
 
 
 def reported(progress: bool | Callable[[float], None], total: int) -> contextlib.AbstractContextManager[Advance]:
@@ -76,20 +77,20 @@ def _bar(title: str, total: int | None, unit: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """Prints "embedding: 1,200 of 5,000 texts, 41.3 texts/s, 1:32 left" when LINE_SECONDS have passed."""
+    """Prints "embedding: 24% of 5,000 texts, 41.3 texts/s, 1:32 left" when LINE_SECONDS have passed, or `every`."""
 
-    def __init__(self, title: str, total: int | None, unit: str) -> None:
-        self._title, self._total, self._unit = title, total, unit
+    def __init__(self, title: str, total: int | None, unit: str, every: int | None) -> None:
+        self._title, self._total, self._unit, self._every = title, total, unit, every
         self._done = 0
         self._begun = self._printed = time.monotonic()
 
     def advance(self, done: int) -> None:
         self._done += done
         now = time.monotonic()
-        if now - self._printed < LINE_SECONDS:
+        if self._done % self._every if self._every else now - self._printed < LINE_SECONDS:
             return
         self._printed = now
-        rate = self._done / (now - self._begun)
+        rate = self._done / max(now - self._begun, 1e-9)
         parts = [_amount(self._done, self._unit), _rate(rate, self._unit)]
         if self._total is not None:
             parts[0] = f"{self._done / max(1, self._total):.0%} of {_amount(self._total, self._unit)}"

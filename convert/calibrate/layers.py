@@ -69,7 +69,8 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
         table, dtype = checkpoint.stored("embed_tokens.weight")
         hidden = [widen(table[np.concatenate([texts[i] for i in cut])], dtype) for cut in cuts]  # (tokens, hidden)
         exact = [x.copy() for x in hidden]  # the same at full precision
-    with bar("rounding", (shape.layers - done) * MATRICES, "matrices", show=calibration.progress) as advance:
+    left = (shape.layers - done) * MATRICES
+    with bar("rounding", left, "matrices", show=calibration.progress, every=MATRICES) as advance:
         for number in range(done, shape.layers):
             layer = Layer(checkpoint, number)
             matrices: dict[str, Parts] = {}

@@ -40,6 +40,14 @@ def test_slow_work_has_a_rate_a_minute(clock, capfd):
     assert capfd.readouterr().err == "rounding: 10% of 10 matrices, 1.5 matrices/min, 6:00 left\n"
 
 
+def test_a_line_after_each_so_many_units(clock, capfd):
+    with progress.bar("rounding", 14, "matrices", every=7) as advance:
+        for _ in range(8):
+            clock[0] += 100
+            advance(1)
+    assert capfd.readouterr().err == "rounding: 50% of 14 matrices, 0.6 matrices/min, 11:40 left\n"
+
+
 def test_silent_when_not_wanted(clock, capfd):
     with progress.bar("embedding", 10, "texts", show=False) as advance:
         clock[0] += 100
