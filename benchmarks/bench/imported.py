@@ -55,8 +55,9 @@ def read(report: Path, checkpoint: str, tasks: Sequence[Task]) -> list[Measured]
 
 
 def _device(row: dict[str, Any]) -> str | None:
-    """A GPU's name; None for a row of the CPU."""
-    return None if row["latency"]["peak_vram"] is None else str(row["latency"]["engine"]["device"])
+    """A GPU's name; None for a row of the CPU, or one without timings."""
+    latency = row["latency"]
+    return None if latency is None or latency["peak_vram"] is None else str(latency["engine"]["device"])
 
 
 def _vectors(report: Path, name: str, t: Task) -> tuple[Array, Array]:

@@ -12,7 +12,7 @@ from typing import Any
 from c2llm_lite.durable import durable
 from c2llm_lite.errors import MissingDependencyError
 
-from .verdict import DOCUMENT, MEASURE, rate
+from .verdict import DOCUMENT, MEASURE, rate, timed
 
 COLORS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKS = "osD^vP*X<>"
@@ -39,8 +39,9 @@ def draw(result: dict[str, Any], folder: Path) -> list[tuple[str, str]]:
         ("accuracy_size.png", "Accuracy against the bundle's size", _accuracy_size),
         ("speed_length.png", "Tokens a second by the length of the texts", _speed_length),
     ):
-        _save(draw_one(result), folder / name)
-        drawn.append((name, told))
+        if draw_one is _accuracy_size or timed(result):
+            _save(draw_one(result), folder / name)
+            drawn.append((name, told))
     return drawn
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from c2llm_lite.durable import durable
 
 from . import plots
+from .verdict import timed
 
 MEASURES = {
     "ndcg@10": "NDCG@10",
@@ -35,7 +36,7 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
     reference, *others = result["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
     text = [
-        f"# Accuracy, size and speed of {checkpoint['name']}'s targets",
+        f"# Accuracy, size{' and speed' if timed(result) else ''} of {checkpoint['name']}'s targets",
         f"Each target against {reference['target']}, full precision, on the same texts. Measured {on['date']} on "
         f"{on['cores']} cores of {on['cpu']} ({', '.join(on['flags'])}), {on['system']}, Python {on['python']}; "
         f"{versions}. Checkpoint sha256 {checkpoint['sha256'][:16]}. A row that names a machine was measured on it.",
@@ -65,7 +66,21 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
             "Points of NDCG@10 lost, each query of every task counting once, and the task that lost most.",
             _table(("target", "lost", "worst task", "lost there"), (_pooled(row) for row in others if "pooled" in row)),
         ]
+    text += _speeds(result) if timed(result) else _sizes(result)
+    text += [f"![{told}]({file})" for file, told in pictures]
+    if result["front"]:
+        text.append(f"No target beats these in both accuracy and speed, slowest first: {', '.join(result['front'])}.")
     text += [
+        "## Not measured",
+        _list(result["not_measured"]),
+        "## Recommendation",
+        _list(result["recommendation"]),
+    ]
+    return "\n\n".join(text) + "\n"
+
+
+def _speeds(result: dict[str, Any]) -> list[str]:
+    return [
         "## Speed and size",
         "A target at a time, alone. *A query*: one at a time, with its instruction, in milliseconds. *Tokens a "
         "second*: texts of that many tokens. *Start*: from the process's start to its first vector. *Memory*: the most "
@@ -74,14 +89,12 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
             ("target", "a query: p50, p95, p99", *_lengths(result), "start, s", "memory, MB", "bundle, MB"),
             ((row["target"], *_speed(row, _lengths(result))) for row in result["rows"]),
         ),
-        *(f"![{told}]({file})" for file, told in pictures),
-        f"No target beats these in both accuracy and speed, slowest first: {', '.join(result['front'])}.",
-        "## Not measured",
-        _list(result["not_measured"]),
-        "## Recommendation",
-        _list(result["recommendation"]),
     ]
-    return "\n\n".join(text) + "\n"
+
+
+def _sizes(result: dict[str, Any]) -> list[str]:
+    sizes = ((row["target"], f"{row['bytes'] / 1e6:,.0f}") for row in result["rows"])
+    return ["## Size", _table(("target", "bundle, MB"), sizes)]
 
 
 def _scores(row: dict[str, Any], task: str) -> list[str]:

@@ -84,13 +84,15 @@ def bench(
     reference: str = "cpu",
     limit: int | None = None,
     calibrate: Texts | None = None,
+    timings: bool = True,
     progress: bool = False,
 ) -> dict[str, Any]:
     """Measure `targets` of the checkpoint `source`, and bundles made of it elsewhere; write OUTPUT's report.
 
     imports: reports made on other machines, whose rows are added. reference: the device of full precision, "cpu" or
     "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. calibrate: each quantized
-    target is also made with these texts, a row of its own. Returns what results.json contains; a target that failed is
+    target is also made with these texts, a row of its own. timings: whether to measure speed and memory, which other
+    work on the machine would spoil. Returns what results.json contains; a target that failed is
     listed with the reason.
 
     Raises OutputError if `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
@@ -117,17 +119,18 @@ def bench(
                 _convert(source, sha256, subject, work)
                 for t in tasks:
                     _vectors(work, subject, t, texts[t.name], advance)
-    with bar("timings", len(subjects), "targets", show=progress) as advance:
-        for subject in subjects:
+    with bar("timings", len(subjects), "targets", show=progress and timings) as advance:
+        for subject in subjects if timings else ():
             with _told(subject, subjects[0]):
                 if subject.failed is None:
                     _timings(work, subject, tasks[0])
             advance(1)
+    measured = [_measured(work, s, tasks, timings) for s in subjects if s.failed is None]
     result: dict[str, Any] = {
         "checkpoint": {"name": checkpoint.name, "sha256": sha256},
         "tasks": {t.name: _account(t) for t in tasks},
         "on": stamp(),
-        "rows": scored([*(_measured(work, s, tasks) for s in subjects if s.failed is None), *elsewhere], tasks),
+        "rows": scored([*measured, *elsewhere], tasks),
         "failed": {subject.label: subject.failed for subject in subjects if subject.failed is not None},
     }
     result |= {"front": front(result), "recommendation": recommendation(result), "not_measured": not_measured(result)}
@@ -265,7 +268,7 @@ def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
             raise BundleError(lines[-1] if lines else crashed)
 
 
-def _measured(work: Path, subject: Subject, tasks: Sequence[Task]) -> Measured:
+def _measured(work: Path, subject: Subject, tasks: Sequence[Task], timings: bool) -> Measured:
     vectors: dict[str, tuple[Array, Array]] = {}
     for t in tasks:
         with np.load(_vectors_file(work, subject, t), allow_pickle=False) as arrays:
@@ -277,7 +280,7 @@ def _measured(work: Path, subject: Subject, tasks: Sequence[Task]) -> Measured:
         {
             "bytes": sum(record.size for record in files.values()),
             "backbone_bytes": sum(record.size for name, record in files.items() if name in bundles.BACKBONE_FILES),
-            "latency": json.loads(_timings_file(work, subject).read_text()),
+            "latency": json.loads(_timings_file(work, subject).read_text()) if timings else None,
             "vectors": {t.name: _vectors_file(work, subject, t).name for t in tasks},
         },
     )

@@ -23,6 +23,11 @@ def kept(result: dict[str, Any], row: dict[str, Any]) -> float:
     return float(sum(shares) / len(shares))
 
 
+def timed(result: dict[str, Any]) -> bool:
+    """Whether every row's speed was measured."""
+    return all(row["latency"] is not None for row in result["rows"])
+
+
 def rate(row: dict[str, Any]) -> float:
     """Documents of 128 tokens a second; of the longest measured, where a model takes no more."""
     lengths = row["latency"]["by_length"]
@@ -54,7 +59,9 @@ def _far(near: dict[str, Any]) -> bool:
 
 
 def front(result: dict[str, Any]) -> list[str]:
-    """The targets that no other beats in both accuracy and rate, slowest first."""
+    """The targets that no other beats in both accuracy and rate, slowest first; none without timings."""
+    if not timed(result):
+        return []
     by_rate = sorted(result["rows"], key=lambda row: (-rate(row), -kept(result, row)))
     best, found = float("-inf"), []
     for row in by_rate:
@@ -71,16 +78,17 @@ def recommendation(result: dict[str, Any]) -> list[str]:
     told = []
     if good:
         smallest = min(good, key=lambda row: row["bytes"])
-        fastest = max(good, key=rate)
         told.append(
             f"**The smallest that stays within 1% is {smallest['target']}**: {smallest['bytes'] / 1e6:,.0f} MB against "
             f"{reference['bytes'] / 1e6:,.0f} MB for {reference['target']}."
         )
+    if good and timed(result):
+        fastest = max(good, key=rate)
         told.append(
             f"**The fastest that stays within 1% is {fastest['target']}**: {rate(fastest):.1f} documents of {DOCUMENT} "
             f"tokens a second, {rate(fastest) / rate(reference):.1f} times {reference['target']}."
         )
-    else:
+    if not good:
         told.append("**No target stays within 1% of full precision**: run the checkpoint in full, or try calibration.")
     for row in others:
         found = warnings(result, row)
@@ -98,6 +106,8 @@ def not_measured(result: dict[str, Any]) -> list[str]:
         told.append(
             "A GPU: full precision ran on this machine's CPU (`--reference cuda` takes a GPU where there is one)."
         )
+    if not timed(result):
+        told.append("Speed and memory: no timings were asked for, or a row has none.")
     told.append(f"Any machine but this: {on['cores']} cores of {on['cpu']}. Another CPU ranks the targets otherwise.")
     told.append(f"Any data but {', '.join(result['tasks'])}. Your own code in BEIR's form is the better judge.")
     return told

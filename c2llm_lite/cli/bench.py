@@ -43,6 +43,9 @@ def bench(
             metavar=CALIBRATE, help="Also measure each quantized target calibrated on these texts; see convert."
         ),
     ] = None,
+    timings: Annotated[
+        bool, typer.Option(help="Measure speed and memory too; other work on the machine spoils them.")
+    ] = True,
     max_loss: Annotated[
         float | None, typer.Option(help="Exit with 1 if a target loses more points of NDCG@10 than this.")
     ] = None,
@@ -71,6 +74,7 @@ def bench(
         reference=reference,
         limit=limit,
         calibrate=None if calibrate is None else given(calibrate),
+        timings=timings,
         progress=settings.progress,
     )
     for sentence in result["recommendation"]:

@@ -111,7 +111,7 @@ def test_a_second_run_measures_nothing_again_and_reports_the_same(report, checkp
 def test_plain_and_calibrated_stand_side_by_side_over_several_tasks(checkpoint_folder, task, tmp_path):
     other = shutil.copytree(task, tmp_path / "others")
     texts = {"document": [f"def f_{i}(x):\n    return x + {i}" for i in range(9)]}
-    arguments = {"data": [str(task), str(other)], "calibrate": texts}
+    arguments = {"data": [str(task), str(other)], "calibrate": texts, "timings": False}
     result = bench(str(checkpoint_folder), ["gguf:q8_0", "gguf:f16"], tmp_path / "out", **arguments)
     assert result["failed"] == {}
     rows = {row["target"]: row for row in result["rows"]}
@@ -127,6 +127,10 @@ def test_plain_and_calibrated_stand_side_by_side_over_several_tasks(checkpoint_f
     report = (tmp_path / "out" / "report.md").read_text()
     assert "## Over all tasks" in report
     assert "| target | lost | worst task | lost there |" in report
+    assert "| target | bundle, MB |" in report  # what a machine that does other work can say
+    assert "- Speed and memory: no timings were asked for" in report
+    assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["accuracy_size.png"]
+    assert result["front"] == []
     # Other texts are another bundle; the same are the same.
     subject = Subject("gguf:q8_0", "auto", calibrate=texts, note=noted[calibrated])
     _convert(str(checkpoint_folder), made[calibrated].manifest.source.sha256, subject, tmp_path / "out" / "work")
