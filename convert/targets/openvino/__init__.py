@@ -21,10 +21,11 @@ from c2llm_lite.errors import CheckpointError
 from ...calibrate.layers import Calibration
 from ...checkpoint import Weights, backbone_names
 from .. import registry
-from .codes import tensor_types
+from .codes import products, tensor_types
 from .compress import compress
 from .export import check_libraries, export, quiet, save
 from .stops import stops_come_through
+from .value_biases import move_value_biases
 
 SCALE_BITS = 16  # nncf's scales are fp16: one per row in int8, one a group in int4
 VECTOR_BITS = 32
@@ -66,6 +67,7 @@ def write_backbone(
         exported = Path(temporary) / OPENVINO_GRAPH
         export(checkpoint, exported)
         graph = openvino.Core().read_model(exported)
+        move_value_biases(checkpoint, dict(products(graph)))
         if kind != "fp32":
             graph = compress(checkpoint, graph, kind, calibration)
         save(graph, folder / OPENVINO_GRAPH)

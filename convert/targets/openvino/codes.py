@@ -20,6 +20,7 @@ from ...calibrate.grids import GRIDS, Grid
 from ...calibrate.layers import Calibration, round_in_order
 from ...calibrate.resume import Parts
 from ...checkpoint import Weights, backbone_names
+from . import value_biases
 
 INT4 = GRIDS["q4_0"]  # the levels of nncf's INT4_SYM, in groups of WEIGHT_GROUP
 INT8 = GRIDS["q8_0"].levels  # of INT8_SYM, with one scale for a whole row
@@ -32,6 +33,7 @@ def write_codes(checkpoint: Weights, graph: Any, kind: str, calibration: Calibra
     import openvino
 
     scaled = {f"{module}.weight": behind(product, "Multiply") for module, product in products(graph)}
+    biases = value_biases.moved(graph)
 
     def replace(at: Any, values: NDArray[Any], shape: tuple[int, ...], dtype: Any) -> None:
         tensor = openvino.Tensor(np.ascontiguousarray(values), openvino.Shape(shape), dtype)
@@ -47,6 +49,11 @@ def write_codes(checkpoint: Weights, graph: Any, kind: str, calibration: Calibra
             shape, dtype = (*scales.shape[:2], WEIGHT_GROUP), openvino.Type.i4
         replace(multiply.input_value(0).get_node().input(0), codes, shape, dtype)
         replace(multiply.input(1), scales, scales.shape, openvino.Type.f16)
+        module = name.removesuffix(".weight")
+        if module in biases:  # the texts saw the value bias through the weights as rounded
+            constant = value_biases.passed_on(checkpoint, module, _decoded(codes, scales, kind))
+            (reader,) = biases[module].output(0).get_target_inputs()
+            replace(reader, constant, constant.shape, openvino.Type.f32)
 
     def int4(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
         codes, scales = round_matrix(weights, moments, INT4)
@@ -60,6 +67,15 @@ def write_codes(checkpoint: Weights, graph: Any, kind: str, calibration: Calibra
         return grid.decode(codes, scales), {"codes": INT8[codes].astype(np.int8), "scales": rows}
 
     round_in_order(checkpoint, calibration, int8 if kind == "int8" else int4, placing)
+
+
+def _decoded(codes: NDArray[Any], scales: NDArray[Any], kind: str) -> Array:
+    """The matrix (rows, width) that `placing` puts into the graph."""
+    if kind == "int4":
+        nibbles = np.stack([codes & 15, codes >> 4], axis=1).reshape(*scales.shape[:2], WEIGHT_GROUP)
+        codes = (nibbles ^ 8).astype(np.int8) - 8
+    found: Array = (codes * scales.astype(np.float32)).reshape(len(scales), -1)
+    return found
 
 
 def tensor_types(checkpoint: Weights, graph: Any) -> dict[str, str]:
