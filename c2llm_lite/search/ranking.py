@@ -25,7 +25,7 @@ Mode = Literal["hybrid", "semantic", "lexical"]
 MODES: tuple[Mode, ...] = get_args(Mode)
 MOST_BY_WORDS = 1000  # texts that a query's words bring, unless filters leave fewer
 # The vectors' share of a score: MEANING if no text has the query's words, less by LESS if one has them all.
-MEANING, LESS = 0.8, 0.7
+MEANING, LESS = 0.9, 0.7
 # Added to the score of a definition: of the identifier that is the query, or of one with a similar name, as people half
 # remember names (times Dice's coefficient of the names' trigrams, from LEAST_NEAR on). Lexical NDCG@10 of half
 # remembered names was 0.69 without the last and 0.96 with it, for thresholds of 0.3 to 0.6 alike.

@@ -30,7 +30,7 @@ from .questions import DEVELOPMENT, HELD_OUT, TOP, Question, by_kind, gain, is_a
 RESULTS = Path(__file__).parents[2] / "results" / "search_questions.json"
 SHARES = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 
-SLOPES = ((0.7, 0.6), (0.8, 0.6), (0.8, 0.7), (0.9, 0.8))
+SLOPES = ((0.7, 0.6), (0.8, 0.6), (0.8, 0.7), (0.9, 0.7), (0.9, 0.8), (1.0, 0.8), (1.0, 0.9))
 
 Rule = Callable[[Any, Any, float], Any]  # cosines, words, strength -> scores
 
