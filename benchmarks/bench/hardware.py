@@ -10,7 +10,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from c2llm_lite import machine
+from c2llm_lite import cpu, machine
 from c2llm_lite.embedder import Embedder
 
 # What vectors are computed by.
@@ -36,6 +36,7 @@ SPEED_FLAGS = (
     "amx_bf16",
     "asimddp",
     "i8mm",
+    "sve",
 )
 
 STEAL = 7  # in /proc/stat's order
@@ -46,7 +47,7 @@ def stamp() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
-        "flags": [flag for flag in SPEED_FLAGS if flag in _cpu_field("flags").split()],
+        "flags": [flag for flag in SPEED_FLAGS if cpu.has(flag)],
         "cores": machine.cores(),
         "free_memory": machine.free_memory(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -80,11 +80,19 @@ def test_what_the_system_lists(listed):
     assert cpu.lacking(["avx", "avx2", "fma", "bmi2"]) == ["avx2", "bmi2"]
 
 
+def test_what_arm_lists(listed):
+    listed.write_text("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp\nCPU part\t: 0xd0b\n")
+    assert cpu.has("asimddp")
+    assert not cpu.has("sve")
+    assert cpu.lacking(["asimddp", "sve"]) == ["sve"]
+
+
 @pytest.mark.parametrize("content", [None, "processor : 0\n"])
 def test_where_nothing_can_tell_nothing_is_lacking(listed, content):
     if content is not None:
         listed.write_text(content)
     assert cpu.lacking(["avx2"]) == []
+    assert not cpu.has("avx2")
 
 
 def test_a_library_for_a_newer_cpu_is_refused_before_it_is_imported(built_for):
