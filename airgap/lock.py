@@ -1,6 +1,7 @@
 """The lock file of a kit: `lock.py WHEELS` prints name, version and SHA-256 of each wheel, for pip's --require-hashes.
 
-A wheel in a folder below is another build of one above it, for some CPUs: either may be installed. Standard library alone. It is the kit's requirements.txt, and as LOCK= it gives another kit the same libraries.
+A wheel in a folder below is another build of one above it, for some CPUs: either may be installed. It is the kit's
+requirements.txt, and as LOCK= it gives another kit the same libraries. Standard library alone.
 """
 
 import hashlib

@@ -1,9 +1,9 @@
 """Compares what emulated machines gave with what this one gave, and writes the results file.
 
-    python -m c2llm_lite.benchmarks.lab.emulation.compare FOLDER RESULTS.json EMULATOR
+    python -m c2llm_lite.benchmarks.lab.emulation.compare FOLDER RESULTS.json EMULATOR [MACHINE=SATURATION.json …]
 
-FOLDER: of vectors.py's files. full.here.json is full precision; BUNDLE.here.json is this machine's, and BUNDLE.NAME.json
-an emulated one's. EMULATOR: its version.
+FOLDER: of vectors.py's files. full.here.json is full precision; BUNDLE.here.json is this machine's, BUNDLE.NAME.json an
+emulated one's. EMULATOR: its version. SATURATION.json: what saturation.py printed on a machine.
 """
 
 from __future__ import annotations
@@ -62,10 +62,14 @@ def _summary(vectors: Array, reference: Array) -> dict[str, float]:
     return {"mean": round(found.mean, 6), "lowest": round(found.worst, 6)}
 
 
-def main(folder: str, results: str, emulator: str) -> None:
+def main(folder: str, results: str, emulator: str, *saturation: str) -> None:
     """Write the results and print a line per machine."""
     bundles = compare(Path(folder))
-    Path(results).write_text(json.dumps({"emulator": emulator, "bundles": bundles}, indent=1) + "\n")
+    found: dict[str, Any] = {"emulator": emulator, "bundles": bundles}
+    if saturation:
+        named = (argument.split("=", 1) for argument in saturation)
+        found["largest_products"] = {machine: json.loads(Path(path).read_text()) for machine, path in named}
+    Path(results).write_text(json.dumps(found, indent=1) + "\n")
     for bundle, rows in bundles.items():
         for machine, row in rows.items():
             if machine != "target":
