@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import platform
-import resource
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -83,11 +82,15 @@ def memory(field: str, process: int | str = "self") -> int:
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process held, mapped files that it read among them."""
+    """The most bytes of memory that this process held, mapped files that it read among them; 0 on Windows."""
     try:
         # Not getrusage's ru_maxrss: on Linux a process starts with its parent's, from before it ran its own program.
         return memory("VmHWM")
     except OSError:
+        try:
+            import resource
+        except ImportError:
+            return 0
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return held if sys.platform == "darwin" else held * 1024  # KiB, but for macOS
 
