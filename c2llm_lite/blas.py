@@ -38,8 +38,8 @@ def check() -> None:
     if not np.allclose(product, without_blas, rtol=1e-3, atol=1e-3):
         found = [f"{library.internal_api} {library.version}" for part in _libraries() for library in part]
         raise DeviceError(
-            f"NumPy {np.__version__} ({', '.join(found) or 'not OpenBLAS'}) computes wrong matrix products on this CPU; "
-            "set OPENBLAS_CORETYPE=ARMV8 (HASWELL on x86), or install another release of numpy"
+            f"NumPy {np.__version__} ({', '.join(found) or 'not OpenBLAS'}) computes wrong matrix products on this "
+            "CPU; set OPENBLAS_CORETYPE=ARMV8 (HASWELL on x86), or install another release of numpy"
         )
 
 

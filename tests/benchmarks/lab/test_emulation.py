@@ -14,7 +14,7 @@ from c2llm_lite.verify import read_texts
 
 
 def written(folder: Path, name: str, rows: list[list[float]]) -> None:
-    run: dict[str, Any] = dict.fromkeys(("engine", "system", "stamp", "seconds", "probes"), {})
+    run: dict[str, Any] = {key: {} for key in ("engine", "system", "stamp", "seconds", "probes")}
     (folder / f"{name}.json").write_text(json.dumps(run | {"target": "gguf:q8_0", "vectors": rows}))
 
 
