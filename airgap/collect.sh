@@ -6,7 +6,7 @@
 # EXTRAS: of c2llm-lite, comma-separated, the bundle's engine among them. REQUIREMENT: what else is to be there.
 #
 #   PYTHON_VERSION=3.12                        for another Python than this machine's
-#   ARCH=aarch64                               for another architecture than x86_64; llama-cpp-python is compiled there
+#   ARCH=aarch64                               for another architecture than x86_64
 #   LOCK=KIT/requirements.txt                  the same versions of libraries as in that kit, by hash
 #   HAVE=FREEZE.txt                            what `pip freeze` says there: libraries that it has stay as they are, and
 #                                              the kit is installed beside them
@@ -14,10 +14,8 @@
 #   SIGN_KEY=signer.key                        signs the bundle and the kit, and adds the extra `sign` to check them there
 #
 # The kit serves Linux machines with this machine's C library or newer. The same commit, bundle, lock, key and setuptools
-# give the same kit, byte for byte. What is compiled here (llama-cpp-python) is kept in build/airgap and used again, since
-# compiling it twice need not give the same bytes.
-# llama-cpp-python is compiled here, for any CPU with AVX2 (x86-64-v3, Intel Haswell of 2013 and AMD Excavator of 2015): the
-# package of pip's own building would use every instruction of this machine's CPU, and die on an older one.
+# give the same kit, byte for byte. What is compiled here (compile.sh: llama-cpp-python, for any CPU with AVX2 and for any
+# 64-bit ARM) is kept in build/airgap and used again, since compiling it twice need not give the same bytes.
 set -euo pipefail
 kit=$1 bundle=$2 extras=$3
 shift 3
@@ -28,12 +26,7 @@ python=${PYTHON:-python3}
 version=${PYTHON_VERSION:-$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])')}
 here=$(cd "$(dirname "$0")" && pwd)
 built=build/airgap
-floor='["avx", "avx2", "fma", "f16c", "bmi2"]'
 
-if [[ ",$extras," == *,llama-cpp,* && $arch != "$(uname -m)" ]]; then
-    echo "llama-cpp-python is compiled here, for $(uname -m): make this kit on $arch, or leave llama-cpp out of EXTRAS" >&2
-    exit 1
-fi
 umask 022  # a wheel has its files' modes, and whoever installs the kit must be able to read it
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
@@ -41,20 +34,12 @@ rm -rf "$kit.partial"
 mkdir -p "$kit.partial/wheels" "$built"
 
 requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
-if [[ ",$extras," == *,llama-cpp,* ]] && ! compgen -G "$built/llama_cpp_python-${requirement#*==}-*.whl" > /dev/null; then
-    echo "compiling $requirement for any CPU with AVX2: about four minutes on two cores"
-    work=$scratch/llama-cpp-python
-    CMAKE_ARGS="-DGGML_NATIVE=OFF -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON" \
-        "$python" -m pip wheel --quiet --no-deps --no-cache-dir --no-binary llama-cpp-python --wheel-dir "$work" "$requirement"
-    "$python" -m wheel unpack --dest "$work" "$work"/*.whl
-    folder=$(echo "$work"/llama_cpp_python-*/)
-    echo "$floor" > "$folder/llama_cpp/lib/cpu_floor.json"  # what engines/llama_cpp/native.py reads
-    # A minimal Debian has no libgomp, which llama.cpp loads. Its libraries look for it beside themselves first.
-    cp "$(gcc -print-file-name=libgomp.so.1)" "$folder/llama_cpp/lib/"
-    for license in /usr/share/doc/libgomp1/copyright /usr/share/licenses/libgomp/COPYING.RUNTIME; do
-        if [ -e "$license" ]; then cp "$license" "$(echo "$folder"/*.dist-info/licenses)/COPYRIGHT.libgomp"; fi
+if [[ ",$extras," == *,llama-cpp,* ]]; then
+    PYTHON=$python "$here/compile.sh" "$requirement" "$arch" "$built"
+    # On aarch64, install.sh chooses between the one in the kit's wheels and this one.
+    for faster in "$built/asimddp/llama_cpp_python-${requirement#*==}"-*"linux_$arch.whl"; do
+        if [ -e "$faster" ]; then mkdir -p "$kit.partial/wheels/asimddp" && cp "$faster" "$kit.partial/wheels/asimddp/"; fi
     done
-    "$python" -m wheel pack --dest-dir "$built" "$folder"
 fi
 
 # From a copy, whose modes are not those of this checkout, and without what an earlier build left in build/.

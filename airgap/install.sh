@@ -50,6 +50,10 @@ if [ -e "$1" ] && [ ! -d "$1/releases" ] && [ -n "$(ls -A "$1")" ]; then
 fi
 want=$(cat "$here/python-version")
 have=$("$python" -c 'import sys; print("%d.%d" % sys.version_info[:2])') || exit 1
+if ! "$python" -c 'import os; os.confstr("CS_GNU_LIBC_VERSION")' 2> /dev/null; then
+    echo "this system's C library is not glibc (Alpine's is musl), which the wheels here need: use another system" >&2
+    exit 1
+fi
 if [ "$have" != "$want" ]; then
     echo "the wheels here are for Python $want, and $python is $have: name another, PYTHON=/path/to/python$want $0 $1" >&2
     exit 1
@@ -95,8 +99,11 @@ if [ ! -e "$release/complete" ]; then
     beside=
     if [ -e "$here/installed.txt" ]; then beside=--system-site-packages; fi  # the kit was made with HAVE
     "$python" -m venv $beside "$release/venv"
+    dotprod=  # llama.cpp's faster build for ARM, whose build number pip prefers; the other runs on any 64-bit ARM
+    if [ -d "$here/wheels/asimddp" ] && grep -qw asimddp /proc/cpuinfo; then dotprod=$here/wheels/asimddp; fi
     "$release/venv/bin/python" -m pip --isolated install --quiet --disable-pip-version-check --no-index --no-deps \
-        --require-hashes --find-links "$here/wheels" --requirement "$here/requirements.txt"
+        --require-hashes --find-links "$here/wheels" ${dotprod:+--find-links "$dotprod"} \
+        --requirement "$here/requirements.txt"
     new=$bundle
     if [ ! -e "$bundle" ]; then
         new=$bundle.partial

@@ -1,6 +1,7 @@
 """The lock file of a kit: `lock.py WHEELS` prints name, version and SHA-256 of each wheel, for pip's --require-hashes.
 
-Standard library alone. It is the kit's requirements.txt, and as LOCK= it gives another kit the same libraries.
+A wheel in a folder below is another build of one above it, for some CPUs: either may be installed. It is the kit's
+requirements.txt, and as LOCK= it gives another kit the same libraries. Standard library alone.
 """
 
 import hashlib
@@ -17,8 +18,13 @@ def main(wheels: Path) -> None:
         name = re.sub(r"[-_.]+", "-", escaped).lower()  # PEP 503
         if name in lines:
             sys.exit(f"{wheels} has two wheels of {name}; remove one")
-        lines[name] = f"{name}=={version} --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
+        builds = [wheel, *sorted(wheels.glob(f"*/{escaped}-{version}-*.whl"))]
+        lines[name] = f"{name}=={version}" + "".join(f" --hash=sha256:{_digest(build)}" for build in builds)
     print("\n".join(line for _, line in sorted(lines.items())))
+
+
+def _digest(wheel: Path) -> str:
+    return hashlib.sha256(wheel.read_bytes()).hexdigest()
 
 
 if __name__ == "__main__":

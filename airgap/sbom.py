@@ -39,7 +39,7 @@ SPDX = {  # classifiers that mean one license; "BSD License" may be one of sever
 def main(kit: Path) -> None:
     """Write both. Exits with 1 if the schema check fails; names wheels without a license's text."""
     components = []
-    for wheel in sorted((kit / "wheels").glob("*.whl")):
+    for wheel in sorted((kit / "wheels").rglob("*.whl")):
         with zipfile.ZipFile(wheel) as archive:
             metadata = _metadata(archive)
             components.append(_library(wheel, metadata))
@@ -77,7 +77,7 @@ def _library(wheel: Path, metadata: Message) -> Component:
         name=metadata["Name"],
         version=metadata["Version"],
         type=ComponentType.LIBRARY,
-        bom_ref=str(url),
+        bom_ref=wheel.name,
         purl=url,
         hashes=[_hash(hashlib.sha256(wheel.read_bytes()).hexdigest())],
         licenses=_licenses(metadata),

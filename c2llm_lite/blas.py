@@ -1,4 +1,4 @@
-"""Limits NumPy's OpenBLAS to one thread while an engine computes.
+"""Limits NumPy's OpenBLAS to one thread while an engine computes, and refuses one that computes wrongly here.
 
 OpenBLAS's threads spin after a product, on the cores that the engine's threads want next: with two cores, llama.cpp ran
 1.4 times as fast without them. The limit holds for the whole process: two callers that each restored what they had
@@ -13,11 +13,34 @@ import threading
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
 from threadpoolctl import ThreadpoolController
+
+from .errors import DeviceError
 
 _lock = threading.Lock()
 _inside = 0
 _before: list[int] = []
+
+
+@functools.cache
+def check() -> None:
+    """Raises DeviceError if NumPy's matrix products are wrong on this CPU.
+
+    OpenBLAS 0.3.34 (NumPy 2.5.5) gives garbage for transposed matrices on an emulated ARM CPU with SME whose streaming
+    vectors are shorter than its SVE vectors.
+    """
+    draw = np.random.default_rng(0)
+    left, right = (draw.standard_normal(shape, dtype=np.float32) for shape in ((40, 16), (576, 40)))
+    with np.errstate(all="ignore"):
+        product = left.T @ right.T
+    without_blas = np.einsum("ij,jk->ik", left.T, right.T)
+    if not np.allclose(product, without_blas, rtol=1e-3, atol=1e-3):
+        found = [f"{library.internal_api} {library.version}" for part in _libraries() for library in part]
+        raise DeviceError(
+            f"NumPy {np.__version__} ({', '.join(found) or 'not OpenBLAS'}) computes wrong matrix products on this "
+            "CPU; set OPENBLAS_CORETYPE=ARMV8 (HASWELL on x86), or install another release of numpy"
+        )
 
 
 @contextlib.contextmanager

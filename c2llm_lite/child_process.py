@@ -1,4 +1,4 @@
-"""The command that starts a module in a child process.
+"""The command that starts a module in a child process, and what ended it.
 
 A child imports what this process could, and nothing from the current folder: that may be a checkpoint's, and a file
 `tokenizers.py` in it would run.
@@ -6,6 +6,7 @@ A child imports what this process could, and nothing from the current folder: th
 
 from __future__ import annotations
 
+import signal
 import sys
 
 # `python -c` and `-m` put the current folder first on the path. -P, which keeps it off, came with Python 3.11; -I would
@@ -19,3 +20,10 @@ _START = (
 def command(module: str, *arguments: str) -> list[str]:
     """What starts `module` as a program, without the current folder on its path."""
     return [sys.executable, "-c", _START, module, *arguments]
+
+
+def crash(code: int) -> str | None:
+    """What ended a process with this exit code, if it did not exit by itself: a signal, or Windows' exception."""
+    if code < 0:
+        return signal.Signals(-code).name
+    return f"exception 0x{code:08X}" if code >> 31 else None  # such as 0xC000001D, an illegal instruction

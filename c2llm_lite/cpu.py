@@ -1,4 +1,4 @@
-"""Which instructions beyond the common base this x86-64 CPU has, so that a library that needs them can be refused.
+"""Which instructions beyond the common base this CPU has, so that a library that needs them can be refused.
 
 A library built for a newer CPU does not raise: its first unknown instruction kills the process.
 """
@@ -20,6 +20,7 @@ _BITS = {
     "f16c": (0, _ECX, 29),
     "avx2": (1, _EBX, 5),
     "bmi2": (1, _EBX, 8),
+    "avx512f": (1, _EBX, 16),
     "avx512_vnni": (1, _ECX, 11),
     "amx_bf16": (1, _EDX, 22),
     "amx_int8": (1, _EDX, 25),
@@ -27,7 +28,7 @@ _BITS = {
     "avx512_bf16": (6, _EAX, 5),
 }
 VNNI = ("avx512_vnni", "avx_vnni", "amx_int8")  # four products of int8 to a step, without saturating in between
-BF16 = ("avx512_bf16", "amx_bf16")  # products of bf16
+BF16 = ("avx512_bf16", "amx_bf16", "bf16")  # products of bf16; the last is ARM's
 
 
 class _Leaf(ctypes.Structure):
@@ -45,6 +46,11 @@ def lacking(instructions: Iterable[str]) -> list[str]:
     """Those of `instructions` (named as in /proc/cpuinfo) that cannot be run here; none if nothing can tell."""
     known = _known()
     return [name for name in instructions if known is not None and name not in known]
+
+
+def has(instruction: str) -> bool:
+    """Whether `instruction` can be run here; False if nothing can tell."""
+    return instruction in (_known() or ())
 
 
 def lacks_all(instructions: Iterable[str]) -> bool:
@@ -67,4 +73,5 @@ def _listed() -> set[str] | None:
         lines = _CPUINFO.read_text().splitlines()
     except OSError:
         return None
-    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith("flags")), None)
+    names = ("flags", "Features")  # on x86, on ARM
+    return next((set(line.partition(":")[2].split()) for line in lines if line.startswith(names)), None)

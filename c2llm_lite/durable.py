@@ -17,6 +17,7 @@ from typing import BinaryIO
 
 from .errors import OutputError
 
+WINDOWS = os.name == "nt"
 PARTIAL, OLD = "partial", "old"  # kinds of hidden folders
 # EDQUOT, over a quota, is not on Windows. EFBIG: over a limit of the process, or of the file system.
 DISK_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
@@ -205,9 +206,9 @@ def _settle(folder: Path) -> None:
 
 def _sync(path: Path) -> None:
     """Return when a file's bytes, or a folder's names, are on the disk."""
-    if os.name == "nt" and path.is_dir():
+    if WINDOWS and path.is_dir():
         return  # Windows cannot open a folder to sync it
-    descriptor = os.open(path, os.O_RDONLY)
+    descriptor = os.open(path, os.O_RDWR if WINDOWS else os.O_RDONLY)  # Windows syncs only what may be written
     try:
         os.fsync(descriptor)
     finally:

@@ -52,6 +52,7 @@ class Embedder:
         self._tokenizer = text.TextTokenizer(bundle.path(bundles.TOKENIZER), max_tokens, remember=cache is not None)
         self._turn = threading.Lock()
         self._narrow_warned = False
+        blas.check()
         self._engine: Engine | None = open_engine(
             bundle, device=device, threads=self._threads, max_tokens=max_tokens, cache=cache
         )

@@ -81,13 +81,10 @@ def _left(limit: Path, used: Path) -> int | None:
     limit_text, used_text = _read(limit), _read(used)
     if not (limit_text.isdecimal() and used_text.isdecimal()):  # "max" if there is none
         return None
-    # The page cache counts as used and is given back on demand.
-    cached = 0
-    for line in _read(limit.parent / "memory.stat").splitlines():
-        name, _, amount = line.partition(" ")
-        if name in ("inactive_file", "active_file"):
-            cached += int(amount)
-    return int(limit_text) - int(used_text) + cached
+    # The page cache counts as used and is given back on demand. Version 1 has the groups below in the totals alone.
+    stat = dict(line.split(" ", 1) for line in _read(limit.parent / "memory.stat").splitlines() if " " in line)
+    cached = [stat.get(f"total_{name}", stat.get(name, "0")) for name in ("inactive_file", "active_file")]
+    return int(limit_text) - int(used_text) + sum(map(int, cached))
 
 
 def _read(path: Path) -> str:

@@ -69,10 +69,12 @@ def seal_kit(folder: Path) -> None:
     subprocess.run(["bash", "-c", SUMS], cwd=folder, check=True)
 
 
-def install(kit: Path, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def install(
+    kit: Path, *arguments: str | Path, python: str | Path = sys.executable, path: str = "/usr/bin:/bin"
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["sh", kit / "install.sh", *arguments],
         capture_output=True,
         text=True,
-        env={"PATH": "/usr/bin:/bin", "PYTHON": sys.executable},
+        env={"PATH": path, "PYTHON": str(python)},
     )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import datetime
 import platform
-import resource
 import sys
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from c2llm_lite import machine
+from c2llm_lite import cpu, machine
 from c2llm_lite.embedder import Embedder
 
 # What vectors are computed by.
@@ -36,6 +35,7 @@ SPEED_FLAGS = (
     "amx_bf16",
     "asimddp",
     "i8mm",
+    "sve",
 )
 
 STEAL = 7  # in /proc/stat's order
@@ -46,7 +46,7 @@ def stamp() -> dict[str, Any]:
     return {
         "date": datetime.date.today().isoformat(),
         "cpu": _cpu_field("model name") or platform.processor() or platform.machine(),
-        "flags": [flag for flag in SPEED_FLAGS if flag in _cpu_field("flags").split()],
+        "flags": [flag for flag in SPEED_FLAGS if cpu.has(flag)],
         "cores": machine.cores(),
         "free_memory": machine.free_memory(),
         "system": f"{platform.system()} {platform.machine()}",
@@ -82,11 +82,15 @@ def memory(field: str, process: int | str = "self") -> int:
 
 
 def peak_memory() -> int:
-    """The most bytes of memory that this process held, mapped files that it read among them."""
+    """The most bytes of memory that this process held, mapped files that it read among them; 0 on Windows."""
     try:
         # Not getrusage's ru_maxrss: on Linux a process starts with its parent's, from before it ran its own program.
         return memory("VmHWM")
     except OSError:
+        try:
+            import resource
+        except ImportError:
+            return 0
         held = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return held if sys.platform == "darwin" else held * 1024  # KiB, but for macOS
 

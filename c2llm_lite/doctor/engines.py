@@ -5,7 +5,6 @@ Each runs in a process of its own: a library that was built for another CPU does
 
 from __future__ import annotations
 
-import signal
 import subprocess
 import sys
 from importlib.util import find_spec
@@ -50,8 +49,7 @@ def _run(engine: str, bundle: str = "") -> Finding:
     done = subprocess.run(child_process.command(MODULE, engine, bundle), capture_output=True, text=True)
     said = (done.stdout if done.returncode == 0 else done.stderr).strip().splitlines()
     text = said[-1] if said else f"exit code {done.returncode}"
-    if done.returncode < 0:
-        name = signal.Signals(-done.returncode).name
+    if name := child_process.crash(done.returncode):
         text = f"it crashed with {name}; reinstall it: the library may have been built for another CPU"
     return Finding(engine, done.returncode == 0, text)
 

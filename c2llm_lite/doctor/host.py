@@ -17,8 +17,9 @@ from ..errors import OutputError
 from . import Finding
 
 OLDEST_PYTHON = (3, 10)
-# NumPy from 2.4 on is built for x86-64-v2, and OpenVINO's system requirements name SSE4.2.
-BASE = ("sse4_2",)
+# NumPy from 2.4 on is built for x86-64-v2, and OpenVINO's system requirements name SSE4.2. On ARM both take any CPU.
+BASE = ("sse4_2",) if cpu.is_x86() else ()
+EXTRA = ("avx2", "avx512_vnni", "avx_vnni", "amx_int8", "asimddp", "i8mm")  # what products of int8 gain by
 # A compiled graph is about as large as the weights that it was compiled from; an index takes less.
 CACHE_BYTES = 64 << 20
 MIB = 1 << 20
@@ -74,9 +75,9 @@ def cpu_has(instructions: Iterable[str], need: str) -> Finding:
     """Whether the CPU has the instructions that `need` was built for."""
     if missing := cpu.lacking(instructions):
         return Finding("CPU", False, f"lacks {', '.join(missing)}, which {need} needs; use a newer CPU")
-    extra = [name for name in ("avx2", "avx512_vnni", "avx_vnni", "amx_int8") if not cpu.lacking([name])]
-    listed = ", ".join([*instructions, *(name for name in extra if name not in instructions)])
-    return Finding("CPU", True, f"{platform.machine()} with {listed}" if cpu.is_x86() else platform.machine())
+    extra = [name for name in EXTRA if name not in instructions and cpu.has(name)]
+    listed = ", ".join([*instructions, *extra])
+    return Finding("CPU", True, platform.machine() + (f" with {listed}" if listed else ""))
 
 
 def cores() -> Finding:

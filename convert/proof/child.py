@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from c2llm_lite.child_process import command
+from c2llm_lite.child_process import command, crash
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError, OutputError
 from c2llm_lite.progress import Advance
 
@@ -45,8 +45,8 @@ def run(
         raise CannotRunHereError("its process was killed, probably because memory ran out")
     if child.returncode == CANNOT_WRITE:
         raise OutputError(f"could not write the new bundle's results {what}: {reason}")
-    if child.returncode < 0:
-        reason = f"its process crashed with {signal.Signals(-child.returncode).name}"
+    if name := crash(child.returncode):
+        reason = f"its process crashed with {name}"
     raise BundleError(f"the new bundle could not be run {what} and was deleted: {reason}; {remedy}")
 
 

@@ -10,7 +10,7 @@ import sys
 import zipfile
 
 import pytest
-from kits import INSTALLER, install, seal_kit, write_kit, write_wheel
+from kits import INSTALLER, install, lock_kit, seal_kit, write_kit, write_wheel
 
 pytestmark = pytest.mark.skipif(shutil.which("sha256sum") is None, reason="the installer needs sha256sum")
 
@@ -40,6 +40,41 @@ def test_another_python_is_refused(kit, tmp_path):
     done = install(kit, tmp_path / "here")
     assert (done.returncode, (tmp_path / "here").exists()) == (1, False)
     assert "the wheels here are for Python 3.2" in done.stderr
+
+
+def test_musl_is_refused_in_one_line(kit, tmp_path):
+    """Before the sums are checked: busybox's sha256sum lacks the options."""
+    python = tmp_path / "python"
+    lacking = "import os, sys; os.confstr = lambda name: int('unknown name'); exec(sys.argv[2])"
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{lacking}" "$@"\n')
+    python.chmod(0o755)
+    done = install(kit, tmp_path / "here", python=python)
+    assert (done.returncode, done.stdout, (tmp_path / "here").exists()) == (1, "", False)
+    assert done.stderr.startswith("this system's C library is not glibc (Alpine's is musl)")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(("found", "build"), [(0, "2"), (1, "1")])
+def test_of_two_builds_the_one_for_this_cpu_is_installed(kit, tmp_path, found, build):
+    """A `grep` in the place of the system's finds asimddp in /proc/cpuinfo, or does not."""
+    (tmp_path / "grep").write_text(f"#!/bin/sh\nexit {found}\n")
+    (tmp_path / "grep").chmod(0o755)
+    (kit / "wheels" / "asimddp").mkdir()
+    for place, number in (("", "1"), ("asimddp/", "2")):
+        with zipfile.ZipFile(kit / f"wheels/{place}native-1.0-{number}-py3-none-any.whl", "w") as archive:
+            archive.writestr("native.txt", number)
+            archive.writestr("native-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: native\nVersion: 1.0\n")
+            archive.writestr(
+                "native-1.0.dist-info/WHEEL",
+                f"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nBuild: {number}\nTag: py3-none-any\n",
+            )
+            archive.writestr("native-1.0.dist-info/RECORD", "")
+    lock_kit(kit)
+    seal_kit(kit)
+    done = install(kit, tmp_path / "here", path=f"{tmp_path}:/usr/bin:/bin")
+    assert done.returncode == 0, done.stderr
+    (installed,) = (tmp_path / "here/current/venv/lib").glob("python*/site-packages/native.txt")
+    assert installed.read_text() == build
 
 
 def test_what_is_there_is_not_touched(kit, tmp_path):
@@ -92,11 +127,11 @@ def test_the_lock_has_each_wheel_once(tmp_path):
     assert "two wheels of a-b" in subprocess.run(lock, capture_output=True, text=True, check=False).stderr
 
 
-def test_a_kit_of_another_architecture_has_nothing_compiled_here(tmp_path):
+def test_an_architecture_that_llama_cpp_is_not_compiled_for(tmp_path):
     command = ["bash", INSTALLER.with_name("collect.sh"), tmp_path / "kit", "bundle", "llama-cpp"]
     done = subprocess.run(command, capture_output=True, text=True, env={"PATH": "/usr/bin:/bin", "ARCH": "riscv64"})
     assert done.returncode == 1
-    assert "make this kit on riscv64, or leave llama-cpp out" in done.stderr
+    assert "compiled for x86_64 and aarch64 alone: leave llama-cpp out of EXTRAS" in done.stderr
 
 
 def test_what_a_machine_has_is_taken_as_there(tmp_path):

@@ -139,6 +139,23 @@ def test_a_device_that_is_not_there_is_refused_with_those_that_are(bundles: dict
         engines.open_engine(bundles["int8"], device="gpu.7", threads=1, max_tokens=MAX_TOKENS)
 
 
+def test_a_cpu_that_paged_attention_has_no_kernel_for_is_refused_with_what_to_do(
+    bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """ARM without SVE, as OpenVINO 2026.4 says it."""
+
+    class Core:
+        read_model = staticmethod(engines.process_core().read_model)
+        available_devices = ("CPU",)
+
+        def compile_model(self, *_: object) -> None:
+            raise RuntimeError("PagedAttentionExtension_16123 AttentionExecutor creation fails with precision f32")
+
+    monkeypatch.setattr(engines, "process_core", Core)
+    with pytest.raises(DeviceError, match=r"needs SVE, which .* lack; convert the checkpoint to gguf:q8_0"):
+        engines.open_engine(bundles["int8"], device="auto", threads=1, max_tokens=MAX_TOKENS)
+
+
 def test_openvino_missing_names_the_extra(bundles: dict[str, Bundle], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "openvino", None)
     with pytest.raises(MissingDependencyError, match=r"c2llm-lite\[openvino\]"):

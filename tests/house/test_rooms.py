@@ -32,7 +32,7 @@ RUNTIME = {
     "text": {"errors", "tokenizer_check"},
     "float32_tensors": {"errors", "pma"},
     "head_file": {"errors", "bundle", "pma", "float32_tensors"},
-    "blas": set(),
+    "blas": {"errors"},
     "forks": {"errors"},
     "openmp": set(),
     "files": set(),

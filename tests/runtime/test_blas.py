@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import threading
 
+import numpy as np
 import pytest
 from threadpoolctl import ThreadpoolController
 
 from c2llm_lite import blas
+from c2llm_lite.errors import DeviceError
 
 
 def threads() -> int:
@@ -56,3 +58,21 @@ def test_a_thread_that_never_set_a_limit_before_is_held_to_one_too() -> None:
         other.start()
         other.join()
         assert (found, threads()) == ([1], 2)
+
+
+def test_products_that_are_wrong_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    blas.check()
+    blas.check.cache_clear()
+
+    class Wrong(np.ndarray):
+        def __matmul__(self, other):
+            return np.full((len(self), other.shape[1]), 1e27, np.float32)
+
+    class Generator:
+        def standard_normal(self, shape, dtype):
+            return np.ones(shape, dtype).view(Wrong)
+
+    monkeypatch.setattr(np.random, "default_rng", lambda seed: Generator())
+    with pytest.raises(DeviceError, match=r"computes wrong matrix products on this CPU; set OPENBLAS_CORETYPE"):
+        blas.check()
+    blas.check.cache_clear()

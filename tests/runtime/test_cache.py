@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -34,3 +37,18 @@ def test_an_index_needs_to_be_given_a_place(homeless, tmp_path: Path) -> None:
 def test_the_variable_is_enough(homeless, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert cache_folder() == tmp_path / "c2llm-lite"
+
+
+@pytest.mark.parametrize("home", ["", "HOME=/sys"])  # unset; not to be written
+def test_a_real_user_without_an_account_embeds(home: str, f32_bundle: Path) -> None:
+    unshare = ["unshare", "--user", "--map-user=12345", "--map-group=12345"]
+    if shutil.which("unshare") is None or subprocess.run([*unshare, "true"], capture_output=True).returncode:
+        pytest.skip("no user can be made up here")
+    code = (
+        "import os, pwd, sys; sys.path[:0] = sys.argv[2:]; import c2llm_lite\n"
+        "assert 12345 == os.getuid() not in [entry.pw_uid for entry in pwd.getpwall()]\n"
+        "print(c2llm_lite.load(sys.argv[1], threads=1).embed('x').shape)"
+    )
+    command = [*unshare, "env", "-i", *filter(None, [home]), sys.executable, "-c", code, f32_bundle, *sys.path]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert (done.stdout, done.returncode) == ("(64,)\n", 0), done.stderr

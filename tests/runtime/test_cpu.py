@@ -33,9 +33,11 @@ def nothing_imported():
         return {name: sys.modules.pop(name) for name in list(sys.modules) if name.split(".")[0] == "llama_cpp"}
 
     before = taken()
+    llama_cpp_library._built_for.cache_clear()
     yield
     taken()
     sys.modules.update(before)
+    llama_cpp_library._built_for.cache_clear()
 
 
 @pytest.fixture
@@ -48,6 +50,8 @@ def built_for(nothing_imported, tmp_path, monkeypatch):
         (folder / llama_cpp_library.FLOOR).write_text(json.dumps(instructions))
         (folder / "__init__.py").write_text("")
         (folder / "llama_cpp.py").write_text("imported = True")
+        (folder / "_ggml.py").write_text("libggml_base_path = None")
+        (folder / "_ctypes_extensions.py").write_text("def load_shared_library(*_): raise FileNotFoundError")
         monkeypatch.syspath_prepend(tmp_path)
 
     return make
@@ -80,11 +84,19 @@ def test_what_the_system_lists(listed):
     assert cpu.lacking(["avx", "avx2", "fma", "bmi2"]) == ["avx2", "bmi2"]
 
 
+def test_what_arm_lists(listed):
+    listed.write_text("processor\t: 0\nFeatures\t: fp asimd asimdhp asimddp\nCPU part\t: 0xd0b\n")
+    assert cpu.has("asimddp")
+    assert not cpu.has("sve")
+    assert cpu.lacking(["asimddp", "sve"]) == ["sve"]
+
+
 @pytest.mark.parametrize("content", [None, "processor : 0\n"])
 def test_where_nothing_can_tell_nothing_is_lacking(listed, content):
     if content is not None:
         listed.write_text(content)
     assert cpu.lacking(["avx2"]) == []
+    assert not cpu.has("avx2")
 
 
 def test_a_library_for_a_newer_cpu_is_refused_before_it_is_imported(built_for):
@@ -92,6 +104,29 @@ def test_a_library_for_a_newer_cpu_is_refused_before_it_is_imported(built_for):
     with pytest.raises(DeviceError, match="needs a CPU with sse9"):
         llama_cpp_library.library("llama_cpp", "a gguf bundle")
     assert "llama_cpp" not in sys.modules
+
+
+def test_a_library_built_for_another_cpu_is_refused_once_it_is_imported(built_for, tmp_path, monkeypatch):
+    """A wheel of pip's own building, copied with its environment: no file says what it was built for."""
+    built_for()
+    (tmp_path / "llama_cpp" / llama_cpp_library.FLOOR).unlink()
+    functions = (
+        "class library: __getattr__ = lambda self, name: lambda: name in ('ggml_cpu_has_avx2', 'ggml_cpu_has_avx512')"
+    )
+    (tmp_path / "llama_cpp" / "_ctypes_extensions.py").write_text(
+        f"{functions}\ndef load_shared_library(*_): return library()"
+    )
+    monkeypatch.setattr(cpu, "_known", lambda: {"avx", "avx2"})
+    with pytest.raises(DeviceError, match="needs a CPU with avx512f, which this CPU lacks; install one built here"):
+        llama_cpp_library.library("llama_cpp", "a gguf bundle")
+    monkeypatch.setattr(cpu, "_known", lambda: {"avx2", "avx512f"})
+    assert llama_cpp_library.library("llama_cpp", "a gguf bundle").imported
+
+
+def test_what_the_library_here_was_built_for_is_here():
+    pytest.importorskip("llama_cpp")
+    llama_cpp_library.library("llama_cpp", "a gguf bundle")
+    assert cpu.lacking(llama_cpp_library._built_for()) == []
 
 
 def test_a_library_of_the_system_that_is_missing_is_named(built_for, tmp_path):

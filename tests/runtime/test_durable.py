@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from c2llm_lite import durable as durable_module
 from c2llm_lite.durable import durable, staged
 from c2llm_lite.errors import OutputError
 
@@ -244,3 +245,32 @@ def test_what_another_run_finished_meanwhile_is_not_replaced(tmp_path):
         slower()
     assert (tmp_path / "made" / MARKER).read_text() == "quicker"
     assert [path.name for path in tmp_path.iterdir()] == ["made"]
+
+
+def test_on_windows_files_are_synced_through_a_handle_that_may_write_and_folders_are_not(tmp_path, monkeypatch):
+    """FlushFileBuffers refuses any other handle, and a folder cannot be opened."""
+    fcntl = pytest.importorskip("fcntl")
+    synced = []
+
+    def fsync(descriptor):
+        assert stat.S_ISREG(os.fstat(descriptor).st_mode)
+        assert fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_ACCMODE != os.O_RDONLY
+        synced.append(descriptor)
+
+    monkeypatch.setattr(durable_module, "WINDOWS", True)
+    monkeypatch.setattr(os, "fsync", fsync)
+    with staged(tmp_path / "new") as folder:
+        (folder / "a").write_text("x")
+    assert (names(tmp_path / "new"), len(synced)) == (["a"], 1)
+
+
+def test_a_file_that_windows_does_not_replace_since_it_is_open_is_kept(tmp_path, monkeypatch):
+    (tmp_path / "a").write_text("old")
+
+    def replace(self, target):
+        raise PermissionError(errno.EACCES, "Access is denied", str(self))
+
+    monkeypatch.setattr(Path, "replace", replace)
+    with pytest.raises(PermissionError), durable(tmp_path / "a") as file:
+        file.write(b"new")
+    assert (names(tmp_path), (tmp_path / "a").read_text()) == (["a"], "old")

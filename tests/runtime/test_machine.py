@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -80,7 +83,66 @@ class TestMemory:
         (cgroup / "memory.stat").write_text("anon 1\ninactive_file 100\nactive_file 20\n")
         assert machine.free_memory() == 500120
 
+    def test_the_limit_of_every_parent_counts(self, cgroup):
+        (cgroup / "a/b/c").mkdir(parents=True)
+        (cgroup / "self").write_text("0::/a/b/c\n")
+        for group, limit in (("a", 9000), ("a/b", 4000), ("a/b/c", 5000)):
+            (cgroup / group / "memory.max").write_text(str(limit))
+            (cgroup / group / "memory.current").write_text("1000")
+        assert machine.free_memory() == 3000
+
+    def test_a_container_that_is_told_its_host_s_path_reads_what_is_mounted(self, cgroup):
+        (cgroup / "self").write_text("0::/docker/0123\n")
+        (cgroup / "memory.max").write_text("7000")
+        (cgroup / "memory.current").write_text("1000")
+        assert machine.free_memory() == 6000
+
+    def test_of_version_1_the_page_cache_of_the_groups_below_counts(self, cgroup):
+        (cgroup / "memory").mkdir()
+        (cgroup / "memory/memory.limit_in_bytes").write_text("5000")
+        (cgroup / "memory/memory.usage_in_bytes").write_text("4000")
+        (cgroup / "memory/memory.stat").write_text(
+            "inactive_file 1\nactive_file 2\ntotal_inactive_file 300\ntotal_active_file 20\n"
+        )
+        assert machine.free_memory() == 1320
+
     def test_no_limit_is_no_limit(self, cgroup):
         (cgroup / "memory.max").write_text("max")
         (cgroup / "memory.current").write_text("5")
         assert machine.free_memory() is None
+
+
+def _made_group(controller: str) -> Path:
+    """A group of cgroup v1 with one below it, as this machine has it. Skips where they cannot be made."""
+    above = Path("/sys/fs/cgroup") / controller / f"c2llm-lite-test-{os.getpid()}"
+    try:
+        (above / "below").mkdir(parents=True)
+    except OSError as error:
+        pytest.skip(f"no group of cgroup v1 can be made here: {error}")
+    return above
+
+
+@pytest.fixture(params=["memory", "cpu"])
+def real_group(request):
+    above = _made_group(request.param)
+    yield above
+    (above / "below").rmdir()
+    above.rmdir()
+
+
+def test_a_real_limit_of_version_1_on_the_group_above_counts(real_group):
+    """A process joins the group below; the limit is on the one above."""
+    if real_group.parent.name == "memory":
+        (real_group / "memory.limit_in_bytes").write_text(str(512 << 20))
+    else:
+        (real_group / "cpu.cfs_quota_us").write_text("100000")
+    tasks = real_group / "below/cgroup.procs"
+    if not tasks.exists():
+        pytest.skip("this is not cgroup v1")
+    code = (
+        f"open({str(tasks)!r}, 'w').write('0'); from c2llm_lite import machine; "
+        "print(machine.free_memory(), machine.cores())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    free, cores = map(int, done.stdout.split())
+    assert free < 512 << 20 if real_group.parent.name == "memory" else cores == 1

@@ -29,6 +29,7 @@ from .layout import Part, blocks_of, ends, passes
 from .settings import activation_bits, settings, warn_of_saturation
 
 PASS_TOKENS = 512  # of one forward pass
+NO_ATTENTION = "AttentionExecutor creation fails"  # in OpenVINO's error, where it has no kernel for the CPU
 
 
 def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, cache: Path | None = None) -> OpenVino:
@@ -66,6 +67,11 @@ def open_engine(bundle: Bundle, *, device: str, threads: int, max_tokens: int, c
         try:
             return core.compile_model(graph, name, chosen)
         except RuntimeError as error:
+            if NO_ATTENTION in str(error):
+                raise DeviceError(
+                    "OpenVINO's paged attention does not run on this CPU: on ARM it needs SVE, which Raspberry Pi, "
+                    "Jetson and Apple silicon lack; convert the checkpoint to gguf:q8_0 for this machine"
+                ) from error
             raise DeviceError(f"OpenVINO cannot run this bundle on {name}: {error}; pass device='cpu'") from error
 
     if cache is None or not graph_cache.can_be_read_back(openvino.__version__, name):

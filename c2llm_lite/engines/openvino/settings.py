@@ -59,7 +59,7 @@ def warn_of_saturation(graph: Path) -> None:
     stand-in's texts fell from 0.994 to 0.974. Dynamically quantized activations are not affected.
     """
     limited = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
-    if not (cpu.lacks_all(cpu.VNNI) or limited in ISA_WITHOUT_VNNI):
+    if not cpu.is_x86() or not (cpu.lacks_all(cpu.VNNI) or limited in ISA_WITHOUT_VNNI):
         return
     try:
         static = STATIC in graph.read_bytes()
