@@ -46,6 +46,19 @@ def convert(
             "lines that resemble your data (field `text`), or a source tree, whose code joins the default texts.",
         ),
     ] = None,
+    layers: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="Keep only the first N layers and refit the head on the calibration texts: faster and smaller; see "
+            "docs/depth.md. Needs --calibrate. [dim]\\[default: all layers][/]",
+        ),
+    ] = None,
+    rounded: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Keep the rounded layers there, so that another --layers can use them."),
+    ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
         typer.Option(
@@ -63,6 +76,8 @@ def convert(
     from ..convert.targets.families import default_target
     from ..convert.targets.registry import parse
 
+    if (layers is not None or rounded is not None) and calibrate is None:
+        raise typer.BadParameter("--layers and --rounded need --calibrate, the texts that the head is refitted on")
     if list_targets:
         _list_targets(source)
         return
@@ -85,6 +100,8 @@ def convert(
         target_probes=target_probes,
         check_with_checkpoint_code=check_with_checkpoint_code,
         calibrate=None if calibrate is None else given(calibrate),
+        layers=layers,
+        rounded=rounded,
         progress=settings.progress,
     )
     for tried, rate in made.manifest.notes.get("trial", {}).get("tokens_per_second", {}).items():
@@ -92,7 +109,11 @@ def convert(
     size = sum(record.size for record in made.manifest.files.values())
     out.print(f"{output}: {made.manifest.target}, {size / 1e6:,.0f} MB, vectors of {made.manifest.width} components")
     cosines = [probe.cosine for probe in made.manifest.probes if probe.cosine is not None]
-    if cosines:
+    if depth := made.manifest.notes.get("depth"):
+        out.print(
+            "{layers} of {of} layers, with a {head} head: its vectors compare only with each other".format(**depth)
+        )
+    elif cosines:
         out.print(f"cosine to full precision on {len(cosines)} probes: lowest {min(cosines):.4f}")
     target = parse(made.manifest.target)
     if calibrate is None and target.should_have_texts:

@@ -60,7 +60,8 @@ for name, floor in {
     "convert.calibrate": ("checkpoint", "reference", "proof"),
     "convert.targets": ("checkpoint", "reference", "proof", "calibrate"),
     "convert.standin": ("checkpoint",),
-    "convert": ("checkpoint", "reference", "proof", "calibrate", "targets"),
+    "convert.head": ("checkpoint", "proof", "calibrate"),
+    "convert": ("checkpoint", "reference", "proof", "calibrate", "targets", "head"),
 }.items():
     ROOMS[name] = BELOW | {f"convert.{room}" for room in floor}
 ROOMS["convert.calibrate"] |= {"search"}  # which cuts a source tree into definitions
