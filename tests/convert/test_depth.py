@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,9 +19,10 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import pma
 from c2llm_lite.convert import convert, head, reference
 from c2llm_lite.convert.checkpoint import backbone_names, open_checkpoint
-from c2llm_lite.errors import ArgumentError, DeviceError
+from c2llm_lite.errors import ArgumentError, BundleError, DeviceError
 from c2llm_lite.head_file import read_head
 from c2llm_lite.pma import Array
+from c2llm_lite.search import Index
 from c2llm_lite.verify import verify
 
 LAYERS, KEPT = 4, 2
@@ -127,3 +132,48 @@ def _vectors(states: list[Array], given: pma.Head) -> Array:
     found = given.embed(np.stack([pma.pool(text, given.queries) for text in states]))
     unit: Array = found / np.linalg.norm(found, axis=1, keepdims=True)
     return unit
+
+
+def test_info_shows_the_depth(half: bundles.Bundle) -> None:
+    done = _run("info", half.folder)
+    assert "64 components, from 2 of 4 layers of width 64" in done.stdout
+
+
+def test_verify_against_the_checkpoint_compares_the_layers_that_are_there(
+    half: bundles.Bundle, source: Path, tmp_path: Path
+) -> None:
+    done = _run("verify", half.folder, "--against", source)
+    assert done.returncode == 0, done.stderr
+    first, *_, last = done.stdout.splitlines()
+    assert first.startswith("the reference is the checkpoint's first 2 of 4 layers in fp32 with the bundle's own head")
+    assert last.endswith("texts at or above --min-cosine 0.99")
+    found = json.loads(_run("verify", half.folder, "--against", source, "--json").stdout)
+    assert found["mean"] > 0.9999
+    assert found["reference_layers"] == KEPT
+    other = write_checkpoint(tmp_path / "other", layers=LAYERS, intermediate=192)
+    refused = _run("verify", half.folder, "--against", other)
+    assert refused.returncode == 1
+    assert "was made from deep, not from other" in refused.stderr
+
+
+def test_an_index_takes_depths_for_different_spaces(half: bundles.Bundle, source: Path, tmp_path: Path) -> None:
+    whole = convert(source, tmp_path / "whole", "gguf:f32", target_probes=False)
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("def double(x):\n    return 2 * x\n")
+    places = []
+    for bundle in (half, whole):
+        with c2llm_lite.load(bundle.folder) as model, Index(model, tmp_path / "src") as index:
+            places.append(index.place)
+    assert places[0] != places[1]
+    with c2llm_lite.load(half.folder) as model, Index(model, tmp_path / "src", index=tmp_path / "index") as index:
+        index.update()
+    with (
+        c2llm_lite.load(whole.folder) as model,
+        pytest.raises(BundleError, match="was made with another bundle"),
+    ):
+        Index(model, tmp_path / "src", index=tmp_path / "index")
+
+
+def _run(*arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "c2llm_lite", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, env=os.environ | {"COLUMNS": "200"})
