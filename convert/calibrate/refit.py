@@ -38,30 +38,37 @@ def refit(checkpoint: Checkpoint, folder: Path, calibration: Calibration) -> Ref
     """
     full = full_states(checkpoint, calibration)
     with engine_states(folder, calibration) as states:
-        return refitted(checkpoint, states, full, progress=calibration.progress)
+        ridge, distilled = both(checkpoint, states, full, progress=calibration.progress)
+    return distilled if distilled.note["held_back"]["distilled"] < distilled.note["held_back"]["ridge"] else ridge
 
 
-def refitted(
+def both(
     checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array], *, progress: bool = False, seed: int = 0
-) -> Refit:
-    """states: the engine's, of each text; full: the full model's, (tokens, hidden). The same seed, the same head."""
+) -> tuple[Refit, Refit]:
+    """The head with the ridge map, and the distilled one. The same seed gives the same heads.
+
+    states: the engine's, of each text; full: the full model's, (tokens, hidden).
+    """
     tensors = checkpoint.head()
-    head = pma.Head(tensors, checkpoint.variant)
-    wanted = embeddings(head, full)
+    wanted = embeddings(pma.Head(tensors, checkpoint.variant), full)
     judging = list(range(HELD_BACK - 1, len(states), HELD_BACK))
     fitted = sorted(set(range(len(states))) - set(judging))
     start = fit([states[i] for i in fitted], [full[i] for i in fitted])  # without those that judge
-    ridge = pma.Head(tensors, checkpoint.variant, start)
+    head = pma.Head(tensors, checkpoint.variant, start)
     with bar("fitting the head", STEPS, "steps", show=progress) as advance:
         found = distill(
-            ridge,
+            head,
             Texts([states[i] for i in fitted], wanted[fitted]),
             Texts([states[i] for i in judging], wanted[judging]),
             advance,
             seed=seed,
         )
     losses = {"texts": len(judging), "ridge": round(found.loss_before, 4), "distilled": round(found.loss, 4)}
-    if found.loss < found.loss_before:
-        return Refit(stored(tensors, ridge, found.parameters), {"head": "distilled", "held_back": losses})
     whole = fit(states, full)
-    return Refit(tensors | {MAP_MATRIX: whole.matrix, MAP_BIAS: whole.bias}, {"head": "ridge", "held_back": losses})
+    return (
+        Refit(
+            tensors | {MAP_MATRIX: whole.matrix, MAP_BIAS: whole.bias},
+            {"head": "ridge", "held_back": losses},
+        ),
+        Refit(stored(tensors, head, found.parameters), {"head": "distilled", "held_back": losses}),
+    )
