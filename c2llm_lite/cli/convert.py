@@ -61,7 +61,11 @@ def convert(
     ] = None,
     rounded: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Keep the rounded layers there, so that another --layers can use them."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Keep rounded layers there, so that another --layers can use them. "
+            "[dim]\\[default: deleted at the end][/]",
+        ),
     ] = None,
     check_with_checkpoint_code: Annotated[
         bool,
