@@ -65,7 +65,12 @@ class AffineMap:
 
 
 class Head:
-    """The head, ready to run: `queries` go to an engine, `embed` turns the pooled means it returns into vectors."""
+    """The head, ready to run: `queries` go to an engine, `embed` turns the pooled means it returns into vectors.
+
+    variant; hidden; width, d; divisor, of the scores; and in float32, with any map of the states absorbed: query (d,),
+    the projected seed; queries (heads, hidden); value (heads, d/heads, hidden) and value_bias (d,); residual (d,); out,
+    norm0 and norm1, each weights and biases.
+    """
 
     def __init__(self, tensors: dict[str, Array], variant: Variant, states_map: AffineMap | None = None) -> None:
         """tensors: every name of TENSORS, float32. Raises ValueError if a shape does not fit the others."""
@@ -75,10 +80,10 @@ class Head:
         per_head = width // variant.heads
         seed = t["S"].reshape(width)
         query = t["mab.fc_q.weight"] @ seed + t["mab.fc_q.bias"]  # (d,)
-        divisor = {"width": width, "head": per_head, "none": 1}[variant.scale] ** 0.5
+        self.divisor: float = {"width": width, "head": per_head, "none": 1}[variant.scale] ** 0.5
 
         key = t["mab.fc_k.weight"].reshape(variant.heads, per_head, hidden)
-        queries = np.einsum("ed,edh->eh", query.reshape(variant.heads, per_head), key) / divisor
+        queries = np.einsum("ed,edh->eh", query.reshape(variant.heads, per_head), key) / self.divisor
         value = t["mab.fc_v.weight"].reshape(variant.heads, per_head, hidden)
         value_bias = t["mab.fc_v.bias"].reshape(variant.heads, per_head)
         if states_map is not None:
@@ -91,20 +96,21 @@ class Head:
         self.hidden = hidden
         self.width = width
         self.queries: Array = np.ascontiguousarray(queries, np.float32)  # (heads, hidden)
-        self._value: Array = np.ascontiguousarray(value, np.float32)  # (heads, d/heads, hidden)
-        self._value_bias: Array = value_bias.reshape(width).astype(np.float32)
-        self._residual: Array = query if variant.residual == "query" else seed
-        self._out = t["mab.fc_o.weight"], t["mab.fc_o.bias"]
-        self._norm0 = t["mab.ln0.weight"], t["mab.ln0.bias"]
-        self._norm1 = t["mab.ln1.weight"], t["mab.ln1.bias"]
+        self.value: Array = np.ascontiguousarray(value, np.float32)  # (heads, d/heads, hidden)
+        self.value_bias: Array = value_bias.reshape(width).astype(np.float32)
+        self.query: Array = query
+        self.residual: Array = query if variant.residual == "query" else seed
+        self.out = t["mab.fc_o.weight"], t["mab.fc_o.bias"]
+        self.norm0 = t["mab.ln0.weight"], t["mab.ln0.bias"]
+        self.norm1 = t["mab.ln1.weight"], t["mab.ln1.bias"]
 
     def embed(self, pooled: Array) -> Array:
         """Pooled means (n, heads, hidden) -> embeddings (n, d), float32, not normalized (the model does not either)."""
-        attended = np.einsum("neh,edh->ned", pooled, self._value, optimize=True)  # (n, heads, d/heads)
-        o = attended.reshape(len(pooled), self.width) + self._value_bias
-        x = _layer_norm(self._residual + o, *self._norm0)
-        weight, bias = self._out
-        e: Array = _layer_norm(x + np.maximum(x @ weight.T + bias, 0), *self._norm1)
+        attended = np.einsum("neh,edh->ned", pooled, self.value, optimize=True)  # (n, heads, d/heads)
+        o = attended.reshape(len(pooled), self.width) + self.value_bias
+        x = _layer_norm(self.residual + o, *self.norm0)
+        weight, bias = self.out
+        e: Array = _layer_norm(x + np.maximum(x @ weight.T + bias, 0), *self.norm1)
         return e
 
 

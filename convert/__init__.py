@@ -7,7 +7,7 @@ import hashlib
 import json
 import logging
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -23,11 +23,11 @@ from c2llm_lite.text import TextTokenizer, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
 from .calibrate.layers import Calibration
-from .calibrate.recovery import recover
+from .calibrate.recovery import full_states
 from .calibrate.resume import Unfinished
 from .checkpoint import Checkpoint, open_checkpoint
 from .checkpoint.safetensors_file import reading
-from .checkpoint.safetensors_writer import Tensor, write_safetensors
+from .head import fit_head, write_head
 from .proof import number_types, probes
 from .proof.child import CannotRunHereError
 from .targets import registry as targets
@@ -45,10 +45,6 @@ CALIBRATION_TOKENS = 512  # per text; more tokens take time and add little varie
 UNCHECKED = (
     "the bundle was written but not run: %s. It has no record of this target's probe vectors; run `c2llm-lite verify` "
     "on a machine that can run it, and check its cosines to full precision"
-)
-UNFITTED = (
-    "the bundle was written but its head was not fitted to the calibration texts, because it cannot run here: %s. The "
-    "rounded layers are kept; repeat the command with --force to continue"
 )
 WRITERS = (
     "c2llm-lite",
@@ -72,6 +68,8 @@ def convert(
     target_probes: bool = True,
     check_with_checkpoint_code: bool = False,
     calibrate: calibration_texts.Texts | None = None,
+    layers: int | None = None,
+    rounded: str | Path | None = None,
     progress: bool = False,
 ) -> bundles.Bundle:
     """Convert a C2LLM checkpoint to a bundle. The bundle appears complete or not at all.
@@ -93,6 +91,9 @@ def convert(
             rest. The notes record their number and hash, and whether they are the default ones. An interrupted
             calibration resumes when it is repeated: finished layers are in a hidden folder beside `output` until the
             bundle is complete.
+        layers: Keep only so many of the first layers of the backbone, and refit the head on the calibration texts, to
+            the embeddings of the whole model. The vectors are not comparable with another depth's. None for all.
+        rounded: A folder in which finished layers stay, for other depths of the same checkpoint, target and texts.
         progress: Show on standard error how far smoothing and calibration are.
 
     Returns:
@@ -100,21 +101,20 @@ def convert(
 
     Raises:
         CheckpointError: The source is not a supported checkpoint, or cannot have this target.
-        ArgumentError: There is no such target, or calibration texts were passed for one that quantizes nothing, or
-            too few of them.
+        ArgumentError: There is no such target or number of layers, calibration texts were passed for a target that
+            quantizes nothing at full depth, or are missing for fewer layers, or too few.
         MissingDependencyError: A library for this target is not installed; names the extra.
         OutputError: The output exists, or the disk is full.
         BundleError: The new bundle crashes, or returns NaN.
         OutOfMemoryError: The calibration does not fit in the free memory.
         DeviceError: The calibration's device is missing.
     """
-    replaces = bundles.MANIFEST if force else None
-    output = as_path(output, "output")
+    output, replaces = as_path(output, "output"), bundles.MANIFEST if force else None
     make_way(output, replaces=replaces)  # before the long work
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
-    if target != AUTO:
-        check_texts(targets.parse(target), calibrate is not None)
+    cut = layers is not None and layers != checkpoint.backbone.layers
+    check_texts(None if target == AUTO else targets.parse(target), calibrate is not None, cut=cut)
     ids = None if calibrate is None else calibration_ids(checkpoint, calibrate)
     if ids is not None:
         calibration_texts.check_enough(ids)
@@ -126,34 +126,46 @@ def convert(
         from .proof.head_variant import find_variant
 
         checkpoint.variant = find_variant(checkpoint)
+    kept = checkpoint if layers is None else checkpoint.first_layers(layers)
     calibration = unfinished = None
     if calibrate is not None and ids is not None:
-        check_runs_here(wanted, wanted.converter.memory(checkpoint, wanted.kind))
+        check_runs_here(wanted, wanted.converter.memory(kept, wanted.kind))
         notes["calibration"] = calibration_note(calibrate, ids)
-        same = json.dumps([checkpoint.sha256, target, notes["calibration"], versions()])
-        unfinished = Unfinished(output, hashlib.sha256(same.encode()).hexdigest())
+        key = _rounding_key(checkpoint, wanted, kept.backbone.layers, notes["calibration"])
+        beside = output.parent / f".{output.name}.unfinished-{key}"
+        unfinished = Unfinished(beside if rounded is None else as_path(rounded, "rounded") / key)
         calibration = Calibration(ids, progress, unfinished)
-    kept = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
-    with kept, staged(output, replaces=replaces) as folder:
-        tensors = write_backbone(wanted, checkpoint, folder, calibration, progress=progress)
+        if cut:
+            full_states(checkpoint, calibration)
+    stopped = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
+    with stopped, staged(output, replaces=replaces) as folder:
+        rounding = calibration if wanted.quantized else None
+        tensors = write_backbone(wanted, kept, folder, rounding, progress=progress)
         tensors |= write_token_embeddings(checkpoint, folder / bundles.TOKEN_EMBEDDINGS)
-        _write_head(folder, checkpoint.head())
+        write_head(folder, checkpoint.head())
         _copy_files(checkpoint, folder)
         unproved, full, largest = probes.reference_probes(checkpoint)
         notes["largest"] = {name: float(f"{value:.4g}") for name, value in vars(largest).items()}
         probes.write(folder, full, None)
-        manifest = _manifest(checkpoint, wanted, tensors, unproved, notes)
-        manifest = bundles.seal(folder, manifest).manifest
-        if calibration is not None and not _fit_head(checkpoint, folder, calibration, manifest):
+        manifest = bundles.seal(folder, _manifest(kept, wanted, tensors, unproved, notes)).manifest
+        if calibration is not None and not fit_head(checkpoint, folder, calibration, manifest):
             unfinished = None  # keep the rounded layers, to resume from
         if target_probes:
             _record_probes(folder, full)
-    if unfinished is not None:
+    if unfinished is not None and rounded is None:
         unfinished.remove()
     made = bundles.open_bundle(output)
-    for sentence in number_types.warnings(wanted.family, wanted.kind, wanted.bits, largest, made.manifest.probes):
+    near = () if cut else made.manifest.probes  # a shallower bundle's vectors are not near the full model's
+    for sentence in number_types.warnings(wanted.family, wanted.kind, wanted.bits, largest, near):
         log.warning("%s: %s", output, sentence)
     return made
+
+
+def _rounding_key(checkpoint: Checkpoint, target: Target, layers: int, texts: dict[str, Any]) -> str:
+    """A short hash of what decides how a layer is rounded; texts: their note."""
+    decides: list[Any] = [checkpoint.sha256, str(target), texts, versions()]
+    decides += [layers] if target.last_layer_differs else []
+    return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 
 
 def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
@@ -163,19 +175,6 @@ def _copy_files(checkpoint: Checkpoint, folder: Path) -> None:
         with reading(path):
             content = path.read_bytes()
         (folder / name).write_bytes(content)
-
-
-def _fit_head(checkpoint: Checkpoint, folder: Path, calibration: Calibration, manifest: bundles.Manifest) -> bool:
-    """Let the head make up for the rounding; False, with a warning, where this machine cannot run the new bundle."""
-    try:
-        found = recover(checkpoint, folder, calibration)
-    except CannotRunHereError as error:
-        log.warning(UNFITTED, error)
-        return False
-    mapped = {bundles.MAP_MATRIX: found.matrix, bundles.MAP_BIAS: found.bias}
-    _write_head(folder, checkpoint.head() | mapped)
-    bundles.seal(folder, manifest, changed=[bundles.HEAD])
-    return True
 
 
 def _record_probes(folder: Path, full: Array) -> None:
@@ -210,12 +209,6 @@ def calibration_note(calibrate: calibration_texts.Texts, ids: Sequence[Sequence[
         "by_prompt": {name: len(texts) for name, texts in sorted(calibrate.items())},
         "sha256": hashlib.sha256(json.dumps(ids).encode()).hexdigest(),
     }
-
-
-def _write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
-    write_safetensors(
-        folder / bundles.HEAD, (Tensor(name, "F32", values) for name, values in tensors.items()), len(tensors)
-    )
 
 
 def _manifest(

@@ -87,9 +87,18 @@ def final_states(checkpoint: Weights, hidden: Sequence[Array], lengths: Sequence
     return found
 
 
-def vectors(checkpoint: Checkpoint, texts: Sequence[Sequence[int]], largest: Largest | None = None) -> Array:
-    """The texts' embeddings (n, d), float32, of unit length. Raises as `states` does."""
-    head = pma.Head(checkpoint.head(), checkpoint.variant)
+def vectors(
+    checkpoint: Checkpoint,
+    texts: Sequence[Sequence[int]],
+    largest: Largest | None = None,
+    *,
+    head: pma.Head | None = None,
+) -> Array:
+    """The texts' embeddings (n, d), float32, of unit length. Raises as `states` does.
+
+    head: another than the checkpoint's.
+    """
+    head = head or pma.Head(checkpoint.head(), checkpoint.variant)
     means = [pma.pool(text, head.queries) for text in states(checkpoint, texts, largest=largest)]
     return normalize(head.embed(np.stack(means)))
 

@@ -6,6 +6,8 @@ Colors are Okabe and Ito's, which the color-blind tell apart; each target has it
 from __future__ import annotations
 
 import itertools
+import math
+import re
 from pathlib import Path
 from typing import Any
 
@@ -79,14 +81,31 @@ def _accuracy_speed(result: dict[str, Any]) -> Any:
     axes.plot([rate(row) for row in best], [_accuracy(row)[0] for row in best], color="0.75", linewidth=6, zorder=0)
     for row, style in _styled(result):
         _point(axes, rate(row), row, style)
+    for curve in depths(result["rows"]):
+        axes.plot(
+            [rate(row) for row in curve], [_accuracy(row)[0] for row in curve], color="0.45", linewidth=1, zorder=1
+        )
     for place, row in enumerate(best):
         _name(axes, row, ABOVE[place % len(ABOVE)])
     rates = [rate(row) for row in result["rows"]]
     axes.set_xscale("log")
     axes.set_xticks([tick for tick in TICKS if min(rates) / 1.5 < tick < max(rates) * 1.5])
     _plain_ticks(axes.xaxis)
-    _legend(axes, "gray band: targets that no other beats in both")
+    curves = "\nthin line: one target at several depths" if depths(result["rows"]) else ""
+    _legend(axes, f"gray band: targets that no other beats in both{curves}")
     return figure
+
+
+def depths(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
+    """The rows of each target that there are several depths of: its full depth, and TARGET@N, the deepest first."""
+    curves: dict[str, list[dict[str, Any]]] = {}
+    for row in rows:
+        curves.setdefault(re.sub(r"@\d+", "", row["target"]), []).append(row)
+    return [
+        sorted(curve, key=lambda row: -float(row.get("layers", math.inf)))
+        for curve in curves.values()
+        if len(curve) > 1
+    ]
 
 
 def _accuracy_size(result: dict[str, Any]) -> Any:

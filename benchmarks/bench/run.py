@@ -14,7 +14,6 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +22,9 @@ import numpy as np
 from c2llm_lite import bundle as bundles
 from c2llm_lite import child_process
 from c2llm_lite.arguments import as_path
-from c2llm_lite.convert import calibration_ids, calibration_note, convert, versions
 from c2llm_lite.convert.calibrate.texts import Texts
 from c2llm_lite.convert.checkpoint import open_checkpoint
-from c2llm_lite.convert.targets.registry import parse
-from c2llm_lite.errors import ArgumentError, BundleError, DeviceError, OutputError
+from c2llm_lite.errors import BundleError, OutputError
 from c2llm_lite.pma import Array
 from c2llm_lite.progress import Advance, bar
 
@@ -36,41 +33,12 @@ from .data import Task, task
 from .hardware import ENGINES, stamp
 from .report import write
 from .scoring import Measured, scored
+from .subjects import Subject, make, subjects
 from .verdict import front, not_measured, recommendation
 
-FULL_PRECISION = "torch:fp32"
-ON_GPU = (FULL_PRECISION, "torch:bf16")  # what a GPU's reference consists of
 ERRORS = (ValueError, OSError, ImportError, MemoryError)
 LATENCY_QUERIES = 32
 CODE_CHARACTERS = 40_000  # of the task's documents, from which texts of a length are cut
-
-
-@dataclass
-class Subject:
-    """One bundle to measure, on one device; `failed` says why it could not be.
-
-    calibrate: the texts that it is calibrated on where it is made here, and what its manifest says of them.
-    """
-
-    target: str
-    device: str
-    bundle: bundles.Bundle | None = None
-    failed: str | None = None
-    calibrate: Texts | None = None
-    note: dict[str, Any] | None = None
-
-    @property
-    def label(self) -> str:
-        """Its name in the report."""
-        name = self.target if self.calibrate is None else f"{self.target}, calibrated"
-        return f"{name} on cuda" if self.device == "cuda" else name
-
-    @property
-    def ready(self) -> bundles.Bundle:
-        """The bundle, once it was converted."""
-        if self.bundle is None:
-            raise BundleError(f"{self.target} was not converted")
-        return self.bundle
 
 
 def bench(
@@ -91,9 +59,9 @@ def bench(
 
     imports: reports made on other machines, whose rows are added. reference: the device of full precision, "cpu" or
     "cuda". data: what data.task() takes. limit: of each task, only the first so many queries. calibrate: each quantized
-    target is also made with these texts, a row of its own. timings: whether to measure speed and memory, which other
-    work on the machine would spoil. Returns what results.json contains; a target that failed is
-    listed with the reason.
+    target is also made with these texts, a row of its own; TARGET@N, with the first N layers, only so. timings: whether
+    to measure speed and memory, which other work on the machine would spoil. Returns what results.json contains; a
+    target that failed is listed with the reason.
 
     Raises OutputError if `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
     that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference fails by.
@@ -102,70 +70,35 @@ def bench(
     checkpoint = open_checkpoint(source)
     sha256 = checkpoint.sha256  # reads all the weights
     tasks = [task(name, limit) for name in data]
-    to_calibrate = [] if calibrate is None else [target for target in targets if _is_quantized(target)]
-    plain = [target for target in targets if target not in to_calibrate or not parse(target).needs_texts]
-    subjects = _subjects(plain, own_bundles, reference, checkpoint.name, sha256)
-    if calibrate is not None:
-        note = calibration_note(calibrate, calibration_ids(checkpoint, calibrate))
-        subjects += [Subject(target, "auto", calibrate=calibrate, note=note) for target in dict.fromkeys(to_calibrate)]
+    measured = subjects(targets, own_bundles, reference, checkpoint, calibrate)
     elsewhere = [row for folder in imports for row in imported.read(folder, sha256, tasks)]
     work = output / imported.WORK
     _claim(output, {"checkpoint": sha256, "tasks": {t.name: t.sha256 for t in tasks}})
     texts = {t.name: _texts(work, t) for t in tasks}
     embedded = sum(len(t.queries) + len(t.documents) for t in tasks)
-    with bar("vectors", embedded * len(subjects), "texts", show=progress) as advance:
-        for subject in subjects:
-            with _told(subject, subjects[0]):
-                _convert(source, sha256, subject, work)
+    with bar("vectors", embedded * len(measured), "texts", show=progress) as advance:
+        for subject in measured:
+            with _told(subject, measured[0]):
+                make(source, sha256, subject, work)
                 for t in tasks:
                     _vectors(work, subject, t, texts[t.name], advance)
-    with bar("timings", len(subjects), "targets", show=progress and timings) as advance:
-        for subject in subjects if timings else ():
-            with _told(subject, subjects[0]):
+    with bar("timings", len(measured), "targets", show=progress and timings) as advance:
+        for subject in measured if timings else ():
+            with _told(subject, measured[0]):
                 if subject.failed is None:
                     _timings(work, subject, tasks[0])
             advance(1)
-    measured = [_measured(work, s, tasks, timings) for s in subjects if s.failed is None]
+    rows = [_measured(work, s, tasks, timings) for s in measured if s.failed is None]
     result: dict[str, Any] = {
         "checkpoint": {"name": checkpoint.name, "sha256": sha256},
         "tasks": {t.name: _account(t) for t in tasks},
         "on": stamp(),
-        "rows": scored([*measured, *elsewhere], tasks),
-        "failed": {subject.label: subject.failed for subject in subjects if subject.failed is not None},
+        "rows": scored([*rows, *elsewhere], tasks),
+        "failed": {subject.label: subject.failed for subject in measured if subject.failed is not None},
     }
     result |= {"front": front(result), "recommendation": recommendation(result), "not_measured": not_measured(result)}
     write(result, output)
     return result
-
-
-def _subjects(targets: Sequence[str], own: Sequence[Path], reference: str, name: str, sha256: str) -> list[Subject]:
-    """The reference first. Bundles made elsewhere must be of this checkpoint."""
-    if reference not in ("cpu", "cuda"):
-        raise ArgumentError(f"the reference runs on cpu or cuda, not on {reference!r}")
-    if reference == "cuda":
-        import torch
-
-        if not torch.cuda.is_available():
-            raise DeviceError("torch finds no CUDA device; pass --reference cpu, or run on a machine with a GPU")
-    first = ON_GPU if reference == "cuda" else (FULL_PRECISION,)
-    found = [Subject(target, reference) for target in first]
-    found += [
-        Subject(target, "auto") for target in dict.fromkeys(targets) if reference == "cuda" or target not in first
-    ]
-    for folder in own:
-        opened = bundles.open_bundle(folder)
-        if opened.manifest.source.sha256 != sha256:
-            raise BundleError(f"{folder} was not made from {name}; convert it again")
-        found.append(Subject(f"{opened.manifest.target} ({folder.name})", "auto", opened))
-    return found
-
-
-def _is_quantized(target: str) -> bool:
-    """Whether calibration texts serve it. One that does not exist fails where it is converted."""
-    try:
-        return parse(target).quantized
-    except ArgumentError:
-        return False
 
 
 def _claim(output: Path, setup: dict[str, Any]) -> None:
@@ -199,29 +132,6 @@ def _told(subject: Subject, reference: Subject) -> Iterator[None]:
         if subject is reference:
             raise
         subject.failed = str(error)
-
-
-def _convert(source: str, sha256: str, subject: Subject, work: Path) -> None:
-    """Convert for a subject that has no bundle, unless an earlier run did."""
-    if subject.bundle is not None:
-        return
-    name = subject.target.replace(":", "-") + ("" if subject.note is None else f"-{subject.note['sha256'][:16]}")
-    folder = work / "bundles" / name
-    if folder.exists():
-        kept = bundles.open_bundle(folder)
-        if _would_be_the_same(kept.manifest, subject, sha256):
-            subject.bundle = kept
-            return
-    folder.parent.mkdir(exist_ok=True)
-    subject.bundle = convert(
-        source, folder, subject.target, target_probes=False, force=True, calibrate=subject.calibrate
-    )
-
-
-def _would_be_the_same(kept: bundles.Manifest, subject: Subject, sha256: str) -> bool:
-    """Whether converting again, from the checkpoint of this hash, would give the bundle that was kept."""
-    made_from = kept.target, kept.source.sha256, kept.versions, kept.notes.get("calibration")
-    return made_from == (subject.target, sha256, versions(), subject.note)
 
 
 def _vectors(work: Path, subject: Subject, t: Task, texts: Path, advance: Advance) -> None:
@@ -273,11 +183,14 @@ def _measured(work: Path, subject: Subject, tasks: Sequence[Task], timings: bool
     for t in tasks:
         with np.load(_vectors_file(work, subject, t), allow_pickle=False) as arrays:
             vectors[t.name] = arrays["queries"], arrays["documents"]
-    files = subject.ready.manifest.files
+    manifest = subject.ready.manifest
+    files = manifest.files
+    depth = {"layers": manifest.backbone.layers} if "depth" in manifest.notes else {}
     return Measured(
         subject.label,
         vectors,
         {
+            **depth,
             "bytes": sum(record.size for record in files.values()),
             "backbone_bytes": sum(record.size for name, record in files.items() if name in bundles.BACKBONE_FILES),
             "latency": json.loads(_timings_file(work, subject).read_text()) if timings else None,

@@ -41,7 +41,7 @@ def warnings(result: dict[str, Any], row: dict[str, Any]) -> list[str]:
     share = kept(result, row)
     if share < 1 - WITHIN:
         found.append(f"keeps {100 * share:.1f}% of full precision's NDCG@10")
-    for near in (task["fidelity"] for task in row["tasks"].values() if "fidelity" in task):
+    for near in _fidelities(row):
         if _far(near):
             told = f"mean cosine {near['cosine_mean']:.3f}, correlation of ranks {near['rank_correlation']:.3f}"
             found.append(f"gives vectors far from full precision's ({told})")
@@ -50,8 +50,12 @@ def warnings(result: dict[str, Any], row: dict[str, Any]) -> list[str]:
 
 def unfit(result: dict[str, Any], row: dict[str, Any]) -> bool:
     """Whether a target is not to be taken at all: found by far less, or its vectors are no longer this model's."""
-    near = [task["fidelity"] for task in row["tasks"].values() if "fidelity" in task]
-    return kept(result, row) < LEAST_KEPT or any(_far(fidelity) for fidelity in near)
+    return kept(result, row) < LEAST_KEPT or any(map(_far, _fidelities(row)))
+
+
+def _fidelities(row: dict[str, Any]) -> list[dict[str, Any]]:
+    """How near vectors are to full precision's, by task; of no meaning where fewer layers make a space of their own."""
+    return [] if "layers" in row else [task["fidelity"] for task in row["tasks"].values() if "fidelity" in task]
 
 
 def _far(near: dict[str, Any]) -> bool:

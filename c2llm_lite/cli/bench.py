@@ -16,7 +16,12 @@ def bench(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", metavar="REPORT", help="The folder to write.")],
     targets: Annotated[
-        str, typer.Option(metavar="A,B,…", help="The targets to measure; see convert --list-targets.")
+        str,
+        typer.Option(
+            metavar="A,B,…",
+            help="The targets to measure; see convert --list-targets. TARGET@N keeps the first N layers; it needs "
+            "--calibrate.",
+        ),
     ] = "",
     own: Annotated[
         list[Path] | None,

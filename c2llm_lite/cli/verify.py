@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.table import Table
@@ -26,6 +26,9 @@ from .options import (
     settings,
     signature,
 )
+
+if TYPE_CHECKING:
+    from ..bundle import Manifest
 
 DEFAULT_LEAST = 0.99  # cosine
 
@@ -58,7 +61,7 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
         "bundle": f"sha256 {opened.sha256[:16]}, {sum(f.size for f in manifest.files.values()) / 1e6:,.0f} MB",
         "target": f"{manifest.target}, run by {manifest.engine}",
         "tensors": ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())),
-        "vectors": f"{manifest.width} components, from {backbone.layers} layers of width {backbone.hidden}",
+        "vectors": f"{manifest.width} components, from {_layers(manifest)} of width {backbone.hidden}",
         "head": f"{manifest.head.heads} heads, residual {manifest.head.residual}, scale {manifest.head.scale}, fp32",
         "longest text": f"{manifest.max_tokens} tokens, prompt included",
         "memory": f"about {manifest.memory / 1e6:,.0f} MB, plus memory for each batch",
@@ -70,6 +73,13 @@ def info(bundle: BundleArgument, as_json: AsJson = False) -> None:
     for name, value in rows.items():
         table.add_row(Text(name, "bold"), value)
     print_table(table)
+
+
+def _layers(manifest: Manifest) -> str:
+    """How many layers the bundle has, and of how many where it has only the first ones."""
+    depth = manifest.notes.get("depth")
+    of = f" of {depth.get('of')}" if isinstance(depth, dict) else ""
+    return f"{manifest.backbone.layers}{of} layers"
 
 
 def _largest(found: Any) -> dict[str, str]:
@@ -200,12 +210,26 @@ def _verify_against(
             with err.status(Text(f"embedding {len(chosen)} texts in full precision")):
                 reference = reference_vectors(str(against), model.bundle, chosen)
         files = len(model.bundle.manifest.files)
+        manifest = model.bundle.manifest
         found = verifying.fidelity(model.embed(chosen, progress=settings.progress), reference)
     passed = found.worst >= min_cosine
-    figures = {"texts": len(chosen), "mean": found.mean, "percentile_1": found.percentile_1, "worst": found.worst}
+    figures: dict[str, Any] = {
+        "texts": len(chosen),
+        "mean": found.mean,
+        "percentile_1": found.percentile_1,
+        "worst": found.worst,
+    }
+    of_first_layers = against is not None and "depth" in manifest.notes
+    if of_first_layers:
+        figures["reference_layers"] = manifest.backbone.layers
     if as_json:
         print_json(figures | {"worst_text": found.worst_text, "passed": passed})
     else:
+        if of_first_layers:
+            out.print(
+                f"the reference is the checkpoint's first {_layers(manifest)} in fp32 with the bundle's own head: with "
+                "fewer layers, vectors do not compare with the whole model's"
+            )
         out.print(
             f"cosine to the reference over {len(chosen)} texts: mean {found.mean:.5f}, 1st percentile "
             f"{found.percentile_1:.5f}, lowest {found.worst:.5f} (text {found.worst_text})"

@@ -8,8 +8,8 @@ from pathlib import Path
 from c2llm_lite.errors import ArgumentError
 
 from .documented_code import says_enough
-from .source_tree import source_files
-from .texts import DEFAULT, LEAST_TEXTS, Texts, default, read
+from .source_tree import Definition, source_files
+from .texts import DEFAULT, LEAST_TEXTS, Pairs, Texts, default, read, read_pairs
 
 DEFINITIONS = 250
 A_FILE, A_FOLDER = 4, 40  # so that no file's or folder's style dominates
@@ -22,28 +22,41 @@ def given(asked: str) -> Texts:
     return of_folder(Path(asked)) if Path(asked).is_dir() else read(Path(asked))
 
 
+def given_pairs(asked: str) -> Pairs:
+    """Those among given()'s texts whose query and text belong together; none among the default ones."""
+    if asked == DEFAULT:
+        return []
+    if not Path(asked).is_dir():
+        return read_pairs(Path(asked))
+    return [(found.query, found.code) for found in _definitions(Path(asked)) if says_enough(found.query)]
+
+
 def of_folder(folder: Path) -> Texts:
     """Definitions below `folder` as documents, their documentation as queries, and the default texts.
 
     They come from a quarter of the files; `bench --data repo:FOLDER` is scored on the others. Raises ArgumentError if
     they are too few to be worth it.
     """
-    documents: list[str] = []
-    queries: list[str] = []
-    taken: Counter[str] = Counter()
-    for file in source_files(folder, to_calibrate=True):
-        above = file.path.rpartition("/")[0]
-        for definition in list(file.definitions())[: min(A_FILE, A_FOLDER - taken[above])]:
-            taken[above] += 1
-            documents.append(definition.code)
-            if says_enough(definition.query):
-                queries.append(definition.query)
-        if len(documents) >= DEFINITIONS:
-            break
-    if len(documents) < LEAST_TEXTS:
+    found = _definitions(folder)
+    if len(found) < LEAST_TEXTS:
         raise ArgumentError(
-            f"{folder} has {len(documents)} definitions in the files that calibration takes, a quarter of all; at "
+            f"{folder} has {len(found)} definitions in the files that calibration takes, a quarter of all; at "
             f"least {LEAST_TEXTS} are needed: pass a larger source tree, a file of texts, or default"
         )
     beside = default()
+    queries = [definition.query for definition in found if says_enough(definition.query)]
+    documents = [definition.code for definition in found]
     return {"document": [*beside["document"], *documents], "query": [*beside["query"], *queries]}
+
+
+def _definitions(folder: Path) -> list[Definition]:
+    taken: Counter[str] = Counter()
+    found: list[Definition] = []
+    for file in source_files(folder, to_calibrate=True):
+        above = file.path.rpartition("/")[0]
+        chosen = list(file.definitions())[: min(A_FILE, A_FOLDER - taken[above])]
+        taken[above] += len(chosen)
+        found += chosen
+        if len(found) >= DEFINITIONS:
+            break
+    return found

@@ -7,7 +7,8 @@ matrices (asymmetric calibration, arXiv 2504.02692): matrices that read the resi
 full-precision outputs as nearly as their inputs allow; matrices that add to the stream also correct it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
-five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
+five times the hidden width (six for a backbone that ends early) and once the intermediate one, times all tokens, in
+fp32. Beside them stand a few square
 matrices of the width of a matrix's inputs, whatever the number of texts. Finished layers are kept (resume.py).
 """
 
@@ -39,8 +40,8 @@ MATRICES = 7  # of a layer: q, k, v, o, gate, up, down
 class Calibration:
     """Texts to calibrate on, as token ids, and results that one step passes to another.
 
-    progress: show a bar. unfinished: where to keep the rounding, to resume. states: each text's final states at
-    full precision, (tokens, hidden) float32, once a forward has made them.
+    progress: show a bar. unfinished: where to keep the rounding, to resume. states: each text's final states at full
+    precision, (tokens, hidden) float32, once a forward has made them; for a backbone that ends early, the whole one's.
     """
 
     texts: Sequence[Sequence[int]]
@@ -52,7 +53,7 @@ class Calibration:
 def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Rounding, placing: Placing) -> None:
     """Hand every matrix to `rounding`, and its result to `placing`, in the order in which a token meets them.
 
-    Layers that an earlier run kept go to `placing` at once.
+    Layers that an earlier run kept go to `placing` at once. Sets the calibration's states, if it has none.
 
     Raises OutputError if what is kept cannot be read or written.
     """
@@ -61,10 +62,12 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
     lengths = [[len(texts[i]) for i in cut] for cut in cuts]
     done = unfinished.layers() if unfinished else 0
     if unfinished and done:
-        hidden, exact = unfinished.states()
-        for number in range(done):
+        for number in range(min(done, shape.layers)):
             for name, parts in unfinished.matrices(number).items():
                 placing(name, parts)
+        if done > shape.layers:  # kept of a deeper backbone: nothing is left to round
+            return
+        hidden, exact = unfinished.states()
     else:
         table, dtype = checkpoint.stored("embed_tokens.weight")
         hidden = [widen(table[np.concatenate([texts[i] for i in cut])], dtype) for cut in cuts]  # (tokens, hidden)
@@ -115,7 +118,8 @@ def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Roun
             _add(hidden, inputs, rounded("mlp.down_proj", *_mended(layer.down, inputs, hidden, exact)))
             if unfinished:
                 unfinished.keep(number, matrices, (hidden, exact))
-    calibration.states = final_states(checkpoint, exact, lengths)
+    if calibration.states is None:
+        calibration.states = final_states(checkpoint, exact, lengths)
 
 
 def _gated(inputs: list[Array], gate: Array, up: Array) -> list[Array]:

@@ -8,10 +8,11 @@ on disk.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,12 +98,15 @@ class _Moments:
         return float(self._power - 2 * explained + moved + self.tokens * offset @ offset)
 
 
-def recover(
-    checkpoint: Weights,
-    folder: Path,
-    calibration: Calibration,
-) -> AffineMap:
-    """The map for the bundle in `folder`, as its engine computes the texts on this machine.
+def recover(checkpoint: Weights, folder: Path, calibration: Calibration) -> AffineMap:
+    """The map for the bundle in `folder`, as its engine computes the texts on this machine. Raises as engine_states."""
+    with engine_states(folder, calibration) as states:
+        return fit(states, full_states(checkpoint, calibration))
+
+
+@contextlib.contextmanager
+def engine_states(folder: Path, calibration: Calibration) -> Iterator[list[Array]]:
+    """Each text's final states, (tokens, hidden), as the engine of the bundle in `folder` gives them; in a file.
 
     Raises CannotRunHereError if this machine lacks what that takes; BundleError if the bundle crashes or gives NaN.
     """
@@ -110,19 +114,27 @@ def recover(
         path = Path(temporary) / "states.npy"
         texts = calibration.texts
         ids, what = json.dumps(texts).encode(), "on the calibration texts"
-        with bar("fitting the head", len(texts), "texts", show=calibration.progress) as advance:
+        with bar("running the texts", len(texts), "texts", show=calibration.progress) as advance:
             arguments = str(folder), str(path)
             child.run(__name__, *arguments, stdin=ids, what=what, remedy="leave out --calibrate", advance=advance)
         ends = np.cumsum([len(text) for text in texts])[:-1]
-        found = np.load(path, mmap_mode="r")
-        if not all(np.isfinite(states).all() for states in np.split(found, ends)):
+        found = np.split(np.load(path, mmap_mode="r"), ends)
+        if not all(np.isfinite(states).all() for states in found):
             raise BundleError(f"the new bundle returned NaN or infinity {what} and was deleted; try another target")
-        return fit(np.split(found, ends), calibration.states or _full_precision(checkpoint, calibration))
+        yield found
 
 
-def _full_precision(checkpoint: Weights, calibration: Calibration) -> list[Array]:
-    with bar("full precision", checkpoint.backbone.layers, "layers", show=calibration.progress) as advance:
-        return reference.states(checkpoint, calibration.texts, lambda done, of: advance(1))
+def full_states(checkpoint: Weights, calibration: Calibration) -> list[Array]:
+    """Each text's final states at full precision and full depth: those of an earlier step, or of an earlier run."""
+    unfinished = calibration.unfinished
+    if calibration.states is None and unfinished is not None:
+        calibration.states = unfinished.full_states([len(text) for text in calibration.texts])
+    if calibration.states is None:
+        with bar("full precision", checkpoint.backbone.layers, "layers", show=calibration.progress) as advance:
+            calibration.states = reference.states(checkpoint, calibration.texts, lambda done, of: advance(1))
+        if unfinished is not None:
+            unfinished.keep_full_states(calibration.states)
+    return calibration.states
 
 
 def _write_states(folder: Path, path: Path, texts: Sequence[Sequence[int]]) -> None:

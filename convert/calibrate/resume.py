@@ -1,7 +1,10 @@
-"""Keeps the finished layers of a calibration in a folder beside the future bundle, so that it can resume.
+"""Keeps the finished layers of a calibration in a folder, so that it can resume, or another depth can use them.
 
 After each layer there are two files: what the bundle holds of the layer's matrices, and the texts' states on their way
-through the backbone. So the folder grows to the size of the bundle's backbone and of those states.
+through the backbone. For a backbone that ends early there is a third, the states of the whole one at full precision. So
+the folder grows to the size of the bundle's backbone and of those states.
+
+Layers are rounded in order, so what is kept of one does not depend on how many follow.
 """
 
 from __future__ import annotations
@@ -25,10 +28,10 @@ Parts = dict[str, NDArray[Any]]
 
 
 class Unfinished:
-    """The folder of the calibration whose `key` this is: the same for all that would do the same."""
+    """What is kept of one calibration: of all that would round the same layers in the same way."""
 
-    def __init__(self, output: Path, key: str) -> None:
-        self.folder = output.parent / f".{output.name}.unfinished-{key[:16]}"
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     def layers(self) -> int:
         """How many are done."""
@@ -58,14 +61,21 @@ class Unfinished:
         """
         parts = {f"{matrix}/{part}": values for matrix, held in matrices.items() for part, values in held.items()}
         groups = {f"{forward}/{i}": x for forward, xs in enumerate(states) for i, x in enumerate(xs)}
-        try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+        with self._as_output_error():
             _write(self._matrices(layer), parts)
             _write(self._states(layer + 1), groups)
             self._states(layer).unlink(missing_ok=True)
-        except OSError as error:
-            reason = f"cannot keep what is rounded so far in {self.folder}: {error.strerror or error}"
-            raise OutputError(error.errno, reason) from error
+
+    def full_states(self, lengths: Sequence[int]) -> list[Array] | None:
+        """What keep_full_states() was given, of texts of these lengths. Raises OutputError if the file is damaged."""
+        if not self._full.exists():
+            return None
+        return np.split(self._read(self._full)["states"], np.cumsum(lengths)[:-1])
+
+    def keep_full_states(self, states: Sequence[Array]) -> None:
+        """Keep each text's final states, (tokens, hidden), at full depth. Raises OutputError if it cannot."""
+        with self._as_output_error():
+            _write(self._full, {"states": np.concatenate(states)})
 
     @contextlib.contextmanager
     def named_if_stopped(self) -> Iterator[None]:
@@ -81,6 +91,19 @@ class Unfinished:
     def remove(self) -> None:
         """Delete the folder."""
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    @contextlib.contextmanager
+    def _as_output_error(self) -> Iterator[None]:
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            yield
+        except OSError as error:
+            reason = f"cannot keep what is computed so far in {self.folder}: {error.strerror or error}"
+            raise OutputError(error.errno, reason) from error
+
+    @property
+    def _full(self) -> Path:
+        return self.folder / "full-states.npz"
 
     def _matrices(self, layer: int) -> Path:
         return self.folder / f"layer-{layer}.npz"

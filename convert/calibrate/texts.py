@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from c2llm_lite import jsonl
 from c2llm_lite.errors import ArgumentError
 
 # By the prompt's name that they are embedded under.
 Texts = Mapping[str, Sequence[str]]
+# A query, and the text that answers it.
+Pairs = Sequence[tuple[str, str]]
 
 DEFAULT = "default"
 # Code in 13 languages and questions, written for this package: no source that a benchmark scores has any of them.
@@ -23,17 +26,38 @@ log = logging.getLogger(__name__)
 
 
 def read(path: Path) -> Texts:
-    """A JSONL file's: `text`, and `prompt_name` where it is not a document. Raises ValueError, naming the line."""
+    """A JSONL file's: `text`, and `prompt_name` where it is not a document; a `query` is a text of its own.
+
+    Raises ValueError, naming the line.
+    """
     texts: dict[str, list[str]] = {}
-    for place, row in jsonl.read(path):
-        found = row if isinstance(row, dict) else {}
-        text, prompt = found.get("text"), found.get("prompt_name", "document")
-        if not isinstance(text, str) or not isinstance(prompt, str):
-            raise ArgumentError(f"{place}: not a JSON object with a string in the field `text`")
-        texts.setdefault(prompt, []).append(text)
+    for row in _rows(path):
+        texts.setdefault(row.prompt, []).append(row.text)
+        if row.query is not None:
+            texts.setdefault("query", []).append(row.query)
     if not texts:
         raise ArgumentError(f"{path} contains no texts")
     return texts
+
+
+def read_pairs(path: Path) -> Pairs:
+    """A JSONL file's lines with a `query`. Raises as read does."""
+    return [(row.query, row.text) for row in _rows(path) if row.query is not None]
+
+
+class _Row(NamedTuple):
+    text: str
+    prompt: str
+    query: str | None
+
+
+def _rows(path: Path) -> Iterator[_Row]:
+    for place, row in jsonl.read(path):
+        found = row if isinstance(row, dict) else {}
+        text, prompt, query = found.get("text"), found.get("prompt_name", "document"), found.get("query")
+        if not isinstance(text, str) or not isinstance(prompt, str) or not isinstance(query, str | None):
+            raise ArgumentError(f"{place}: not a JSON object with a string in the field `text`")
+        yield _Row(text, prompt, query)
 
 
 def default() -> Texts:

@@ -8,9 +8,11 @@ infinity when the tensor is read, so that opening 15 GB stays quick and no conve
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
 import re
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -21,7 +23,7 @@ from numpy.typing import NDArray
 from c2llm_lite import pma
 from c2llm_lite.arguments import as_path
 from c2llm_lite.bundle import HEAD_TENSORS, Backbone
-from c2llm_lite.errors import CheckpointError
+from c2llm_lite.errors import ArgumentError, CheckpointError
 from c2llm_lite.tokenizer_check import read_tokenizer
 
 from . import config as fields
@@ -73,6 +75,23 @@ class Checkpoint:
                 f"{name}: tokenizer.json is not a byte-level BPE tokenizer that this version reads: {error}"
             ) from error
         self.license_files = license_files(folder)
+
+    def first_layers(self, layers: int) -> Checkpoint:
+        """The same checkpoint with a backbone that ends after its first `layers`; the final norm and the head stay.
+
+        Its name, revision and hash are the whole checkpoint's. Raises ArgumentError unless there are as many layers.
+        """
+        if not 1 <= layers <= self.backbone.layers:
+            raise ArgumentError(f"{self.name} has {self.backbone.layers} layers, so {layers} cannot be kept")
+        cut = copy.copy(self)
+        cut.backbone = replace(self.backbone, layers=layers)
+        kept = tuple(f"layers.{number}." for number in range(layers))
+        cut._tensors = {
+            tail: tensor
+            for tail, tensor in self._tensors.items()
+            if tail.startswith(kept) or not tail.startswith("layers.")
+        }
+        return cut
 
     def names(self) -> list[str]:
         """Canonical names of all tensors."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite.errors import ArgumentError
+from c2llm_lite.head_file import read_head
 from c2llm_lite.pma import Array
 from c2llm_lite.text import DOCUMENT_PROMPT, TextTokenizer
 
@@ -29,13 +30,19 @@ def default_texts() -> list[str]:
 def reference_vectors(source: str, bundle: bundles.Bundle, texts: Sequence[str]) -> Array:
     """(n, d) normalized fp32 vectors of `texts` by the checkpoint, tokenized and cut as the bundle does.
 
+    For a bundle of the backbone's first layers: by these layers and the bundle's own head. Its vectors are not those of
+    the whole model.
+
     Raises CheckpointError if the source cannot be run, ValueError if the bundle is of another checkpoint's shape.
     """
     checkpoint = open_checkpoint(source)
-    if checkpoint.backbone != bundle.manifest.backbone:
+    layers = min(bundle.manifest.backbone.layers, checkpoint.backbone.layers)
+    kept = checkpoint.first_layers(layers)
+    if kept.backbone != bundle.manifest.backbone:
         raise ArgumentError(f"{bundle.folder} was made from {bundle.manifest.source.name}, not from {checkpoint.name}")
     ids = TextTokenizer(bundle.path(bundles.TOKENIZER), bundle.manifest.max_tokens).encode(texts)
-    return reference.vectors(checkpoint, ids)
+    cut = layers < checkpoint.backbone.layers
+    return reference.vectors(kept, ids, head=read_head(bundle) if cut else None)
 
 
 def _functions(path: Path) -> Iterator[str]:

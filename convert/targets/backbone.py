@@ -36,9 +36,16 @@ def write_backbone(
     return converter.write_backbone(weights, folder, target.kind, calibration=calibration)
 
 
-def check_texts(target: Target, given: bool) -> None:
-    """Raise ValueError for calibration texts where nothing is quantized, and for none if they are needed."""
-    if given and not target.quantized:
+def check_texts(target: Target | None, given: bool, *, cut: bool = False) -> None:
+    """Raise ValueError for calibration texts where nothing takes them, and for none if they are needed.
+
+    target: None if it is not chosen yet. cut: the backbone ends early, and the head is refitted on texts.
+    """
+    if cut and not given:
+        raise ArgumentError("fewer layers need texts to refit the head on; pass --calibrate FILE, FOLDER or default")
+    if target is None:
+        return
+    if given and not target.quantized and not cut:
         raise ArgumentError(f"{target} is not quantized; omit the calibration texts")
     if not given and target.needs_texts:
         raise ArgumentError(f"{target} fixes the scales of activations on texts; pass --calibrate FILE, or default")

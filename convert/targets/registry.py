@@ -69,6 +69,7 @@ class Target:
     # The converter rounds weights by calibration texts. Otherwise only the head makes up for the rounding.
     rounded_on_texts: bool = False
     needs_texts: bool = False  # to fix the scales of activations
+    last_layer_differs: bool = False  # so that a layer's rounding depends on how many follow
 
     def __str__(self) -> str:
         return f"{self.family}:{self.kind}"
@@ -123,7 +124,8 @@ TARGETS = (
     _gguf("iq4_nl", bits=4, rounded_on_texts=True),
     _gguf("q3_k", bits=3),
     _gguf("int4", bits=4, rounded_on_texts=True),
-    _gguf("int5", bits=5, rounded_on_texts=True),  # 4, and 8 for the matrices most sensitive to rounding
+    # 4 bits, and 8 for the matrices most sensitive to rounding
+    _gguf("int5", bits=5, rounded_on_texts=True, last_layer_differs=True),
     _openvino("int8", bits=8, smoothed="always", activation_group=activation_group, rounded_on_texts=True),
     _openvino("int8-static", bits=8, rounded_on_texts=True, needs_texts=True),
     _openvino("int4", bits=4, rounded_on_texts=True),

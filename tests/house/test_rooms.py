@@ -60,9 +60,12 @@ for name, floor in {
     "convert.calibrate": ("checkpoint", "reference", "proof"),
     "convert.targets": ("checkpoint", "reference", "proof", "calibrate"),
     "convert.standin": ("checkpoint",),
-    "convert": ("checkpoint", "reference", "proof", "calibrate", "targets"),
+    "convert.head": ("checkpoint", "proof", "calibrate"),
+    "convert": ("checkpoint", "reference", "proof", "calibrate", "targets", "head"),
+    "convert.depth": ("checkpoint", "reference", "calibrate", "targets"),
 }.items():
     ROOMS[name] = BELOW | {f"convert.{room}" for room in floor}
+ROOMS["convert.depth"] |= {"convert"}  # which it runs at several depths
 ROOMS["convert.calibrate"] |= {"search"}  # which cuts a source tree into definitions
 ROOMS["cli"] = set(ROOMS) - {"__main__"} | {"benchmarks.bench"}
 SHIPPED = set(ROOMS)

@@ -14,7 +14,9 @@ from gguf import GGUFReader
 from typer.testing import CliRunner
 
 from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
-from c2llm_lite.benchmarks.bench.run import Subject, _convert, bench
+from c2llm_lite.benchmarks.bench.plots import depths
+from c2llm_lite.benchmarks.bench.run import bench
+from c2llm_lite.benchmarks.bench.subjects import Subject, make
 from c2llm_lite.bundle import Source, open_bundle, seal
 from c2llm_lite.cli import app
 from c2llm_lite.convert import convert
@@ -112,13 +114,19 @@ def test_plain_and_calibrated_stand_side_by_side_over_several_tasks(checkpoint_f
     other = shutil.copytree(task, tmp_path / "others")
     texts = {"document": [f"def f_{i}(x):\n    return x + {i}" for i in range(9)]}
     arguments = {"data": [str(task), str(other)], "calibrate": texts, "timings": False}
-    result = bench(str(checkpoint_folder), ["gguf:q8_0", "gguf:f16"], tmp_path / "out", **arguments)
+    result = bench(str(checkpoint_folder), ["gguf:q8_0", "gguf:f16", "gguf:q8_0@1"], tmp_path / "out", **arguments)
     assert result["failed"] == {}
     rows = {row["target"]: row for row in result["rows"]}
-    assert list(rows) == ["torch:fp32", "gguf:q8_0", "gguf:f16", "gguf:q8_0, calibrated"]
+    assert list(rows) == ["torch:fp32", "gguf:q8_0", "gguf:f16", "gguf:q8_0, calibrated", "gguf:q8_0@1, calibrated"]
+    assert [name for name, row in rows.items() if "layers" in row] == ["gguf:q8_0@1, calibrated"]
+    (curve,) = depths(result["rows"])
+    assert {row["target"] for row in curve} == {"gguf:q8_0, calibrated", "gguf:q8_0@1, calibrated"}
+    (rounded,) = (tmp_path / "out" / "work" / "rounded").iterdir()
+    assert {path.name for path in rounded.iterdir()} >= {"layer-0.npz", "layer-1.npz", "full-states.npz"}
     made = {path.name: open_bundle(path) for path in (tmp_path / "out" / "work" / "bundles").iterdir()}
     noted = {name: bundle.manifest.notes.get("calibration") for name, bundle in made.items()}
-    (calibrated,) = (name for name, note in noted.items() if note)
+    (calibrated, cut) = sorted((name for name, note in noted.items() if note), key=len)
+    assert made[cut].manifest.backbone.layers == 1
     assert noted[calibrated]["texts"] == 9
     assert calibrated == f"gguf-q8_0-{noted[calibrated]['sha256'][:16]}"
     for row in list(rows.values())[1:]:  # the two tasks are the same queries
@@ -131,10 +139,16 @@ def test_plain_and_calibrated_stand_side_by_side_over_several_tasks(checkpoint_f
     assert "- Speed and memory: no timings were asked for" in report
     assert [path.name for path in (tmp_path / "out").glob("*.png")] == ["accuracy_size.png"]
     assert result["front"] == []
-    # Other texts are another bundle; the same are the same.
-    subject = Subject("gguf:q8_0", "auto", calibrate=texts, note=noted[calibrated])
-    _convert(str(checkpoint_folder), made[calibrated].manifest.source.sha256, subject, tmp_path / "out" / "work")
-    assert subject.ready.sha256 == made[calibrated].sha256
+    # Other texts or another depth are another bundle; the same are the same.
+    for name, layers in ((calibrated, None), (cut, 1)):
+        subject = Subject("gguf:q8_0", "auto", layers=layers, calibrate=texts, note=noted[name])
+        make(str(checkpoint_folder), made[name].manifest.source.sha256, subject, tmp_path / "out" / "work")
+        assert subject.ready.sha256 == made[name].sha256
+
+
+def test_a_depth_that_is_no_number_is_refused(checkpoint_folder, task, tmp_path):
+    with pytest.raises(ArgumentError, match="'gguf:f16@half': write TARGET@LAYERS, such as openvino:int8@20"):
+        bench(str(checkpoint_folder), ["gguf:f16@half"], tmp_path / "out", data=[str(task)])
 
 
 @pytest.mark.parametrize(
@@ -153,7 +167,7 @@ def test_a_bundle_is_kept_only_while_it_would_be_made_the_same(change, same, che
     made = convert(checkpoint_folder, folder, "gguf:f16", target_probes=False)
     kept = seal(folder, replace(made.manifest, **change))
     subject = Subject("gguf:f16", "auto")
-    _convert(str(checkpoint_folder), made.manifest.source.sha256, subject, tmp_path)
+    make(str(checkpoint_folder), made.manifest.source.sha256, subject, tmp_path)
     assert subject.ready.sha256 == made.sha256
     assert (subject.ready.sha256 == kept.sha256) is same
 

@@ -30,3 +30,10 @@ def test_what_is_said_of_a_target(score: float, cosine: float, told: str | None)
     said = recommendation({"rows": [row("full", 0.6, None), row("here", score, cosine)]})
     warned = [sentence for sentence in said if "Do not take" in sentence or "costs more" in sentence]
     assert [sentence.startswith(told or "") for sentence in warned] == ([True] if told else [])
+
+
+def test_fewer_layers_are_judged_by_what_they_find_alone() -> None:
+    shallow = row("shallow@20", 0.597, 0.7) | {"layers": 20}
+    said = recommendation({"rows": [row("full", 0.6, None), shallow]})
+    assert not any("far from" in sentence for sentence in said)
+    assert any("smallest that stays within 1% is shallow@20" in sentence for sentence in said)

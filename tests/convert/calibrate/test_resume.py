@@ -12,6 +12,7 @@ from checkpoints import write_checkpoint
 from needed import skip_without
 
 from c2llm_lite.convert import convert
+from c2llm_lite.convert.calibrate import recovery
 from c2llm_lite.convert.calibrate.resume import Unfinished
 from c2llm_lite.errors import OutputError
 
@@ -85,6 +86,53 @@ def test_another_target_and_other_texts_do_not_continue_from_it(source: Path, tm
     _, rounded = layers_rounded(source, output, "gguf:q4_0")
     assert rounded == [1, 2, 3]
     assert len(list(tmp_path.glob(".bundle.unfinished-*"))) == 2  # of those two, which can still continue
+
+
+def at_depth(source: Path, output: Path, layers: int, target: str = "gguf:int4") -> tuple[str, list[int]]:
+    """The hash of a bundle of so many layers, and which it took that earlier ones had not left in the folder."""
+    with kept_layers() as kept:
+        bundle = convert(
+            source,
+            output,
+            target,
+            target_probes=False,
+            calibrate=TEXTS,
+            layers=layers,
+            rounded=output.parent / "rounded",
+            force=True,
+        )
+    return bundle.sha256, kept
+
+
+@pytest.mark.parametrize("target", ["gguf:int4", "openvino:int8", "bnb:nf4"])
+def test_depths_share_their_layers_and_give_the_same_bytes(target: str, source: Path, tmp_path: Path) -> None:
+    skip_without(target)
+    made = {}
+    for layers in (1, LAYERS, 2):
+        folder = tmp_path / f"alone-{layers}"
+        folder.mkdir()
+        made[layers], _ = at_depth(source, folder / "bundle", layers, target)
+    found = [at_depth(source, tmp_path / f"{layers} layers", layers, target) for layers in (1, LAYERS, 2, LAYERS)]
+    assert found == [(made[1], [1]), (made[LAYERS], [2, 3]), (made[2], []), (made[LAYERS], [])]
+
+
+def test_the_full_model_runs_once_for_all_depths(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ran = []
+    states = recovery.reference.states
+
+    def counted(checkpoint: Any, texts: Any, *rest: Any, **named: Any) -> Any:
+        ran.append(len(texts))
+        return states(checkpoint, texts, *rest, **named)
+
+    monkeypatch.setattr(recovery.reference, "states", counted)
+    for layers in (1, 2):
+        at_depth(source, tmp_path / f"{layers} layers", layers, "gguf:q4_1")
+    assert ran.count(13) == 1
+
+
+def test_the_recipe_whose_last_layer_differs_shares_none(source: Path, tmp_path: Path) -> None:
+    assert at_depth(source, tmp_path / "whole", LAYERS, "gguf:int5")[1] == [1, 2, 3]
+    assert at_depth(source, tmp_path / "cut", 2, "gguf:int5")[1] == [1, 2]
 
 
 @pytest.mark.parametrize("file", ["after-2.npz", "layer-0.npz"])

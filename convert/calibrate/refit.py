@@ -1,0 +1,74 @@
+"""Refits the head to a backbone that ends early: from its engine's states to the full model's embeddings.
+
+A ridge map of the states to the full model's last ones comes first (recovery.py), then distillation from there, which
+is kept if it wins on held-back texts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from c2llm_lite import pma
+from c2llm_lite.bundle import MAP_BIAS, MAP_MATRIX
+from c2llm_lite.pma import Array
+from c2llm_lite.progress import bar
+
+from ..checkpoint import Checkpoint
+from .absorbed_head import stored
+from .distillation import STEPS, Texts, distill, embeddings
+from .layers import Calibration
+from .recovery import engine_states, fit, full_states
+
+HELD_BACK = 8  # one text in so many
+
+
+class Refit(NamedTuple):
+    """What a bundle stores of the head, and what its manifest notes of it: the losses on held-back texts."""
+
+    tensors: dict[str, Array]
+    note: dict[str, Any]
+
+
+def refit(checkpoint: Checkpoint, folder: Path, calibration: Calibration) -> Refit:
+    """The head for the bundle in `folder`, which has the first layers of `checkpoint`.
+
+    Raises CannotRunHereError if this machine cannot run it; BundleError if the bundle crashes or gives NaN.
+    """
+    full = full_states(checkpoint, calibration)
+    with engine_states(folder, calibration) as states:
+        ridge, distilled = both(checkpoint, states, full, progress=calibration.progress)
+    return distilled if distilled.note["held_back"]["distilled"] < distilled.note["held_back"]["ridge"] else ridge
+
+
+def both(
+    checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array], *, progress: bool = False, seed: int = 0
+) -> tuple[Refit, Refit]:
+    """The head with the ridge map, and the distilled one. The same seed gives the same heads.
+
+    states: the engine's, of each text; full: the full model's, (tokens, hidden).
+    """
+    tensors = checkpoint.head()
+    wanted = embeddings(pma.Head(tensors, checkpoint.variant), full)
+    judging = list(range(HELD_BACK - 1, len(states), HELD_BACK))
+    fitted = sorted(set(range(len(states))) - set(judging))
+    start = fit([states[i] for i in fitted], [full[i] for i in fitted])  # without those that judge
+    head = pma.Head(tensors, checkpoint.variant, start)
+    with bar("fitting the head", STEPS, "steps", show=progress) as advance:
+        found = distill(
+            head,
+            Texts([states[i] for i in fitted], wanted[fitted]),
+            Texts([states[i] for i in judging], wanted[judging]),
+            advance,
+            seed=seed,
+        )
+    losses = {"texts": len(judging), "ridge": round(found.loss_before, 4), "distilled": round(found.loss, 4)}
+    whole = fit(states, full)
+    return (
+        Refit(
+            tensors | {MAP_MATRIX: whole.matrix, MAP_BIAS: whole.bias},
+            {"head": "ridge", "held_back": losses},
+        ),
+        Refit(stored(tensors, head, found.parameters), {"head": "distilled", "held_back": losses}),
+    )
