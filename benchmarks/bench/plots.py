@@ -101,11 +101,11 @@ def depths(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
         curves.setdefault(re.sub(r"@\d+", "", row["target"]), []).append(row)
-    return [
-        sorted(curve, key=lambda row: -float(row.get("layers", math.inf)))
-        for curve in curves.values()
-        if len(curve) > 1
-    ]
+
+    def cut(row: dict[str, Any]) -> float:
+        return -float(row.get("layers", math.inf))
+
+    return [sorted(curve, key=cut) for curve in curves.values() if len(curve) > 1]
 
 
 def _accuracy_size(result: dict[str, Any]) -> Any:
