@@ -73,9 +73,54 @@ def _page(peers: dict[str, Any]) -> str:
             f"the host took {result['stolen']:.0%} of the CPU time."
         )
         lines += [f"### {title}", "", PEERS, *_ways(result, spread=True), "", note, ""]
+    lines += _emulated()
     lines += ["## Other files", ""]
     lines += [f"- [{path.name}](../benchmarks/results/{path.name})" for path in sorted(RESULTS.glob("*.json"))]
     return "\n".join(lines) + "\n"
+
+
+def _emulated() -> list[str]:
+    """Vectors of emulated machines beside those of the machine that emulates them."""
+    lines = [
+        "## Emulated machines",
+        "",
+        "The stand-in's bundles on 20 short texts. An x86 CPU with VNNI runs the emulator; a mixed index has its texts' "
+        "vectors and the emulated machine its queries'. Probes: how many of a bundle's own pass `verify`.",
+        "",
+        "| bundle | machine | cosine to full precision: mean, lowest | cosine to the x86 CPU: mean, lowest "
+        "| mixed index: largest change of a cosine, nearest text kept | probes |",
+        "|---|---|---|---|---|---|",
+    ]
+    for file in ("emulation_arm64.json", "emulation_haswell.json"):
+        for bundle in _result(file)["bundles"].values():
+            for machine, row in bundle.items():
+                if machine != "target":
+                    lines.append(_emulated_row(bundle["target"], machine, row))
+    largest = _result("emulation_haswell.json")["largest_products"]
+    lines += [
+        "",
+        "Products whose int8 inputs and weights are as large as they can be, divided by what they should be:",
+        "",
+        "| product | x86 with VNNI | Haswell |",
+        "|---|---|---|",
+        *(f"| {name} | {ratio:.3f} | {largest['haswell'][name]:.3f} |" for name, ratio in largest["here"].items()),
+        "",
+        "Measured by `benchmarks/lab/emulation/arm64.sh` and `haswell.sh`, with the emulators, systems, versions and seconds "
+        "in [emulation_arm64.json](../benchmarks/results/emulation_arm64.json) and "
+        "[emulation_haswell.json](../benchmarks/results/emulation_haswell.json).",
+        "",
+    ]
+    return lines
+
+
+def _emulated_row(target: str, machine: str, row: dict[str, Any]) -> str:
+    full, here = row["cosine_to_full"], row.get("cosine_to_here")
+    beside = f"{here['mean']:.5f}, {here['lowest']:.5f}" if here else ""
+    mixed = row.get("mixed_index")
+    changed = f"{mixed['largest_change']:.4f}, {mixed['nearest_kept']} of {mixed['texts']}" if mixed else ""
+    name = "x86 with VNNI" if machine == "here" else machine
+    probes = f"{row['probes']['passed']} of {row['probes']['of']}"
+    return f"| {target} | {name} | {full['mean']:.5f}, {full['lowest']:.5f} | {beside} | {changed} | {probes} |"
 
 
 def _machine(on: dict[str, Any]) -> str:
