@@ -36,7 +36,7 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
     reference, *others = result["rows"]
     versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
     text = [
-        f"# Accuracy, size{' and speed' if timed(result) else ''} of {checkpoint['name']}'s targets",
+        f"# Accuracy{', size and speed' if timed(result) else ' and size'} of {checkpoint['name']}'s targets",
         f"Each target against {reference['target']}, full precision, on the same texts. Measured {on['date']} on "
         f"{on['cores']} cores of {on['cpu']} ({', '.join(on['flags'])}), {on['system']}, Python {on['python']}; "
         f"{versions}. Checkpoint sha256 {checkpoint['sha256'][:16]}. A row that names a machine was measured on it.",
