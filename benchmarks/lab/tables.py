@@ -85,7 +85,7 @@ def _emulated() -> list[str]:
         "## Emulated machines",
         "",
         "The stand-in's bundles on 20 short texts. An x86 CPU with VNNI runs the emulator. Of a mixed index, that CPU "
-        "has the indexed vectors and the emulated machine the query's. Probes: how many of a bundle's own pass `verify`.",
+        "has the indexed vectors, the emulated machine the query's. Probes: how many of a bundle's own pass `verify`.",
         "",
         "| bundle | machine | cosine to full precision: mean, lowest | cosine to the x86 CPU: mean, lowest "
         "| mixed index: largest change of a cosine, nearest text kept | probes |",
