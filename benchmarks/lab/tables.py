@@ -84,8 +84,8 @@ def _emulated() -> list[str]:
     lines = [
         "## Emulated machines",
         "",
-        "The stand-in's bundles on 20 short texts. An x86 CPU with VNNI runs the emulator; a mixed index has its texts' "
-        "vectors and the emulated machine its queries'. Probes: how many of a bundle's own pass `verify`.",
+        "The stand-in's bundles on 20 short texts. An x86 CPU with VNNI runs the emulator. Of a mixed index, that CPU "
+        "has the indexed vectors, the emulated machine the query's. Probes: how many of a bundle's own pass `verify`.",
         "",
         "| bundle | machine | cosine to full precision: mean, lowest | cosine to the x86 CPU: mean, lowest "
         "| mixed index: largest change of a cosine, nearest text kept | probes |",
@@ -105,8 +105,8 @@ def _emulated() -> list[str]:
         "|---|---|---|",
         *(f"| {name} | {ratio:.3f} | {largest['haswell'][name]:.3f} |" for name, ratio in largest["here"].items()),
         "",
-        "Measured by `benchmarks/lab/emulation/arm64.sh` and `haswell.sh`, with the emulators, systems, versions and seconds "
-        "in [emulation_arm64.json](../benchmarks/results/emulation_arm64.json) and "
+        "Measured by `benchmarks/lab/emulation/arm64.sh` and `haswell.sh`; emulators, systems, versions and seconds "
+        "are in [emulation_arm64.json](../benchmarks/results/emulation_arm64.json) and "
         "[emulation_haswell.json](../benchmarks/results/emulation_haswell.json).",
         "",
     ]

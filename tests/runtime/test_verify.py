@@ -31,6 +31,7 @@ def test_a_file_without_texts_is_refused(tmp_path):
         (0.999, 0.95, True),
         (0.99, 0.95, False),  # another vector, and further from full precision than the record
         (0.99, 0.97, True),  # another vector, and nearer to it: a machine that rounds less
+        (0.99, 0.960001, False),  # as near: the record is of another vector
         (0.999, 0.94, False),
     ],
 )
