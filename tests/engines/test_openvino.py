@@ -178,6 +178,23 @@ def test_another_backbone_s_graph_is_refused(bundles: dict[str, Bundle], tmp_pat
         engines.open_engine(mixed, device="auto", threads=1, max_tokens=MAX_TOKENS)
 
 
+def test_a_pass_that_openvino_fails_in_is_a_device_error(open_kind: Open, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Failing:
+        def __init__(self, request: object) -> None:
+            self._request = request
+
+        def __getattr__(self, name: str) -> object:
+            return getattr(self._request, name)
+
+        def infer(self) -> None:
+            raise RuntimeError("could not create a primitive")
+
+    engine = open_kind("int8")
+    monkeypatch.setattr(engine, "_request", Failing(engine._request))
+    with pytest.raises(DeviceError, match="could not create a primitive; unset ONEDNN_MAX_CPU_ISA if it is set"):
+        list(engine.states([1, 2, 3]))
+
+
 def test_a_closed_engine_says_so(bundles: dict[str, Bundle]) -> None:
     engine = engines.open_engine(bundles["fp32"], device="cpu", threads=1, max_tokens=MAX_TOKENS)
     engine.close()

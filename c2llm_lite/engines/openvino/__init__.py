@@ -224,7 +224,13 @@ class OpenVino:
         request = self._ready()
         for name, values in inputs.items():
             request.set_tensor(name, self._openvino.Tensor(values))
-        request.infer()
+        try:
+            request.infer()
+        except RuntimeError as error:  # ONEDNN_MAX_CPU_ISA leaves some products without a kernel, for one
+            raise DeviceError(
+                f"OpenVINO failed on {self._device}: {error}; unset ONEDNN_MAX_CPU_ISA if it is set, and check this "
+                "machine with `c2llm-lite doctor BUNDLE`"
+            ) from error
         states: Array = request.get_output_tensor(0).data.reshape(len(ids), self._hidden)
         return states
 
