@@ -47,9 +47,12 @@ def test_each_stage_shows_its_share_rate_and_time_left(arguments: list[str]) -> 
     done = run(arguments)
     assert done.returncode == 0, done.stderr
     told = done.stderr.splitlines()
-    for stage, last in (("rounding", "100% of 21 matrices"), ("fitting the head", "100% of 9 texts")):
+    for stage, count, last in (
+        ("rounding", LAYERS, "100% of 21 matrices"),  # a line a layer
+        ("running the texts", 9, "100% of 9 texts"),
+    ):
         lines = [line for line in told if line.startswith(f"{stage}: ")]
-        assert len(lines) >= 9
+        assert len(lines) == count
         assert lines[-1].startswith(f"{stage}: {last}, ")
         assert lines[-1].endswith("/s, 0:00 left")
 

@@ -97,7 +97,7 @@ def test_a_calibrated_bundle_that_cannot_run_in_the_end_is_kept_and_can_continue
     def cannot(*_: object) -> None:
         raise CannotRunHereError("its process was killed")
 
-    monkeypatch.setattr("c2llm_lite.convert.recover", cannot)
+    monkeypatch.setattr("c2llm_lite.convert.head.recover", cannot)
     with caplog.at_level(logging.WARNING):
         made = convert(checkpoint_folder, tmp_path / "bundle", "gguf:q4_0", calibrate=TEXTS, target_probes=False)
     bundles.open_bundle(made.folder, check=True)
