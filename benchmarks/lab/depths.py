@@ -25,7 +25,7 @@ from c2llm_lite.convert import calibration_ids, calibration_note, convert
 from c2llm_lite.convert.calibrate.given import given
 from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.calibrate.recovery import engine_states, full_states
-from c2llm_lite.convert.calibrate.refit import both
+from c2llm_lite.convert.calibrate.refit import distilled, mapped
 from c2llm_lite.convert.calibrate.resume import Unfinished
 from c2llm_lite.convert.calibrate.texts import Texts
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
@@ -126,13 +126,13 @@ def _heads(
         return
     full = full_states(checkpoint, calibration)
     with engine_states(bundle.folder, calibration) as states:
-        for seed in seeds or [0]:
-            for name, found in zip(
-                ("ridge", f"distilled {seed}"), both(checkpoint, states, full, seed=seed), strict=True
-            ):
-                if name in names:
-                    print(f"{bundle.folder.name}, {name}: {json.dumps(found.note)}")
-                    yield name, Head(found.tensors, checkpoint.variant, states_map(found.tensors))
+        if "ridge" in names:
+            tensors = mapped(checkpoint, states, full)
+            yield "ridge", Head(tensors, checkpoint.variant, states_map(tensors))
+        for seed in seeds:
+            found = distilled(checkpoint, states, full, seed=seed)
+            print(f"{bundle.folder.name}, seed {seed}: {json.dumps(found.note)}")
+            yield f"distilled {seed}", Head(found.tensors, checkpoint.variant)
 
 
 def _embed(bundle: Bundle, heads: Iterator[tuple[str, Head]], tasks: Sequence[Task]) -> None:

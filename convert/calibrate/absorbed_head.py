@@ -38,9 +38,8 @@ def stored(tensors: Mapping[str, Array], head: Head, trained: Mapping[str, Float
     heads, per_head, hidden = head.value.shape
     query = head.query.reshape(heads, per_head).astype(np.float64)
     power = np.square(query).sum(axis=1, keepdims=True)
-    key = (head.divisor * query / np.maximum(power, np.finfo(np.float32).tiny))[:, :, None] * trained["queries"][
-        :, None
-    ]
+    along = head.divisor * query / np.maximum(power, np.finfo(np.float32).tiny)  # (heads, d/heads)
+    key = along[:, :, None] * trained["queries"][:, None]  # (heads, d/heads, hidden)
     found = {
         "mab.fc_k.weight": key.reshape(head.width, hidden),
         "mab.fc_v.weight": trained["value"].reshape(head.width, hidden),

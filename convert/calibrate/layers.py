@@ -8,8 +8,8 @@ full-precision outputs as nearly as their inputs allow; matrices that add to the
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
 five times the hidden width (six for a backbone that ends early) and once the intermediate one, times all tokens, in
-fp32. Beside them stand a few square
-matrices of the width of a matrix's inputs, whatever the number of texts. Finished layers are kept (resume.py).
+fp32. Beside them stand a few square matrices of the width of a matrix's inputs, whatever the number of texts. Finished
+layers are kept (resume.py).
 """
 
 from __future__ import annotations

@@ -38,17 +38,23 @@ def refit(checkpoint: Checkpoint, folder: Path, calibration: Calibration) -> Ref
     """
     full = full_states(checkpoint, calibration)
     with engine_states(folder, calibration) as states:
-        ridge, distilled = both(checkpoint, states, full, progress=calibration.progress)
-    return distilled if distilled.note["held_back"]["distilled"] < distilled.note["held_back"]["ridge"] else ridge
+        found = distilled(checkpoint, states, full, progress=calibration.progress)
+        losses = found.note["held_back"]
+        if losses["distilled"] < losses["ridge"]:
+            return found
+        return Refit(mapped(checkpoint, states, full), {"head": "ridge", "held_back": losses})
 
 
-def both(
+def mapped(checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array]) -> dict[str, Array]:
+    """The head's tensors with the ridge map from an engine's states to the full model's, each (tokens, hidden)."""
+    found = fit(states, full)
+    return checkpoint.head() | {MAP_MATRIX: found.matrix, MAP_BIAS: found.bias}
+
+
+def distilled(
     checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array], *, progress: bool = False, seed: int = 0
-) -> tuple[Refit, Refit]:
-    """The head with the ridge map, and the distilled one. The same seed gives the same heads.
-
-    states: the engine's, of each text; full: the full model's, (tokens, hidden).
-    """
+) -> Refit:
+    """The distilled head; states, full: as in mapped(). The same seed gives the same head."""
     tensors = checkpoint.head()
     wanted = embeddings(pma.Head(tensors, checkpoint.variant), full)
     judging = list(range(HELD_BACK - 1, len(states), HELD_BACK))
@@ -64,11 +70,4 @@ def both(
             seed=seed,
         )
     losses = {"texts": len(judging), "ridge": round(found.loss_before, 4), "distilled": round(found.loss, 4)}
-    whole = fit(states, full)
-    return (
-        Refit(
-            tensors | {MAP_MATRIX: whole.matrix, MAP_BIAS: whole.bias},
-            {"head": "ridge", "held_back": losses},
-        ),
-        Refit(stored(tensors, head, found.parameters), {"head": "distilled", "held_back": losses}),
-    )
+    return Refit(stored(tensors, head, found.parameters), {"head": "distilled", "held_back": losses})
