@@ -20,7 +20,6 @@ The backbone no longer computes what it did. An affine map from its states to th
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -32,8 +31,9 @@ from c2llm_lite.convert import calibration_ids, reference
 from c2llm_lite.convert.calibrate import recovery, texts
 from c2llm_lite.convert.checkpoint import PMA, Weights, open_checkpoint
 from c2llm_lite.convert.checkpoint.safetensors_file import Dtype, Stored, widen
-from c2llm_lite.convert.checkpoint.safetensors_writer import Tensor, write_safetensors
 from c2llm_lite.pma import Array
+
+from .changed_checkpoint import write_changed
 
 EARLY = 3  # the layer that writes them; the first token's arise in layers 2 to 11
 LINE_BREAK = "Ċ"  # as byte-level BPE spells it
@@ -89,11 +89,8 @@ def main(checkpoint: Path, folder: Path, most: float) -> None:
         changes[f"{PMA}{name}.weight"] = weights @ fitted.matrix
         changes[f"{PMA}{name}.bias"] = given.tensor(f"{PMA}{name}.bias") + weights @ fitted.bias
     folder.mkdir(parents=True)
-    for path in (given.folder / "config.json", given.tokenizer_file, *given.license_files):
-        shutil.copyfile(path, folder / path.name)
     written = Changed(given, changes)
-    tensors = (Tensor(name, "F32", written.tensor(name)) for name in given.names())
-    write_safetensors(folder / "model.safetensors", tensors, len(given.names()))
+    write_changed(given, folder, ((name, written.tensor(name)) for name in given.names()))
     print(json.dumps({name: round(value) for name, value in vars(largest).items()}))
 
 

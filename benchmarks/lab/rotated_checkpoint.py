@@ -10,7 +10,6 @@ with its keys and values, so rotation costs nothing at run time. It spreads what
 
 from __future__ import annotations
 
-import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,8 +18,9 @@ import numpy as np
 
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.convert.checkpoint import PMA, Checkpoint, open_checkpoint
-from c2llm_lite.convert.checkpoint.safetensors_writer import Tensor, write_safetensors
 from c2llm_lite.pma import Array
+
+from .changed_checkpoint import write_changed
 
 # By the gains of the norm whose stream they read.
 READERS = {makers[0]: readers for readers, makers in SHARED_INPUTS.values() if makers[0].endswith("layernorm.weight")}
@@ -30,11 +30,7 @@ HEAD_READERS = ("mab.fc_k.weight", "mab.fc_v.weight")
 
 def write_rotated(checkpoint: Checkpoint, folder: Path, seed: int = 0) -> None:
     """Write into `folder`, which exists, the checkpoint rotated by a random orthogonal matrix, all in fp32."""
-    for path in (checkpoint.folder / "config.json", checkpoint.tokenizer_file, *checkpoint.license_files):
-        shutil.copyfile(path, folder / path.name)
-    names = checkpoint.names()
-    rotated = (Tensor(name, "F32", values) for name, values in _rotated(checkpoint, orthogonal(checkpoint, seed)))
-    write_safetensors(folder / "model.safetensors", rotated, len(names))
+    write_changed(checkpoint, folder, _rotated(checkpoint, orthogonal(checkpoint, seed)))
 
 
 def orthogonal(checkpoint: Checkpoint, seed: int) -> Array:
