@@ -43,7 +43,7 @@ def choose(checkpoint: Checkpoint, *, calibrated: bool = False) -> tuple[str, di
     installed.
     """
     candidates = [target for target in CANDIDATES if targets.parse(target).quantized or not calibrated]
-    first = _FirstLayers(checkpoint)
+    first = _FirstRows(checkpoint.first_layers(min(checkpoint.backbone.layers, LAYERS)))
     texts = np.random.default_rng(0).integers(0, first.backbone.vocab, (TEXTS, TOKENS)).tolist()
     queries = np.zeros((checkpoint.variant.heads, checkpoint.backbone.hidden), np.float32)
     engines: dict[str, Engine] = {}
@@ -75,17 +75,15 @@ def choose(checkpoint: Checkpoint, *, calibrated: bool = False) -> tuple[str, di
     return max(rates, key=rates.__getitem__), rates
 
 
-class _FirstLayers:
-    """Weights cut to their first layers and the first rows of their token embeddings. See Weights."""
+class _FirstRows:
+    """Weights cut to the first rows of their token embeddings. See Weights."""
 
     def __init__(self, whole: Weights) -> None:
         self._whole = whole
-        full = whole.backbone
-        self.backbone = replace(full, layers=min(full.layers, LAYERS), vocab=min(full.vocab, VOCAB))
+        self.backbone = replace(whole.backbone, vocab=min(whole.backbone.vocab, VOCAB))
 
     def names(self) -> list[str]:
-        kept = tuple(f"layers.{layer}." for layer in range(self.backbone.layers))
-        return [name for name in self._whole.names() if name.startswith(kept) or name in (EMBED_TOKENS, "norm.weight")]
+        return self._whole.names()
 
     def shape(self, name: str) -> tuple[int, ...]:
         shape = self._whole.shape(name)

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from c2llm_lite.bundle import Backbone
 from c2llm_lite.pma import Array
 
 from ...checkpoint import Weights
@@ -58,10 +57,7 @@ def moved(graph: Any) -> dict[str, Any]:
 def passed_on(checkpoint: Weights, module: str, weights: Array) -> Array:
     """(hidden,): what o_proj, the module of this name, makes of the values' bias. weights: as they are multiplied."""
     bias = checkpoint.tensor(f"{module.removesuffix(OUTPUT)}{VALUES}.bias")
-    return weights @ _shared(bias, checkpoint.backbone)
-
-
-def _shared(bias: Array, shape: Backbone) -> Array:
-    """(kv_heads × dim,) -> (heads × dim,): each query head has the values of its group."""
-    by_group = bias.reshape(shape.kv_heads, 1, shape.head_dim)
-    return np.broadcast_to(by_group, (shape.kv_heads, shape.heads // shape.kv_heads, shape.head_dim)).reshape(-1)
+    shape = checkpoint.backbone
+    by_head = np.repeat(bias.reshape(shape.kv_heads, -1), shape.heads // shape.kv_heads, axis=0)  # of each query head
+    found: Array = weights @ by_head.reshape(-1)
+    return found

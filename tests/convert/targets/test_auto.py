@@ -56,7 +56,7 @@ def test_what_is_not_installed_is_left_out(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_trial_s_weights_are_the_first_layers_of_the_checkpoint_s(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint", layers=4, vocab=3000))
-    first = auto._FirstLayers(checkpoint)
+    first = auto._FirstRows(checkpoint.first_layers(auto.LAYERS))
     assert (first.backbone.layers, first.backbone.vocab) == (2, 1024)
     assert backbone_names(first) == [name for name in backbone_names(checkpoint) if name[:9] not in LATER]
     assert first.shape("embed_tokens.weight") == first.stored("embed_tokens.weight")[0].shape == (1024, 64)
