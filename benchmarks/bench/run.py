@@ -64,7 +64,8 @@ def bench(
     target that failed is listed with the reason.
 
     Raises OutputError if `output` holds another checkpoint's or task's report, DeviceError for a reference on a GPU
-    that is not there, what open_checkpoint, imported.read and data.task() raise, and what the reference fails by.
+    that is not there, what open_checkpoint, subjects, imported.read and data.task() raise, and what the reference fails
+    by.
     """
     output = as_path(output, "output")
     checkpoint = open_checkpoint(source)

@@ -11,6 +11,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.convert import calibration_ids, calibration_note, convert, versions
 from c2llm_lite.convert.calibrate.texts import Texts
 from c2llm_lite.convert.checkpoint import Checkpoint
+from c2llm_lite.convert.targets.backbone import check_texts
 from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.errors import ArgumentError, BundleError, DeviceError
 
@@ -58,7 +59,11 @@ def subjects(
     checkpoint: Checkpoint,
     calibrate: Texts | None,
 ) -> list[Subject]:
-    """The reference first. Raises BundleError for a bundle made elsewhere from another checkpoint."""
+    """The reference first.
+
+    Raises BundleError for a bundle made elsewhere from another checkpoint, and ArgumentError for a depth that the
+    checkpoint does not have, or fewer layers without calibration texts.
+    """
     if reference not in ("cpu", "cuda"):
         raise ArgumentError(f"the reference runs on cpu or cuda, not on {reference!r}")
     if reference == "cuda":
@@ -69,6 +74,10 @@ def subjects(
     first = ON_GPU if reference == "cuda" else (FULL_PRECISION,)
     found = [Subject(target, reference) for target in first]
     asked = list(dict.fromkeys(map(_parted, targets)))
+    for _, layers in asked:  # before any text is embedded
+        if layers is not None:
+            cut = checkpoint.first_layers(layers).backbone.layers < checkpoint.backbone.layers
+            check_texts(None, calibrate is not None, cut=cut)
     for target, layers in asked:
         if calibrate is not None and (layers is not None or _needs_texts(target)):
             continue
@@ -81,9 +90,9 @@ def subjects(
         found.append(Subject(f"{opened.manifest.target} ({folder.name})", "auto", opened))
     if calibrate is not None:
         note = calibration_note(calibrate, calibration_ids(checkpoint, calibrate))
-        cut = {target for target, layers in asked if layers is not None}
+        several = {target for target, layers in asked if layers is not None}
         found += [
-            Subject(target, "auto", layers=layers, calibrate=calibrate, note=note, shared=target in cut)
+            Subject(target, "auto", layers=layers, calibrate=calibrate, note=note, shared=target in several)
             for target, layers in asked
             if layers is not None or _is_quantized(target)
         ]

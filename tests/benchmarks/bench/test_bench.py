@@ -146,9 +146,18 @@ def test_plain_and_calibrated_stand_side_by_side_over_several_tasks(checkpoint_f
         assert subject.ready.sha256 == made[name].sha256
 
 
-def test_a_depth_that_is_no_number_is_refused(checkpoint_folder, task, tmp_path):
-    with pytest.raises(ArgumentError, match="'gguf:f16@half': write TARGET@LAYERS, such as openvino:int8@20"):
-        bench(str(checkpoint_folder), ["gguf:f16@half"], tmp_path / "out", data=[str(task)])
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("gguf:f16@half", "'gguf:f16@half': write TARGET@LAYERS, such as openvino:int8@20"),
+        ("gguf:f16@3", "has 2 layers, so 3 cannot be kept"),
+        ("gguf:f16@1", "fewer layers need texts to refit the head on; pass --calibrate"),
+    ],
+)
+def test_a_depth_that_cannot_be_made_is_refused_before_the_work(target, message, checkpoint_folder, task, tmp_path):
+    with pytest.raises(ArgumentError, match=message):
+        bench(str(checkpoint_folder), [target], tmp_path / "out", data=[str(task)])
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
