@@ -25,6 +25,7 @@ from .calibrate import texts as calibration_texts
 from .calibrate.layers import Calibration
 from .calibrate.recovery import full_states
 from .calibrate.resume import Unfinished
+from .calibrate.variants import head_texts
 from .checkpoint import Checkpoint, open_checkpoint
 from .checkpoint.safetensors_file import reading
 from .head import fit_head, write_head
@@ -91,8 +92,9 @@ def convert(
             rest. The notes record their number and hash, and whether they are the default ones. An interrupted
             calibration resumes when it is repeated: finished layers are in a hidden folder beside `output` until the
             bundle is complete.
-        layers: Keep only so many of the first layers of the backbone, and refit the head on the calibration texts, to
-            the embeddings of the whole model. The vectors are not comparable with another depth's. None for all.
+        layers: Keep only so many of the first layers of the backbone, and refit the head on the calibration texts and
+            variants of them, to the embeddings of the whole model. The vectors are not comparable with another
+            depth's. None for all.
         rounded: A folder in which finished layers stay, for other depths of the same checkpoint, target and texts.
         progress: Show on standard error how far smoothing and calibration are.
 
@@ -127,16 +129,18 @@ def convert(
 
         checkpoint.variant = find_variant(checkpoint)
     kept = checkpoint if layers is None else checkpoint.first_layers(layers)
-    calibration = unfinished = None
+    calibration = fitting = unfinished = None
     if calibrate is not None and ids is not None:
         check_runs_here(wanted, wanted.converter.memory(kept, wanted.kind))
         notes["calibration"] = calibration_note(calibrate, ids)
         key = _rounding_key(checkpoint, wanted, kept.backbone.layers, notes["calibration"])
         beside = output.parent / f".{output.name}.unfinished-{key}"
         unfinished = Unfinished(beside if rounded is None else as_path(rounded, "rounded") / key)
-        calibration = Calibration(ids, progress, unfinished)
+        calibration = fitting = Calibration(ids, progress, unfinished)
         if cut:
-            full_states(checkpoint, calibration)
+            texts = head_texts(checkpoint, calibrate)
+            fitting = Calibration(texts.ids, progress, unfinished, origins=texts.origins)
+            full_states(checkpoint, fitting)
     stopped = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
     with stopped, staged(output, replaces=replaces) as folder:
         rounding = calibration if wanted.quantized else None
@@ -148,7 +152,7 @@ def convert(
         notes["largest"] = {name: float(f"{value:.4g}") for name, value in vars(largest).items()}
         probes.write(folder, full, None)
         manifest = bundles.seal(folder, _manifest(kept, wanted, tensors, unproved, notes)).manifest
-        if calibration is not None and not fit_head(checkpoint, folder, calibration, manifest):
+        if fitting is not None and not fit_head(checkpoint, folder, fitting, manifest):
             unfinished = None  # keep the rounded layers, to resume from
         if target_probes:
             _record_probes(folder, full)

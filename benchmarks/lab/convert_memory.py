@@ -25,14 +25,20 @@ INTERVAL = 0.02  # seconds between samples
 CONVERT = """
 import sys
 from c2llm_lite.convert import convert
-convert(*sys.argv[1:], target_probes=False)
+from c2llm_lite.convert.calibrate.texts import default
+source, output, target, *calibrated = sys.argv[1:]
+convert(source, output, target, target_probes=False, calibrate=default() if calibrated else None)
 """
 
 
-def convert(source: Path, output: Path, target: str) -> tuple[int, float]:
-    """Convert in a child process: the peak of its anonymous memory in bytes, and the seconds taken."""
+def convert(source: Path, output: Path, target: str, *, calibrated: bool = False) -> tuple[int, float]:
+    """Convert in a child process: the peak of its anonymous memory in bytes, and the seconds taken.
+
+    calibrated: on the default texts.
+    """
     start, peak = time.monotonic(), 0
-    with subprocess.Popen([sys.executable, "-c", CONVERT, source, output, target]) as child:
+    command = [sys.executable, "-c", CONVERT, str(source), str(output), target, *(["calibrated"] if calibrated else [])]
+    with subprocess.Popen(command) as child:
         while child.poll() is None:
             peak = max(peak, _anonymous(child.pid))
             time.sleep(INTERVAL)

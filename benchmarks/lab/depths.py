@@ -28,6 +28,7 @@ from c2llm_lite.convert.calibrate.recovery import engine_states, full_states
 from c2llm_lite.convert.calibrate.refit import distilled, mapped
 from c2llm_lite.convert.calibrate.resume import Unfinished
 from c2llm_lite.convert.calibrate.texts import Texts
+from c2llm_lite.convert.calibrate.variants import head_texts
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.depth import depths as tried
 from c2llm_lite.convert.targets.registry import parse
@@ -78,7 +79,8 @@ def main(
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in chosen)]
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
     names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds))) if heads else ())]
-    calibration = Calibration(ids, progress=True, unfinished=Unfinished(place / "full"))
+    fitting = head_texts(checkpoint, calibrate)
+    calibration = Calibration(fitting.ids, True, Unfinished(place / "full"), origins=fitting.origins)
     rows: list[tuple[str, int, str]] = []
     for target, count in asked:
         bundle = _bundle(source, place, target, count, calibrate, whole=count == layers)
@@ -130,7 +132,7 @@ def _heads(
             tensors = mapped(checkpoint, states, full)
             yield "ridge", Head(tensors, checkpoint.variant, states_map(tensors))
         for seed in seeds:
-            found = distilled(checkpoint, states, full, seed=seed)
+            found = distilled(checkpoint, states, full, origins=calibration.origins, seed=seed)
             print(f"{bundle.folder.name}, seed {seed}: {json.dumps(found.note)}")
             yield f"distilled {seed}", Head(found.tensors, checkpoint.variant)
 

@@ -45,6 +45,7 @@ BIAS = 8.0
 VALUE_BIAS = 1.0
 DISTANCE = 512  # tokens
 MOVED = 0.5
+ASKED = 0.1  # about: the standard deviation of what a query bias adds to a score
 TOKENS = 128  # of a text that the head is fitted on
 SHARE = 2  # one text in so many
 
@@ -137,7 +138,7 @@ def biased(given: Weights, ids: Sequence[Sequence[int]], seed: int = 0) -> dict[
             [-1, 1], (shape.kv_heads, 2, pairs)
         )
         spread = k.std(axis=0).reshape(shape.kv_heads, 2, pairs).max(axis=1)  # (kv_heads, pairs)
-        asked = np.minimum(BIAS, MOVED * shape.head_dim**0.5 / (spread * pairs**0.5))
+        asked = np.minimum(BIAS, ASKED * shape.head_dim**0.5 / (spread * pairs**0.5))
         asked = np.repeat(asked, shape.heads // shape.kv_heads, axis=0)[:, None]
         asks = asked * random.choice([-1, 1], (shape.heads, 2, pairs))
         out = given.tensor(f"{layer}.self_attn.o_proj.weight")  # (hidden, heads × dim)

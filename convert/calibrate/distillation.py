@@ -23,9 +23,9 @@ from c2llm_lite.vectors import normalize
 
 from .absorbed_head import Floats, Parameters, Pass, parameters
 
-STEPS, STEPS_BETWEEN, WARM_UP = 300, 25, 30
+STEPS, STEPS_BETWEEN, WARM_UP = 1200, 50, 100
 BATCH = 96
-RATE = 3e-4
+RATE = 1e-3
 BETAS, EPS = (0.9, 0.999), 1e-8  # Adam's, arXiv 1412.6980
 TEMPERATURE, KL_SHARE = 0.05, 0.2
 NEVER = -1e4  # a text's similarity to itself, which says nothing: exp() of it is 0, and 0 times it is 0
@@ -116,7 +116,7 @@ def _rate(step: int) -> float:
 
 
 class _Adam:
-    """Adam, without weight decay: over 300 steps it would change nothing."""
+    """Adam, without weight decay: over so few steps it would change nothing."""
 
     def __init__(self, given: Parameters) -> None:
         self._steps = 0

@@ -41,13 +41,15 @@ class Calibration:
     """Texts to calibrate on, as token ids, and results that one step passes to another.
 
     progress: show a bar. unfinished: where to keep the rounding, to resume. states: each text's final states at full
-    precision, (tokens, hidden) float32, once a forward has made them; for a backbone that ends early, the whole one's.
+    precision, (tokens, hidden) float32, once a forward has made them. origins: where some texts are variants of others,
+    the number of the text that each is, or is a variant of.
     """
 
     texts: Sequence[Sequence[int]]
     progress: bool = False
     unfinished: Unfinished | None = None
     states: list[Array] | None = None
+    origins: Sequence[int] | None = None
 
 
 def round_in_order(checkpoint: Weights, calibration: Calibration, rounding: Rounding, placing: Placing) -> None:

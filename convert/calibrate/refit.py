@@ -38,11 +38,11 @@ def refit(checkpoint: Checkpoint, folder: Path, calibration: Calibration) -> Ref
     """
     full = full_states(checkpoint, calibration)
     with engine_states(folder, calibration) as states:
-        found = distilled(checkpoint, states, full, progress=calibration.progress)
+        found = distilled(checkpoint, states, full, origins=calibration.origins, progress=calibration.progress)
         losses = found.note["held_back"]
         if losses["distilled"] < losses["ridge"]:
             return found
-        return Refit(mapped(checkpoint, states, full), {"head": "ridge", "held_back": losses})
+        return Refit(mapped(checkpoint, states, full), found.note | {"head": "ridge"})
 
 
 def mapped(checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array]) -> dict[str, Array]:
@@ -52,13 +52,23 @@ def mapped(checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array
 
 
 def distilled(
-    checkpoint: Checkpoint, states: Sequence[Array], full: Sequence[Array], *, progress: bool = False, seed: int = 0
+    checkpoint: Checkpoint,
+    states: Sequence[Array],
+    full: Sequence[Array],
+    *,
+    origins: Sequence[int] | None = None,
+    progress: bool = False,
+    seed: int = 0,
 ) -> Refit:
-    """The distilled head; states, full: as in mapped(). The same seed gives the same head."""
+    """The distilled head; states, full: as in mapped(); origins: as Calibration's. The same seed gives the same head.
+
+    A text that judges has no variants among those that the head is fitted on.
+    """
     tensors = checkpoint.head()
     wanted = embeddings(pma.Head(tensors, checkpoint.variant), full)
-    judging = list(range(HELD_BACK - 1, len(states), HELD_BACK))
-    fitted = sorted(set(range(len(states))) - set(judging))
+    of = range(len(states)) if origins is None else origins
+    judging = [text for text in range(len(states)) if of[text] == text and text % HELD_BACK == HELD_BACK - 1]
+    fitted = [text for text in range(len(states)) if of[text] % HELD_BACK != HELD_BACK - 1]
     start = fit([states[i] for i in fitted], [full[i] for i in fitted])  # without those that judge
     head = pma.Head(tensors, checkpoint.variant, start)
     with bar("fitting the head", STEPS, "steps", show=progress) as advance:
@@ -69,5 +79,10 @@ def distilled(
             advance,
             seed=seed,
         )
-    losses = {"texts": len(judging), "ridge": round(found.loss_before, 4), "distilled": round(found.loss, 4)}
+    losses = {
+        "fitted": len(fitted),
+        "texts": len(judging),
+        "ridge": round(found.loss_before, 4),
+        "distilled": round(found.loss, 4),
+    }
     return Refit(stored(tensors, head, found.parameters), {"head": "distilled", "held_back": losses})
