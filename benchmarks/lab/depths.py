@@ -1,10 +1,11 @@
-"""What each depth of each target loses: a table of layers kept, with ridge-mapped and distilled heads side by side.
+"""What each depth of each target loses: a table of layers kept, with heads refitted in several ways side by side.
 
     python -m c2llm_lite.benchmarks.lab.depths CHECKPOINT --targets openvino:int8,gguf:int4 --depths 30,24,20,15
 
 Scored on development pairs, or on tasks in BEIR's format with --data. Layers are rounded once a target for all depths.
 Vectors stay in the work folder, so an interrupted run resumes, and more depths, targets or seeds join the table. With
---heads, each depth's head is refitted in both ways, full depth included, and distilled once for each seed.
+--heads, each depth's head is refitted by the ridge map alone, by distillation once for each seed, and by distillation
+without variants of the texts; full depth included.
 Losses are in points of NDCG@10 with paired 95% intervals: to full precision, and to the target's own full depth.
 """
 
@@ -51,6 +52,7 @@ DEVELOPMENT = "development"
 TOKENS = 512  # of one text
 MEASURE = "ndcg@10"
 STORED = "stored"  # the head that convert chose
+PLAIN = "without variants"  # distilled on the calibration texts alone
 
 
 def main(
@@ -61,9 +63,7 @@ def main(
     texts: Annotated[str, typer.Option(metavar="default|FILE|FOLDER", help="Calibration texts.")] = "default",
     data: Annotated[list[str] | None, typer.Option(help="A task of bench's; repeatable. Default: development.")] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first queries of each task.")] = None,
-    heads: Annotated[
-        bool, typer.Option("--heads", help="Refit with ridge map and distillation, side by side.")
-    ] = False,
+    heads: Annotated[bool, typer.Option("--heads", help="Refit in several ways, side by side.")] = False,
     seeds: Annotated[int, typer.Option(help="Distillations of each depth, with --heads.")] = 1,
     work: Annotated[Path, typer.Option(help="Bundles, rounded layers and vectors.")] = Path("build/depths"),
     results: Annotated[Path, typer.Option(help="The table.")] = RESULTS,
@@ -78,7 +78,7 @@ def main(
     chosen = sorted({layers, *(map(int, depths.split(",")) if depths else tried(layers))}, reverse=True)
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in chosen)]
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
-    names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds))) if heads else ())]
+    names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
     fitting = head_texts(checkpoint, calibrate)
     calibration = Calibration(fitting.ids, True, Unfinished(place / "full"), origins=fitting.origins)
     rows: list[tuple[str, int, str]] = []
@@ -124,7 +124,7 @@ def _heads(
     if STORED in names:
         yield STORED, read_head(bundle)
     seeds = [int(name.split()[1]) for name in names if name.startswith("distilled")]
-    if "ridge" not in names and not seeds:
+    if set(names) == {STORED}:
         return
     full = full_states(checkpoint, calibration)
     with engine_states(bundle.folder, calibration) as states:
@@ -135,6 +135,10 @@ def _heads(
             found = distilled(checkpoint, states, full, origins=calibration.origins, seed=seed)
             print(f"{bundle.folder.name}, seed {seed}: {json.dumps(found.note)}")
             yield f"distilled {seed}", Head(found.tensors, checkpoint.variant)
+        if PLAIN in names:
+            own = [text for text, of in enumerate(calibration.origins or ()) if of == text]
+            found = distilled(checkpoint, [states[text] for text in own], [full[text] for text in own])
+            yield PLAIN, Head(found.tensors, checkpoint.variant)
 
 
 def _embed(bundle: Bundle, heads: Iterator[tuple[str, Head]], tasks: Sequence[Task]) -> None:
