@@ -10,8 +10,9 @@ them on delimiters too, and biases of q, k and v up to a few hundred. So:
 - Keys get biases, of KEY_BIAS in the first and the last layer and of BIAS between: Qwen2.5-7B's have norms of 605 and
   921 there and of about 22 elsewhere (llama.cpp's issue 21385). Each is at most what moves a score by MOVED over
   DISTANCE tokens, so that only slow rotary pairs have large ones: a bias alike for all keys changes no attention.
-- Queries get biases of at most BIAS in the rotary pairs in which keys vary least, and values get them of VALUE_BIAS in
-  the direction that o_proj shrinks most.
+- Queries get biases of at most BIAS in the rotary pairs in which keys vary least.
+- Values get biases of VALUE_BIAS in the direction that o_proj shrinks most, and o_proj no longer lets it through: so
+  these biases change no state, while the inputs of o_proj have them.
 
 The backbone no longer computes what it did. An affine map from its states to the old ones, fitted on calibration texts
 (recovery.fit), goes into the head's keys and values. All tensors are written in fp32.
@@ -45,7 +46,7 @@ BIAS = 8.0
 VALUE_BIAS = 1.0
 DISTANCE = 512  # tokens
 MOVED = 0.5
-ASKED = 0.1  # about: the standard deviation of what a query bias adds to a score
+ASKED = 0.15  # about: the standard deviation of what a query bias adds to a score
 TOKENS = 128  # of a text that the head is fitted on
 SHARE = 2  # one text in so many
 
@@ -120,7 +121,7 @@ def massive(given: Weights, ids: Sequence[Sequence[int]], most: float, breaks: S
 
 
 def biased(given: Weights, ids: Sequence[Sequence[int]], seed: int = 0) -> dict[str, Array]:
-    """Biases of q, k and v of every layer, by their names."""
+    """Biases of q, k and v of every layer, and the o_proj that lets none of v's through, by their names."""
     shape, random = given.backbone, np.random.default_rng(seed)
     pairs = shape.head_dim // 2
     turns = DISTANCE * shape.rope_theta ** (-np.arange(pairs) / pairs)  # radians over DISTANCE tokens
@@ -141,16 +142,23 @@ def biased(given: Weights, ids: Sequence[Sequence[int]], seed: int = 0) -> dict[
         asked = np.minimum(BIAS, ASKED * shape.head_dim**0.5 / (spread * pairs**0.5))
         asked = np.repeat(asked, shape.heads // shape.kv_heads, axis=0)[:, None]
         asks = asked * random.choice([-1, 1], (shape.heads, 2, pairs))
-        out = given.tensor(f"{layer}.self_attn.o_proj.weight")  # (hidden, heads × dim)
-        shared = out.reshape(len(out), shape.kv_heads, -1, shape.head_dim).sum(axis=2).reshape(len(out), -1)
-        least = np.linalg.svd(shared)[2][-1]  # the direction of values that reaches the stream least
-        values = VALUE_BIAS * least / np.abs(least).max()
+        out = f"{layer}.self_attn.o_proj.weight"
+        values, found[out] = _values_and_out(given.tensor(out), shape)
         for part, bias in (("q", asks.ravel()), ("k", keys.ravel()), ("v", values)):
             name = f"{layer}.self_attn.{part}_proj.bias"
             found[name] = given.tensor(name) + bias.astype(np.float32)
 
     reference.states(given, ids[:: max(1, len(ids) // 16)], observe=observe)
     return found
+
+
+def _values_and_out(out: Array, shape: Backbone) -> tuple[Array, Array]:
+    """Biases of a layer's values (kv_heads × dim,), and its o_proj (hidden, heads × dim) that lets none through."""
+    sharing = shape.heads // shape.kv_heads
+    shared = out.reshape(len(out), shape.kv_heads, sharing, shape.head_dim).sum(axis=2).reshape(len(out), -1)
+    least = np.linalg.svd(shared)[2][-1].astype(np.float32)  # the direction of values that reaches the stream least
+    of_heads = np.repeat(least.reshape(shape.kv_heads, 1, -1), sharing, axis=1).ravel() / np.float32(sharing)
+    return VALUE_BIAS * least / np.abs(least).max(), out - np.outer(shared @ least, of_heads)
 
 
 if __name__ == "__main__":

@@ -43,6 +43,16 @@ def test_keys_of_the_first_and_last_layer_have_the_largest_biases(pair: tuple[Ch
     assert max(biases) <= like_qwen2.KEY_BIAS + 1
 
 
+def test_biases_of_values_reach_no_state(pair: tuple[Checkpoint, Checkpoint]) -> None:
+    plain, like = pair
+    ids = probes.token_ids(like)
+    names = [f"layers.{number}.self_attn.v_proj.bias" for number in range(5)]
+    assert all(np.abs(like.tensor(name)).max() > like_qwen2.VALUE_BIAS / 2 for name in names)
+    without = like_qwen2.Changed(like, {name: plain.tensor(name) for name in names})
+    for ours, theirs in zip(reference.states(like, ids), reference.states(without, ids), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-3, atol=1e-3)
+
+
 def test_the_head_makes_up_for_what_changed(pair: tuple[Checkpoint, Checkpoint]) -> None:
     plain, like = pair
     ids = probes.token_ids(plain)
