@@ -85,6 +85,15 @@ def test_every_engine_runs_the_first_layers(target: str, source: Path, tmp_path:
     assert (found * wanted).sum(axis=1).min() > least
 
 
+def test_the_target_may_be_chosen_for_fewer_layers(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("c2llm_lite.convert.choose", lambda checkpoint, calibrated: ("gguf:q8_0", {"gguf:q8_0": 9.0}))
+    made = convert(source, tmp_path / "bundle", "auto", layers=KEPT, calibrate=TEXTS, target_probes=False)
+    assert (made.manifest.target, made.manifest.backbone.layers) == ("gguf:q8_0", KEPT)
+    assert made.manifest.notes["trial"]["tokens_per_second"] == {"gguf:q8_0": 9.0}
+
+
 def test_the_refitted_head_is_nearer_to_the_whole_model(half: bundles.Bundle, source: Path) -> None:
     checkpoint = open_checkpoint(source)
     texts = [f"def g{i}(y): return y * {i} + 1" for i in range(20)]
