@@ -59,12 +59,15 @@ bench: setup $(STANDIN)/config.json
 	$(CLI) bench $(STANDIN) --targets $(BENCH) -o build/bench/standin
 	$(call keep,build/bench/standin,$(KEPT))
 
-# The tasks below TASKS, folders in BEIR's format at any depth, capped: plain and calibrated targets. Two hours or more.
+# The tasks below TASKS, folders in BEIR's format at any depth, capped: plain and calibrated targets, without timings.
+# Two hours or more.
 TASKS ?= ../shared/data
+SCORED := openvino:int8,gguf:q8_0,gguf:int4,openvino:int4
+scored = $(CLI) bench $(STANDIN) --targets $(SCORED) --calibrate $1 --no-timings \
+	$$(printf -- '--data %s ' build/tasks/*) -o build/bench/$2
 bench-tasks: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.lab.capped_tasks $(TASKS) build/tasks
-	$(CLI) bench $(STANDIN) --targets openvino:int8,gguf:q8_0,gguf:int4,openvino:int4 --calibrate default \
-		$(addprefix --data ,$(sort $(wildcard build/tasks/*))) -o build/bench/tasks
+	$(call scored,default,tasks)
 	$(call keep,build/bench/tasks,$(KEPT)_tasks)
 
 # The reference of the public Python names, build/api/index.html. Needs no network.

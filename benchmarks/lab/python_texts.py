@@ -1,0 +1,40 @@
+"""Writes calibration texts of Python alone, to compare with the default ones in 13 languages.
+
+    python -m c2llm_lite.benchmarks.lab.python_texts FILE.jsonl
+
+Documented functions of installed packages, each with its docstring's first paragraph as the query: what
+`--calibrate default` took before it had texts of its own. Other packages give other texts.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import sysconfig
+from collections import Counter
+from pathlib import Path
+
+from c2llm_lite.durable import durable
+
+from ..bench.pairs import training_pairs
+
+PAIRS = 250
+A_PACKAGE = 40  # so that no package's style dominates
+
+
+def main(file: str) -> None:
+    """Write FILE."""
+    folders = sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})
+    taken: Counter[str] = Counter()
+    lines: list[str] = []
+    for pair in sorted(training_pairs(folders), key=lambda pair: pair.sha256):
+        package = pair.module.partition(".")[0]
+        if taken[package] < A_PACKAGE and len(lines) < PAIRS:
+            taken[package] += 1
+            lines.append(json.dumps({"text": pair.code, "query": pair.query}))
+    with durable(Path(file)) as written:
+        written.write("".join(f"{line}\n" for line in lines).encode())
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
