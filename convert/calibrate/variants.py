@@ -41,7 +41,7 @@ class HeadTexts(NamedTuple):
 
 def head_texts(checkpoint: Checkpoint, calibrate: Texts) -> HeadTexts:
     """The different calibration texts, and then the variants. The same texts give the same, in whatever order."""
-    tokenizer = TextTokenizer(checkpoint.tokenizer_file, min(checkpoint.max_tokens, TEXT_TOKENS))
+    tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens)
     texts = sorted({(name, text) for name, given in calibrate.items() for text in given})
     ids = [_ids(tokenizer, name, text) for name, text in texts]
     copies = min(COPIES, max(0, round(TOKENS / sum(map(len, ids))) - 1))
@@ -51,7 +51,7 @@ def head_texts(checkpoint: Checkpoint, calibrate: Texts) -> HeadTexts:
 
 
 def _ids(tokenizer: TextTokenizer, name: str, text: str) -> list[int]:
-    return tokenizer.encode([text], choose_prompt(prompts(), name, None))[0]
+    return tokenizer.encode([text], choose_prompt(prompts(), name, None))[0][:TEXT_TOKENS]
 
 
 def _vocabulary(checkpoint: Checkpoint) -> list[str]:
