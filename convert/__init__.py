@@ -23,12 +23,10 @@ from c2llm_lite.text import TextTokenizer, choose_prompt, prompts
 
 from .calibrate import texts as calibration_texts
 from .calibrate.layers import Calibration
-from .calibrate.recovery import full_states
 from .calibrate.resume import Unfinished
-from .calibrate.variants import head_texts
 from .checkpoint import Checkpoint, open_checkpoint
 from .checkpoint.safetensors_file import reading
-from .head import fit_head, write_head
+from .head import fit_head, fitting_texts, write_head
 from .proof import number_types, probes
 from .proof.child import CannotRunHereError
 from .targets import registry as targets
@@ -138,9 +136,8 @@ def convert(
         unfinished = Unfinished(beside if rounded is None else as_path(rounded, "rounded") / key)
         calibration = fitting = Calibration(ids, progress, unfinished)
         if cut:
-            texts = head_texts(checkpoint, calibrate)
-            fitting = Calibration(texts.ids, progress, unfinished, origins=texts.origins)
-            full_states(checkpoint, fitting)
+            states = unfinished.folder if rounded is None else Path(rounded)
+            fitting = fitting_texts(checkpoint, calibrate, states, progress=progress)
     stopped = unfinished.named_if_stopped() if unfinished is not None else contextlib.nullcontext()
     with stopped, staged(output, replaces=replaces) as folder:
         rounding = calibration if wanted.quantized else None
@@ -166,7 +163,7 @@ def convert(
 
 
 def _rounding_key(checkpoint: Checkpoint, target: Target, layers: int, texts: dict[str, Any]) -> str:
-    """A short hash of what decides how a layer is rounded; texts: their note."""
+    """The name of what is kept of a rounding: by all that decides how a layer is rounded. texts: their note."""
     decides: list[Any] = [checkpoint.sha256, str(target), texts, versions()]
     decides += [layers] if target.last_layer_differs else []
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 from collections.abc import Mapping
 from dataclasses import replace
@@ -12,8 +14,11 @@ from c2llm_lite.errors import DeviceError
 from c2llm_lite.pma import Array
 
 from .calibrate.layers import Calibration
-from .calibrate.recovery import recover
+from .calibrate.recovery import full_states, recover
 from .calibrate.refit import refit
+from .calibrate.resume import Unfinished
+from .calibrate.texts import Texts
+from .calibrate.variants import head_texts
 from .checkpoint import Checkpoint
 from .checkpoint.safetensors_writer import Tensor, write_safetensors
 from .proof.child import CannotRunHereError
@@ -35,6 +40,19 @@ def write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
     write_safetensors(
         folder / bundles.HEAD, (Tensor(name, "F32", values) for name, values in tensors.items()), len(tensors)
     )
+
+
+def fitting_texts(checkpoint: Checkpoint, calibrate: Texts, kept: Path, *, progress: bool) -> Calibration:
+    """Texts to refit a head on, run through the whole model at full precision.
+
+    kept: the folder where a subfolder keeps their states, for every target and depth that is given the same folder.
+    Raises OutputError if it cannot be written.
+    """
+    texts = head_texts(checkpoint, calibrate)
+    key = hashlib.sha256(json.dumps([checkpoint.sha256, texts.ids]).encode()).hexdigest()[:16]
+    found = Calibration(texts.ids, progress, Unfinished(kept / key), origins=texts.origins)
+    full_states(checkpoint, found)
+    return found
 
 
 def fit_head(checkpoint: Checkpoint, folder: Path, calibration: Calibration, manifest: bundles.Manifest) -> bool:

@@ -24,14 +24,12 @@ from c2llm_lite import machine, pma
 from c2llm_lite.bundle import BACKBONE_FILES, Bundle, open_bundle
 from c2llm_lite.convert import calibration_ids, calibration_note, convert
 from c2llm_lite.convert.calibrate.given import given
-from c2llm_lite.convert.calibrate.layers import Calibration
 from c2llm_lite.convert.calibrate.recovery import engine_states, full_states
 from c2llm_lite.convert.calibrate.refit import distilled, mapped
-from c2llm_lite.convert.calibrate.resume import Unfinished
 from c2llm_lite.convert.calibrate.texts import Texts
-from c2llm_lite.convert.calibrate.variants import head_texts
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.depth import depths as tried
+from c2llm_lite.convert.head import fitting_texts
 from c2llm_lite.convert.targets.registry import parse
 from c2llm_lite.durable import durable
 from c2llm_lite.engines import open_engine
@@ -51,6 +49,7 @@ FULL_PRECISION = "torch:fp32"
 DEVELOPMENT = "development"
 TOKENS = 512  # of one text
 MEASURE = "ndcg@10"
+ROUNDED = "rounded"  # the folder of rounded layers
 STORED = "stored"  # the head that convert chose
 PLAIN = "without variants"  # distilled on the calibration texts alone
 
@@ -79,8 +78,6 @@ def main(
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in chosen)]
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
     names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
-    fitting = head_texts(checkpoint, calibrate)
-    calibration = Calibration(fitting.ids, True, Unfinished(place / "full"), origins=fitting.origins)
     rows: list[tuple[str, int, str]] = []
     for target, count in asked:
         bundle = _bundle(source, place, target, count, calibrate, whole=count == layers)
@@ -88,7 +85,7 @@ def main(
         rows += [(target, count, name) for name in wanted]
         missing = [name for name in wanted if not all(_vectors_file(bundle, t, name).exists() for t in tasks)]
         if missing:
-            _embed(bundle, _heads(checkpoint, bundle, missing, calibration), tasks)
+            _embed(bundle, _heads(checkpoint, bundle, missing, calibrate, place), tasks)
         _write(results, {"calibration": note, "on": stamp(), "rows": _table(place, rows, tasks)})
 
 
@@ -111,14 +108,14 @@ def _bundle(source: str, place: Path, target: str, layers: int, calibrate: Texts
         return open_bundle(folder)
     place.mkdir(parents=True, exist_ok=True)
     texts = None if whole and not parse(target).quantized else calibrate
-    rounded = None if texts is None else place / "rounded"
+    rounded = None if texts is None else place / ROUNDED
     return convert(
         source, folder, target, target_probes=False, calibrate=texts, layers=layers, rounded=rounded, progress=True
     )
 
 
 def _heads(
-    checkpoint: Checkpoint, bundle: Bundle, names: Sequence[str], calibration: Calibration
+    checkpoint: Checkpoint, bundle: Bundle, names: Sequence[str], calibrate: Texts, place: Path
 ) -> Iterator[tuple[str, Head]]:
     """The heads of these names for this bundle's states."""
     if STORED in names:
@@ -126,6 +123,7 @@ def _heads(
     seeds = [int(name.split()[1]) for name in names if name.startswith("distilled")]
     if set(names) == {STORED}:
         return
+    calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, progress=True)
     full = full_states(checkpoint, calibration)
     with engine_states(bundle.folder, calibration) as states:
         if "ridge" in names:

@@ -14,6 +14,7 @@ from needed import skip_without
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.calibrate import recovery
 from c2llm_lite.convert.calibrate.resume import Unfinished
+from c2llm_lite.convert.calibrate.variants import COPIES
 from c2llm_lite.errors import OutputError
 
 LAYERS = 3
@@ -116,7 +117,9 @@ def test_depths_share_their_layers_and_give_the_same_bytes(target: str, source: 
     assert found == [(made[1], [1]), (made[LAYERS], [2, 3]), (made[2], []), (made[LAYERS], [])]
 
 
-def test_the_full_model_runs_once_for_all_depths(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_full_model_runs_once_for_all_depths_and_targets(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     ran = []
     states = recovery.reference.states
 
@@ -125,9 +128,9 @@ def test_the_full_model_runs_once_for_all_depths(source: Path, tmp_path: Path, m
         return states(checkpoint, texts, *rest, **named)
 
     monkeypatch.setattr(recovery.reference, "states", counted)
-    for layers in (1, 2):
-        at_depth(source, tmp_path / f"{layers} layers", layers, "gguf:q4_1")
-    assert ran.count(13) == 1
+    for layers, target in ((1, "gguf:q4_1"), (2, "gguf:q4_1"), (1, "gguf:q4_0")):
+        at_depth(source, tmp_path / f"{layers} layers of {target}", layers, target)
+    assert ran.count(13 * (1 + COPIES)) == 1
 
 
 def test_the_recipe_whose_last_layer_differs_shares_none(source: Path, tmp_path: Path) -> None:
