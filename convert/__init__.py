@@ -19,7 +19,7 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite.arguments import as_path
 from c2llm_lite.durable import make_way, staged
 from c2llm_lite.pma import Array
-from c2llm_lite.text import TextTokenizer, choose_prompt, prompts
+from c2llm_lite.text import TextTokenizer, prompts
 
 from .calibrate import texts as calibration_texts
 from .calibrate.layers import Calibration
@@ -40,7 +40,6 @@ from .targets.token_embeddings import write_token_embeddings
 log = logging.getLogger(__name__)
 
 AUTO = "auto"
-CALIBRATION_TOKENS = 512  # per text; more tokens take time and add little variety
 UNCHECKED = (
     "the bundle was written but not run: %s. It has no record of this target's probe vectors; run `c2llm-lite verify` "
     "on a machine that can run it, and check its cosines to full precision"
@@ -195,11 +194,7 @@ def _record_probes(folder: Path, full: Array) -> None:
 def calibration_ids(checkpoint: Checkpoint, calibrate: calibration_texts.Texts) -> list[list[int]]:
     """The texts' token ids, sorted, so that the same texts give the same bundle, byte for byte."""
     tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens)
-    return sorted(
-        list(text[:CALIBRATION_TOKENS])
-        for name, texts in calibrate.items()
-        for text in tokenizer.encode(texts, choose_prompt(prompts(), name, None))
-    )
+    return sorted(calibration_texts.token_ids(tokenizer, calibrate))
 
 
 def calibration_note(calibrate: calibration_texts.Texts, ids: Sequence[Sequence[int]]) -> dict[str, Any]:

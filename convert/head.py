@@ -14,7 +14,7 @@ from c2llm_lite.errors import DeviceError
 from c2llm_lite.pma import Array
 
 from .calibrate.layers import Calibration
-from .calibrate.recovery import full_states, recover
+from .calibrate.recovery import recover
 from .calibrate.refit import refit
 from .calibrate.resume import Unfinished
 from .calibrate.texts import Texts
@@ -43,16 +43,14 @@ def write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
 
 
 def fitting_texts(checkpoint: Checkpoint, calibrate: Texts, kept: Path, *, progress: bool) -> Calibration:
-    """Texts to refit a head on, run through the whole model at full precision.
+    """Texts to refit a head on.
 
-    kept: the folder where a subfolder keeps their states, for every target and depth that is given the same folder.
-    Raises OutputError if it cannot be written.
+    kept: the folder where a subfolder will keep the whole model's states of them, for every target and depth that is
+    given the same folder.
     """
     texts = head_texts(checkpoint, calibrate)
     key = hashlib.sha256(json.dumps([checkpoint.sha256, texts.ids]).encode()).hexdigest()[:16]
-    found = Calibration(texts.ids, progress, Unfinished(kept / key), origins=texts.origins)
-    full_states(checkpoint, found)
-    return found
+    return Calibration(texts.ids, progress, Unfinished(kept / key), origins=texts.origins)
 
 
 def fit_head(checkpoint: Checkpoint, folder: Path, calibration: Calibration, manifest: bundles.Manifest) -> bool:

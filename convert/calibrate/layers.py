@@ -7,9 +7,8 @@ matrices (asymmetric calibration, arXiv 2504.02692): matrices that read the resi
 full-precision outputs as nearly as their inputs allow; matrices that add to the stream also correct it.
 
 The forward is the reference's (NumPy, fp32), and one layer's weights are in memory at a time. Every text's states are:
-five times the hidden width (six for a backbone that ends early) and once the intermediate one, times all tokens, in
-fp32. Beside them stand a few square matrices of the width of a matrix's inputs, whatever the number of texts. Finished
-layers are kept (resume.py).
+five times the hidden width and once the intermediate one, times all tokens, in fp32. Beside them stand a few square
+matrices of the width of a matrix's inputs, whatever the number of texts. Finished layers are kept (resume.py).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Keeps the finished layers of a calibration in a folder, so that it can resume, or another depth can use them.
 
 After each layer there are two files: what the bundle holds of the layer's matrices, and the texts' states on their way
-through the backbone. For a backbone that ends early there is a third, the states of the whole one at full precision. So
-the folder grows to the size of the bundle's backbone and of those states.
+through the backbone. So the folder grows to the size of the bundle's backbone and of those states. The whole model's
+final states, at full precision, are another file.
 
 Layers are rounded in order, so what is kept of one does not depend on how many follow.
 """

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from c2llm_lite import jsonl
 from c2llm_lite.errors import ArgumentError
+from c2llm_lite.text import TextTokenizer, choose_prompt, prompts
 
 # By the prompt's name that they are embedded under.
 Texts = Mapping[str, Sequence[str]]
@@ -21,6 +22,7 @@ DEFAULT_TEXTS = Path(__file__).with_name("default_texts.jsonl")
 # Fewer fit their own peculiarities: with one text "a" the cosine to full precision was 0.880.
 LEAST_TEXTS = 8
 FEW_TEXTS, FEW_TOKENS = 50, 5_000
+TOKENS = 512  # of a text; more take time and add little variety
 
 log = logging.getLogger(__name__)
 
@@ -63,6 +65,15 @@ def _rows(path: Path) -> Iterator[_Row]:
 def default() -> Texts:
     """The texts of --calibrate default: the same everywhere."""
     return read(DEFAULT_TEXTS)
+
+
+def token_ids(tokenizer: TextTokenizer, texts: Texts) -> list[list[int]]:
+    """The texts with their prompts, prompt by prompt, each cut to TOKENS."""
+    return [
+        list(text[:TOKENS])
+        for name, given in texts.items()
+        for text in tokenizer.encode(given, choose_prompt(prompts(), name, None))
+    ]
 
 
 def check_enough(ids: Sequence[Sequence[int]]) -> None:

@@ -15,15 +15,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from c2llm_lite.text import TextTokenizer, choose_prompt, prompts
-from c2llm_lite.tokenizer_check import read_tokenizer
+from c2llm_lite.text import TextTokenizer
 
 from ..checkpoint import Checkpoint
-from .texts import Texts
+from .texts import Texts, token_ids
 
 COPIES = 4  # variants of each text
 TOKENS = 250_000  # of all texts, about: fewer variants where they would be more
-TEXT_TOKENS = 512  # of one text
 WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")  # also a part of a name: of `readLine`, `read` and `Line`
 COMMON = 0.03  # of the texts have such a word: a keyword, or one of grammar
 SHORTEST = 3  # letters
@@ -42,21 +40,20 @@ class HeadTexts(NamedTuple):
 def head_texts(checkpoint: Checkpoint, calibrate: Texts) -> HeadTexts:
     """The different calibration texts, and then the variants. The same texts give the same, in whatever order."""
     tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens)
-    texts = sorted({(name, text) for name, given in calibrate.items() for text in given})
-    ids = [_ids(tokenizer, name, text) for name, text in texts]
+    texts = {name: sorted(set(given)) for name, given in sorted(calibrate.items())}
+    ids = token_ids(tokenizer, texts)
+    own = list(range(len(ids)))
     copies = min(COPIES, max(0, round(TOKENS / sum(map(len, ids))) - 1))
-    words = _Words([text for _, text in texts], _vocabulary(checkpoint))
-    ids += [_ids(tokenizer, name, words.replaced(text)) for _ in range(copies) for name, text in texts]
-    return HeadTexts(ids, list(range(len(texts))) * (1 + copies))
-
-
-def _ids(tokenizer: TextTokenizer, name: str, text: str) -> list[int]:
-    return tokenizer.encode([text], choose_prompt(prompts(), name, None))[0][:TEXT_TOKENS]
+    words = _Words([text for given in texts.values() for text in given], _vocabulary(checkpoint))
+    for _ in range(copies):
+        varied = {name: [words.replaced(text) for text in given] for name, given in texts.items()}
+        ids += token_ids(tokenizer, varied)
+    return HeadTexts(ids, own * (1 + copies))
 
 
 def _vocabulary(checkpoint: Checkpoint) -> list[str]:
     """The tokens that are a word of lower-case letters."""
-    tokens = json.loads(read_tokenizer(checkpoint.tokenizer_file))["model"]["vocab"]
+    tokens = json.loads(checkpoint.tokenizer_file.read_text(encoding="utf-8"))["model"]["vocab"]
     return [found[1] for token in tokens if (found := NEW.fullmatch(token))]
 
 
