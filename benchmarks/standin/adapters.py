@@ -134,6 +134,6 @@ class AdaptedBackbone:
 
 def _product(x: torch.Tensor, matrix: torch.Tensor | LowRank) -> torch.Tensor:
     if isinstance(matrix, LowRank):
-        found: torch.Tensor = _Linear.apply(x, matrix)  # type: ignore[no-untyped-call]
+        found: torch.Tensor = _Linear.apply(x, matrix)  # type: ignore[no-untyped-call]  # torch's
         return found
     return F.linear(x, matrix)

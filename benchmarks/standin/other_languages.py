@@ -66,7 +66,7 @@ def pairs_of(text: str, language: str, module: str) -> Iterator[Pair]:
         return
     source = text.encode()
     grammar = LANGUAGES[language]
-    root = get_parser(grammar.grammar).parse(source).root_node  # type: ignore[arg-type]
+    root = get_parser(grammar.grammar).parse(source).root_node  # type: ignore[arg-type]  # a str, not a literal
     for comments, function in _documented(root, grammar):
         code = source[function.start_byte : function.end_byte].decode(errors="replace")
         indent = source[source.rfind(b"\n", 0, function.start_byte) + 1 : function.start_byte]

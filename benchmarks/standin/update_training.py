@@ -156,7 +156,7 @@ class Training:
         def backward(place: int) -> None:
             found, gradient = states[place], leaves[place].grad
             states[place] = leaves[place] = None  # type: ignore[call-overload]  # their memory is large
-            found.backward(gradient.bfloat16())  # type: ignore[no-untyped-call,union-attr]
+            found.backward(gradient.bfloat16())  # type: ignore[no-untyped-call,union-attr]  # torch's
 
         list(self.model.threads.map(backward, range(len(batches))))
         torch.nn.utils.clip_grad_norm_(self._parameters(), 1.0)

@@ -64,7 +64,7 @@ def c_library(least: tuple[int, int] = (0, 0), need: str = "") -> Finding:
 def glibc() -> tuple[int, int] | None:
     """The running glibc's version; None for another C library."""
     try:
-        name, _, version = os.confstr("CS_GNU_LIBC_VERSION").partition(" ")  # type: ignore[union-attr]
+        name, _, version = (os.confstr("CS_GNU_LIBC_VERSION") or "").partition(" ")
         major, minor = version.split(".")[:2]
         return (int(major), int(minor)) if name == "glibc" else None
     except (AttributeError, ValueError, OSError):  # Windows has no confstr, and musl does not know the name

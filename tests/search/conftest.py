@@ -7,7 +7,7 @@ import re
 import time
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -22,7 +22,7 @@ class Model:
 
     dim = WIDTH
     max_tokens = 512
-    prompts = {"query": "find: ", "document": "doc: "}  # noqa: RUF012
+    prompts: ClassVar = {"query": "find: ", "document": "doc: "}
 
     def __init__(self, bundle: str = "b" * 64, seconds: float = 0) -> None:
         self.bundle = SimpleNamespace(sha256=bundle)

@@ -7,7 +7,7 @@ import re
 import zlib
 from collections.abc import Sequence
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import numpy as np
 
@@ -22,7 +22,7 @@ class Words:
 
     dim = WIDTH
     max_tokens = 512
-    prompts = {"query": "find: ", "document": "doc: "}  # noqa: RUF012
+    prompts: ClassVar = {"query": "find: ", "document": "doc: "}
     bundle = SimpleNamespace(sha256="b" * 64)
 
     def embed(
