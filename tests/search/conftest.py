@@ -12,6 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from c2llm_lite.search import Index
 from c2llm_lite.vectors import normalize
 
 WIDTH = 64
@@ -74,6 +75,13 @@ def tree(tmp_path: Path) -> Path:
     (folder / "stack.go").write_text("package stack\n\n// Push adds an item.\nfunc (s *Stack) Push(item int) {\n}\n")
     (folder / "notes.md").write_text("# Notes\n\nThe quick brown fox jumps over the lazy dog.\n")
     return folder
+
+
+@pytest.fixture
+def index(model: Any, tree: Path, tmp_path: Path) -> Any:
+    with Index(model, tree, index=tmp_path / "index") as opened:
+        opened.update()
+        yield opened
 
 
 @pytest.fixture(autouse=True)

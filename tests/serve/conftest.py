@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, ClassVar
 
 import httpx
 import numpy as np
@@ -84,7 +84,7 @@ class Model:
 
     dim = WIDTH
     max_tokens = 100
-    prompts = {"query": "q:", "document": "d:"}  # noqa: RUF012
+    prompts: ClassVar = {"query": "q:", "document": "d:"}
 
     def __init__(self) -> None:
         self.bundle = SimpleNamespace(path=lambda name: Path(__file__))

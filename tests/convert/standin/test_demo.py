@@ -89,7 +89,7 @@ def test_what_is_written_is_a_checkpoint(standin: Path) -> None:
     config = json.loads((standin / "config.json").read_text())
     assert (config["model_type"], config["compress_dim"], config["pma_num_heads"]) == ("c2llm", 576, 16)
     with safe_open(standin / "model.safetensors", "pt") as file:
-        assert {name.removeprefix("mha_pma.") for name in file.keys() if name.startswith("mha_pma.")} == {*pma.TENSORS}  # noqa: SIM118
+        assert {name.removeprefix("mha_pma.") for name in file.keys() if name.startswith("mha_pma.")} == {*pma.TENSORS}  # noqa: SIM118 - no mapping
         for layer in (0, 29):
             for part in ("self_attn.q_proj", "self_attn.o_proj", "mlp.down_proj"):
                 weight = file.get_tensor(f"plm_model.model.layers.{layer}.{part}.weight").float().numpy()

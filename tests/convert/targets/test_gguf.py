@@ -138,7 +138,7 @@ def test_a_missing_library_is_named_with_its_extra(wide, tmp_path, monkeypatch):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="only Linux has /dev/full")
 def test_a_full_disk_keeps_its_errno():
-    with Path("/dev/full").open("r+b", buffering=0) as file, pytest.raises(OSError) as caught:  # noqa: PT011
+    with Path("/dev/full").open("r+b", buffering=0) as file, pytest.raises(OSError) as caught:  # noqa: PT011 - its errno is checked
         target._put(file, 0, np.zeros(4096, np.float32))
     assert caught.value.errno == errno.ENOSPC
 
