@@ -144,7 +144,9 @@ def _vectors(work: Path, subject: Subject, t: Task, texts: Path, advance: Advanc
 
 
 def _vectors_file(work: Path, subject: Subject, t: Task) -> Path:
-    return work / f"vectors-{subject.ready.sha256[:16]}-{t.sha256[:16]}-{subject.device}-{_setup()}.npz"
+    # On more cores a sum's order may differ, and by far too little to change a figure.
+    on = _setup("cores")
+    return work / f"vectors-{subject.ready.sha256[:16]}-{t.sha256[:16]}-{subject.device}-{on}.npz"
 
 
 def _timings(work: Path, subject: Subject, t: Task) -> None:
@@ -205,8 +207,8 @@ def _account(t: Task) -> dict[str, Any]:
 
 
 @functools.cache
-def _setup() -> str:
-    """A short hash of what vectors and timings depend on, beside bundle and texts."""
-    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory")}
+def _setup(*others: str) -> str:
+    """A short hash of what timings depend on, beside bundle and texts. others: fields of the stamp to leave out."""
+    here = {name: value for name, value in stamp().items() if name not in ("date", "free_memory", *others)}
     here["versions"] = {name: version for name, version in here["versions"].items() if name in ENGINES}
     return hashlib.sha256(json.dumps(here, sort_keys=True).encode()).hexdigest()[:8]

@@ -25,6 +25,7 @@ from c2llm_lite.engines.llama_cpp import PACK_TOKENS
 from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, TYPES, VECTOR_TYPE, VOCAB
 from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT
 from c2llm_lite.engines.llama_cpp.native import ggml
+from c2llm_lite.engines.llama_cpp.padding import stored_shape
 from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
@@ -35,15 +36,17 @@ from ..calibrate.layers import Calibration, round_in_order
 from ..calibrate.resume import Parts
 from ..checkpoint import Weights
 from . import registry
+from .padded import Padded
 
 # The type of most matrices, or of all: of the 4-bit types the one that kept most (ARCHITECTURE.md, Calibration).
 RECIPES = {"int4": "iq4_nl", "int5": "iq4_nl"}
-# ggml's own types. The K-quants' blocks are 256 weights long, the others' 32 or 1.
+# ggml's own types. The K-quants' blocks are 256 weights long (padding.py), the others' 32 or 1.
 KINDS = tuple(kind for kind in registry.kinds("gguf") if kind not in RECIPES)
 # int5 has these, and the last layer's feed-forward, in q8_0: the embedding feels their rounding most for their size.
 FELT = ("self_attn.k_proj", "self_attn.v_proj", "self_attn.o_proj")
 FELT_TYPE = "q8_0"
 FP16_MAX = float(np.finfo(np.float16).max)
+MOST_PADDING = 1.5  # times a row's width; C2LLM-0.5B's rows take 1.14, the stand-in's 1.33
 
 
 def write_backbone(
@@ -62,6 +65,7 @@ def write_backbone(
     Raises CheckpointError if a row cannot hold the kind, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
+    checkpoint = _as_stored(checkpoint, kind)
     gguf = _gguf()
     path = folder / GGUF
     quantize = Quantizer()
@@ -120,13 +124,12 @@ def tensor_types(checkpoint: Weights, kind: str) -> dict[str, str]:
 
 
 def kinds(checkpoint: Weights) -> dict[str, float]:
-    """The kinds that every matrix of this backbone can hold, with the bits a weight takes, scales and all."""
-    widths = _row_widths(checkpoint.backbone)
+    """The kinds that every matrix of this backbone can hold, with the bits a weight takes, scales, padding and all."""
     weights = sum(int(np.prod(checkpoint.shape(name))) for name, _ in tensor_names(checkpoint.backbone.layers))
     return {
         kind: 8 * _weights_bytes(checkpoint, kind) / weights
         for kind in (*KINDS, *RECIPES)
-        if all(width % _block(kind)[0] == 0 for width in widths)
+        if not _unfit_rows(checkpoint.backbone, kind)
     }
 
 
@@ -136,7 +139,7 @@ def memory(checkpoint: Weights, kind: str) -> int:
     Beside the weights: keys and values of one pack, and the buffers of one forward pass, which hold two rows of the
     feed-forward and a few states of each token in fp32 (within a tenth of what llama.cpp logs for the stand-in).
     """
-    backbone = checkpoint.backbone
+    backbone = _as_stored(checkpoint, kind).backbone
     weights = _weights_bytes(checkpoint, kind)
     cache = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim * (4 if kind == "f32" else 2)
     buffers = 4 * (2 * backbone.intermediate + 6 * backbone.hidden)
@@ -215,14 +218,19 @@ def _places(begin: int, sizes: dict[str, int]) -> tuple[dict[str, int], int]:
     return starts, begin + -begin % ALIGNMENT
 
 
+def _as_stored(checkpoint: Weights, kind: str) -> Weights:
+    """The weights in the shape that a file of this kind has."""
+    shape = stored_shape(checkpoint.backbone, [kind])
+    return checkpoint if shape == checkpoint.backbone else Padded(checkpoint, shape)
+
+
 def _check_kind(checkpoint: Weights, kind: str) -> None:
     """Raise CheckpointError, naming the types that fit, unless every matrix of this backbone can be held in `kind`."""
-    block, _ = _block(kind)
-    unfit = [width for width in _row_widths(checkpoint.backbone) if width % block]
+    unfit = _unfit_rows(checkpoint.backbone, kind)
     if unfit:
         raise CheckpointError(
-            f"gguf:{kind} takes rows of a multiple of {block} weights, but this backbone has rows of {unfit[0]}; "
-            f"choose one of {', '.join(kinds(checkpoint))}"
+            f"gguf:{kind} takes rows of a multiple of {_block(kind)[0]} weights, but this backbone has rows of "
+            f"{unfit[0]}; choose one of {', '.join(kinds(checkpoint))}"
         )
 
 
@@ -237,13 +245,16 @@ def _check_range(name: str, weights: NDArray[np.float32], kind: str) -> None:
         )
 
 
-def _row_widths(backbone: Backbone) -> tuple[int, int]:
-    return backbone.hidden, backbone.intermediate
+def _unfit_rows(backbone: Backbone, kind: str) -> list[int]:
+    """The widths that blocks of this kind do not divide, or that would have to be padded too far."""
+    block, stored = _block(kind)[0], stored_shape(backbone, [kind])
+    widths = {backbone.hidden: stored.hidden, backbone.intermediate: stored.intermediate}
+    return [width for width, wide in widths.items() if wide % block or wide > MOST_PADDING * width]
 
 
 def _weights_bytes(checkpoint: Weights, kind: str) -> int:
-    types = tensor_types(checkpoint, kind)
-    return sum(_bytes(checkpoint.shape(name), tensor_type) for name, tensor_type in types.items())
+    stored, types = _as_stored(checkpoint, kind), tensor_types(checkpoint, kind)
+    return sum(_bytes(stored.shape(name), tensor_type) for name, tensor_type in types.items())
 
 
 def _bytes(shape: tuple[int, ...], tensor_type: str) -> int:

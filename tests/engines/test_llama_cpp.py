@@ -243,7 +243,8 @@ def test_a_recipe_has_its_types_kernels(tmp_path, monkeypatch, kind, repacked):
     bundle = convert(checkpoint, tmp_path / "bundle", f"gguf:{kind}", target_probes=False)
     buffers, params = llama_cpp_buffers, SimpleNamespace()
     monkeypatch.setattr(buffers, "_special_buffers", lambda: {buffers.AMX: 1, buffers.REPACKED: 2})
-    monkeypatch.setattr(llama_cpp, "avoid_amx", lambda _, *given: kept.append(buffers.avoid_amx(params, *given)))
+    choose = buffers.choose_buffers
+    monkeypatch.setattr(llama_cpp, "choose_buffers", lambda _, *given: kept.append(choose(params, *given)))
     kept = []
     load(bundle.folder).close()
     pattern = re.compile(kept[0][0].pattern.decode())
@@ -254,3 +255,19 @@ def test_a_recipe_has_its_types_kernels(tmp_path, monkeypatch, kind, repacked):
     assert bool(last) == (kind == "int4")
     assert not params.use_extra_bufts
     assert kept[0][0].buffer_type == 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "x86", "arm"),
+    [("q4_0", True, True), ("iq4_nl", True, True), ("q4_k", False, True), ("q8_0", False, True), ("f16", False, False)],
+)
+def test_a_matrix_is_repacked_where_that_is_faster(monkeypatch, kind, x86, arm):
+    buffers = llama_cpp_buffers
+    monkeypatch.setattr(buffers, "_special_buffers", lambda: {buffers.REPACKED: 2})
+    for on_arm, wanted in ((False, x86), (True, arm)):
+        params = SimpleNamespace(use_extra_bufts=True)
+        monkeypatch.setattr(buffers.cpu, "is_x86", lambda on_arm=on_arm: not on_arm)
+        monkeypatch.setattr(buffers.cpu, "has", lambda name, on_arm=on_arm: on_arm and name == "asimddp")
+        assert buffers.choose_buffers(params, {"blk.0.attn_q.weight": kind}, (256,)) is None
+        assert (kind in buffers.repacked_types()) == wanted
+        assert params.use_extra_bufts == (wanted or on_arm)

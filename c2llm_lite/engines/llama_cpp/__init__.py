@@ -21,10 +21,11 @@ from ...pma import Array, PooledSum, pool_parts
 from ...token_embeddings import TokenEmbeddings
 from .. import Description, TokenIds, require_memory
 from ..prefix import Prefix
-from .buffers import REPACKED_TYPES, avoid_amx
+from .buffers import choose_buffers, repacked_types
 from .check import check_file
 from .log import log_lines
 from .native import library
+from .padding import stored_shape
 from .tensor_names import tensor_names
 
 # Tokens of one forward pass. Larger ones are slower: attention is over the square of the pack.
@@ -62,7 +63,7 @@ class LlamaCpp:
         self._exact_attention = bundle.manifest.matrix_type() == F32
         self.batch_texts: int = llama.llama_max_parallel_sequences() - 1  # the first is PREFIX
         self._embeddings = TokenEmbeddings(bundle)
-        self._batch = _Batch(llama, self._backbone.hidden)
+        self._batch = _Batch(llama, stored_shape(self._backbone, bundle.manifest.tensors.values()).hidden)
         self._context: Any = None
         self._cells = 0
         self._prefix: Prefix | None = None
@@ -150,8 +151,8 @@ class LlamaCpp:
         if status != 0:
             raise RuntimeError(f"llama.cpp could not run {len(rows)} tokens (status {status}): {self._log.errors()}")
         found = self._llama.llama_get_embeddings(context)
-        states: Array = np.ctypeslib.as_array(found, rows.shape)
-        return states
+        states: Array = np.ctypeslib.as_array(found, (len(rows), self._batch.hidden))
+        return states[:, : self._backbone.hidden]
 
     def _make_room(self, tokens: int) -> None:
         """Have a context of at least `tokens` cells. It doubles, so that growing texts rarely recreate it."""
@@ -204,8 +205,8 @@ class LlamaCpp:
             if name.endswith(MATRIX) and name in tensors
         }
         rows = (backbone.hidden, backbone.kv_heads * backbone.head_dim, backbone.intermediate)
-        overrides = avoid_amx(params, matrices, rows)
-        if set(matrices.values()) & set(REPACKED_TYPES):
+        overrides = choose_buffers(params, matrices, rows)
+        if set(matrices.values()) & set(repacked_types()):
             # What is repacked is a copy: a mapped file's pages would be held beside it.
             params.load_mode = llama.LLAMA_LOAD_MODE_NONE
         model = llama.llama_model_load_from_file(str(path).encode(), params)
@@ -221,7 +222,8 @@ class _Batch:
     """llama_batch over arrays that NumPy owns, each token in one sequence and each token's state wanted."""
 
     def __init__(self, llama: Any, hidden: int) -> None:
-        self._rows = np.empty((PACK_TOKENS, hidden), np.float32)
+        self.hidden = hidden  # of the file, which may be padded
+        self._rows = np.zeros((PACK_TOKENS, hidden), np.float32)
         self._positions = np.empty(PACK_TOKENS, np.int32)
         self._counts = np.ones(PACK_TOKENS, np.int32)  # of sequences that hold the token
         self._owners = np.empty(PACK_TOKENS, np.int32)
@@ -240,9 +242,9 @@ class _Batch:
         self._batch = llama.llama_batch(n_tokens=0, token=None, **pointers_by_name)
 
     def fill(self, rows: Array, positions: Any, owners: Any) -> Any:
-        """rows: (tokens, hidden); positions and owners (text numbers): (tokens,)."""
-        tokens = len(rows)
-        self._rows[:tokens] = rows
+        """rows: (tokens, the backbone's hidden); positions and owners (text numbers): (tokens,)."""
+        tokens, hidden = rows.shape
+        self._rows[:tokens, :hidden] = rows
         self._positions[:tokens] = positions
         self._owners[:tokens] = owners
         self._batch.n_tokens = tokens

@@ -13,7 +13,8 @@ from typing import Any
 from ...bundle import F32, Backbone, Manifest
 from ...errors import ArgumentError, BundleError
 from .gguf_header import ALIGNMENT, Header, TensorInfo, Value, read_header
-from .tensor_names import tensor_names
+from .padding import stored_shape
+from .tensor_names import tensor_names, tensor_shape
 
 ARCHITECTURE = "qwen2"  # llama.cpp's name for it
 QUANTIZATION_VERSION = 2  # of ggml's blocks
@@ -41,8 +42,9 @@ def check_file(path: Path, manifest: Manifest) -> None:
     """Raises BundleError, naming what differs, unless `path` is exactly the manifest's backbone."""
     try:
         header = read_header(path)
-        _compare("key", header.values, _values(manifest.backbone))
-        _compare("tensor", _without_offsets(header), _tensors(manifest))
+        stored = stored_shape(manifest.backbone, manifest.tensors.values())
+        _compare("key", header.values, _values(stored))
+        _compare("tensor", _without_offsets(header), _tensors(manifest, stored))
         _check_places(header)
     except (OSError, ValueError) as error:  # a UnicodeDecodeError is a ValueError
         raise BundleError(
@@ -69,24 +71,19 @@ def _values(backbone: Backbone) -> dict[str, Value]:
     }
 
 
-def _tensors(manifest: Manifest) -> dict[str, tuple[tuple[int, ...], int]]:
+def _tensors(manifest: Manifest, stored: Backbone) -> dict[str, tuple[tuple[int, ...], int]]:
     """Each tensor's shape, rows last, and ggml's number of its type."""
-    backbone = manifest.backbone
-    keys = backbone.kv_heads * backbone.head_dim
-    outputs = {"self_attn.k_proj": keys, "self_attn.v_proj": keys}
-    outputs |= {"mlp.gate_proj": backbone.intermediate, "mlp.up_proj": backbone.intermediate}
-    found: dict[str, tuple[tuple[int, ...], int]] = {TABLE: ((backbone.hidden, VOCAB), TYPES[VECTOR_TYPE][0])}
-    for name, gguf_name in tensor_names(backbone.layers):
-        module, _, part = name.removeprefix("layers.").partition(".")[2].rpartition(".")
-        rows = outputs.get(module, backbone.hidden)
-        matrix = module.endswith("_proj") and part == "weight"
-        width = backbone.intermediate if module == "mlp.down_proj" else backbone.hidden
+    found: dict[str, tuple[tuple[int, ...], int]] = {TABLE: ((stored.hidden, VOCAB), TYPES[VECTOR_TYPE][0])}
+    for name, gguf_name in tensor_names(stored.layers):
+        shape = tensor_shape(name, stored)
         kind = manifest.tensors.get(name, "missing")
-        if kind not in TYPES or not (matrix or kind == VECTOR_TYPE):
+        if kind not in TYPES or not (len(shape) > 1 or kind == VECTOR_TYPE):
             raise ArgumentError(f"the manifest's type of {name} is {kind!r}")
-        if matrix and width % TYPES[kind][1]:
-            raise ArgumentError(f"rows of {width} weights cannot be stored as {kind}, the manifest's type of {name}")
-        found[gguf_name] = ((width, rows) if matrix else (rows,), TYPES[kind][0])
+        if shape[-1] % TYPES[kind][1]:
+            raise ArgumentError(
+                f"rows of {shape[-1]} weights cannot be stored as {kind}, the manifest's type of {name}"
+            )
+        found[gguf_name] = shape[::-1], TYPES[kind][0]
     return found
 
 

@@ -1,8 +1,10 @@
-"""The names of a Qwen2 backbone's tensors in a checkpoint (Hugging Face's) and in a GGUF file (llama.cpp's)."""
+"""The names of a Qwen2 backbone's tensors in a checkpoint (Hugging Face's) and in a GGUF file (llama.cpp's); shapes."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+
+from ...bundle import MATRIX, Backbone
 
 LAYER_NAMES = {
     "input_layernorm": "attn_norm",
@@ -25,3 +27,16 @@ def tensor_names(layers: int) -> Iterator[tuple[str, str]]:
             for part in ("weight", "bias") if name in BIASED else ("weight",):
                 yield f"layers.{layer}.{name}.{part}", f"blk.{layer}.{gguf_name}.{part}"
     yield "norm.weight", "output_norm.weight"
+
+
+def tensor_shape(name: str, backbone: Backbone) -> tuple[int, ...]:
+    """A tensor's shape by its name in the checkpoint: (rows, columns), or (rows,) of a vector."""
+    rows = {
+        "k_proj": backbone.kv_heads * backbone.head_dim,
+        "v_proj": backbone.kv_heads * backbone.head_dim,
+        "gate_proj": backbone.intermediate,
+        "up_proj": backbone.intermediate,
+    }.get(name.split(".")[-2], backbone.hidden)
+    if not name.endswith(MATRIX):
+        return (rows,)
+    return rows, backbone.intermediate if "down_proj" in name else backbone.hidden

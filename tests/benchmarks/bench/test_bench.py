@@ -13,6 +13,8 @@ from checkpoints import write_checkpoint
 from gguf import GGUFReader
 from typer.testing import CliRunner
 
+from c2llm_lite import cpu, machine
+from c2llm_lite.benchmarks.bench import run
 from c2llm_lite.benchmarks.bench.pairs import stdlib_pairs
 from c2llm_lite.benchmarks.bench.plots import depths
 from c2llm_lite.benchmarks.bench.run import bench
@@ -179,6 +181,16 @@ def test_a_bundle_is_kept_only_while_it_would_be_made_the_same(change, same, che
     make(str(checkpoint_folder), made.manifest.source.sha256, subject, tmp_path)
     assert subject.ready.sha256 == made.sha256
     assert (subject.ready.sha256 == kept.sha256) is same
+
+
+def test_vectors_are_kept_when_the_cores_are_others_and_timings_are_not(monkeypatch):
+    setup = run._setup.__wrapped__
+    vectors, timings = setup("cores"), setup()
+    monkeypatch.setattr(machine, "cores", lambda: 1000)
+    assert setup("cores") == vectors
+    assert setup() != timings
+    monkeypatch.setattr(cpu, "has", lambda flag: False)  # other kernels give other vectors
+    assert setup("cores") != vectors
 
 
 def test_other_data_or_another_checkpoint_needs_another_folder(report, checkpoint_folder, task, tmp_path):
