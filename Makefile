@@ -52,7 +52,7 @@ lint: setup
 
 # Everything on this machine against full precision, on the 1,000 held-out pairs: an hour and a half on two cores. An
 # interrupted run resumes. The experiments have a Makefile of their own: benchmarks/lab/Makefile.
-BENCH := gguf:f16,gguf:q8_0,gguf:iq4_nl,gguf:q4_0,openvino:int8,openvino:int4,bnb:int8,bnb:nf4,torch:bf16
+BENCH := gguf:f16,gguf:bf16,gguf:q8_0,gguf:q6_k,gguf:iq4_nl,gguf:q4_0,openvino:int8,openvino:int4,bnb:int8,bnb:nf4,torch:bf16
 KEPT := benchmarks/results/standin
 keep = mkdir -p $2 && cp $1/results.json $1/report.md $1/*.png $2
 bench: setup $(STANDIN)/config.json

@@ -14,8 +14,8 @@
 #   SIGN_KEY=signer.key                        signs the bundle and the kit, and adds the extra `sign` to check them there
 #
 # The kit serves Linux machines with this machine's C library or newer. The same commit, bundle, lock, key and setuptools
-# give the same kit, byte for byte. What is compiled here (compile.sh: llama-cpp-python, for any CPU with AVX2 and for any
-# 64-bit ARM) is kept in build/airgap and used again, since compiling it twice need not give the same bytes.
+# give the same kit, byte for byte. What is compiled here (compile.sh: llama-cpp-python, for old CPUs and for newer ones) is
+# kept in build/airgap and used again, since compiling it twice need not give the same bytes.
 set -euo pipefail
 kit=$1 bundle=$2 extras=$3
 shift 3
@@ -36,9 +36,10 @@ mkdir -p "$kit.partial/wheels" "$built"
 requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
 if [[ ",$extras," == *,llama-cpp,* ]]; then
     PYTHON=$python "$here/compile.sh" "$requirement" "$arch" "$built"
-    # On aarch64, install.sh chooses between the one in the kit's wheels and this one.
-    for faster in "$built/asimddp/llama_cpp_python-${requirement#*==}"-*"linux_$arch.whl"; do
-        if [ -e "$faster" ]; then mkdir -p "$kit.partial/wheels/asimddp" && cp "$faster" "$kit.partial/wheels/asimddp/"; fi
+    # install.sh chooses between the one in the kit's wheels and the one for CPUs with an instruction.
+    for faster in "$built"/*/llama_cpp_python-"${requirement#*==}"-*"linux_$arch.whl"; do
+        folder=$kit.partial/wheels/$(basename "$(dirname "$faster")")
+        if [ -e "$faster" ]; then mkdir -p "$folder" && cp "$faster" "$folder/"; fi
     done
 fi
 

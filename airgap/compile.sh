@@ -4,10 +4,11 @@
 #
 #   airgap/compile.sh REQUIREMENT ARCH BUILT       such as llama-cpp-python==0.3.36 aarch64 build/airgap
 #
-# BUILT gets one wheel for x86_64, for any CPU with AVX2 (x86-64-v3: Intel Haswell of 2013, AMD Excavator of 2015). For
-# aarch64 it gets two: armv8-a (Raspberry Pi 4) and, in BUILT/asimddp and with a build number, which pip prefers,
-# armv8.2-a with int8 dot products (Raspberry Pi 5, Jetson Orin, Graviton 2). Neither uses SVE: on SVE hardware llama.cpp
-# gives wrong states for Qwen2 (its issue 21548, open), and an emulator that gives right ones does not clear it.
+# BUILT gets a wheel for the floor, and a folder, named after an instruction, one for CPUs that have it: twice as fast
+# there, and with a build number, which pip prefers. x86_64: any CPU with AVX2 (x86-64-v3: Intel Haswell of 2013, AMD
+# Excavator of 2015), and avx512_vnni (Intel Cascade Lake of 2019, AMD Zen 4 of 2022). aarch64: armv8-a (Raspberry Pi 4),
+# and asimddp, armv8.2-a with int8 dot products (Raspberry Pi 5, Jetson Orin, Graviton 2). Neither uses SVE: on SVE hardware
+# llama.cpp gives wrong states for Qwen2 (its issue 21548, open), and an emulator that gives right ones does not clear it.
 #
 # For another architecture than this machine's it needs a cross compiler; Debian: crossbuild-essential-arm64.
 set -euo pipefail
@@ -55,11 +56,13 @@ compile() {
     "$python" -m wheel pack --dest-dir "$1" "$folder"
 }
 
+# The one in BUILT last: it says that both are there.
 if [ "$arch" = x86_64 ]; then
-    compile "$built" '["avx", "avx2", "fma", "f16c", "bmi2"]' 1 \
-        -DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON
+    avx2=(-DGGML_AVX=ON -DGGML_AVX2=ON -DGGML_FMA=ON -DGGML_F16C=ON -DGGML_BMI2=ON)
+    compile "$built/avx512_vnni" '["avx", "avx2", "fma", "f16c", "bmi2", "avx512f", "avx512_vnni"]' 2 \
+        "${avx2[@]}" -DGGML_AVX512=ON -DGGML_AVX512_VNNI=ON
+    compile "$built" '["avx", "avx2", "fma", "f16c", "bmi2"]' 1 "${avx2[@]}" -DGGML_AVX512=OFF -DGGML_AVX512_VNNI=OFF
 else
-    # The one in BUILT last: it says that both are there.
     compile "$built/asimddp" '["asimddp"]' 2 -DGGML_CPU_ARM_ARCH=armv8.2-a+dotprod
     compile "$built" '[]' 1 -DGGML_CPU_ARM_ARCH=armv8-a
 fi

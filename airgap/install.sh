@@ -99,10 +99,12 @@ if [ ! -e "$release/complete" ]; then
     beside=
     if [ -e "$here/installed.txt" ]; then beside=--system-site-packages; fi  # the kit was made with HAVE
     "$python" -m venv $beside "$release/venv"
-    dotprod=  # llama.cpp's faster build for ARM, whose build number pip prefers; the other runs on any 64-bit ARM
-    if [ -d "$here/wheels/asimddp" ] && grep -qw asimddp /proc/cpuinfo; then dotprod=$here/wheels/asimddp; fi
+    faster=  # llama.cpp for CPUs with an instruction, whose build number pip prefers; the other runs on older ones too
+    for folder in "$here"/wheels/*/; do
+        if grep -qsw "$(basename "$folder")" /proc/cpuinfo; then faster=$folder; fi
+    done
     "$release/venv/bin/python" -m pip --isolated install --quiet --disable-pip-version-check --no-index --no-deps \
-        --require-hashes --find-links "$here/wheels" ${dotprod:+--find-links "$dotprod"} \
+        --require-hashes --find-links "$here/wheels" ${faster:+--find-links "$faster"} \
         --requirement "$here/requirements.txt"
     new=$bundle
     if [ ! -e "$bundle" ]; then

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,6 +22,9 @@ from c2llm_lite.convert.targets.openvino.export import qwen2_config
 from c2llm_lite.pma import Array
 
 from . import ordinary_gguf
+
+IDS, MASK = "input_ids", "attention_mask"
+ONNX_INT8 = "int8.onnx"
 
 
 class Peer(Protocol):
@@ -118,6 +122,19 @@ def optimum(checkpoint: Checkpoint, folder: Path, group: int | None) -> Padded:
     return Padded(checkpoint, states)
 
 
+def onnx(checkpoint: Checkpoint, folder: Path, threads: int) -> Padded:
+    """ONNX Runtime on what export_for_onnx wrote: int8 weights, each pass's activations rounded to uint8."""
+    runtime = import_module("onnxruntime")
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    session = runtime.InferenceSession(str(folder / ONNX_INT8), options, providers=["CPUExecutionProvider"])
+
+    def states(ids: Tensor, mask: Tensor) -> Tensor:
+        return torch.from_numpy(session.run(None, {IDS: ids.numpy(), MASK: mask.numpy()})[0])
+
+    return Padded(checkpoint, states)
+
+
 class Llama:
     """llama-cpp-python's Llama.embed on an ordinary Q8_0 file, every state out, since the head wants them all.
 
@@ -203,3 +220,42 @@ def export_for_optimum(source: Path, folder: Path) -> None:
         source, export=True, quantization_config=quantized, compile=False
     )
     model.save_pretrained(folder)
+
+
+class _States(torch.nn.Module):
+    """A Qwen2Model's final states alone, for an export."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        found: Tensor = self.model(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
+        return found
+
+
+def export_for_onnx(source: Path, folder: Path) -> None:
+    """PyTorch's export of what write_for_transformers wrote, and ONNX Runtime's dynamic quantization of it to int8."""
+    from transformers import Qwen2Model
+
+    quantization = import_module("onnxruntime.quantization")
+    model = Qwen2Model.from_pretrained(source, dtype=torch.float32, attn_implementation="sdpa").eval()
+    ids = torch.zeros((2, 16), dtype=torch.int64)
+    free = {0: torch.export.Dim("texts", min=1, max=64), 1: torch.export.Dim("tokens", min=2, max=4096)}
+    program = torch.onnx.export(
+        _States(model),
+        (ids, torch.ones_like(ids)),
+        dynamo=True,
+        dynamic_shapes={IDS: free, MASK: free},
+        input_names=[IDS, MASK],
+    )
+    assert program is not None
+    full = folder / "fp32.onnx"
+    program.save(str(full), external_data=True)
+    quantization.quantize_dynamic(
+        full, folder / ONNX_INT8, weight_type=quantization.QuantType.QInt8, use_external_data_format=True
+    )
+    for path in folder.glob("fp32.*"):
+        path.unlink()

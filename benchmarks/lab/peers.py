@@ -37,7 +37,16 @@ from c2llm_lite.text import prompts
 
 from ..bench import plots
 from ..bench.hardware import Stolen, stamp
-from .peer_models import Llama, Peer, export_for_optimum, optimum, transformers, write_for_transformers
+from .peer_models import (
+    Llama,
+    Peer,
+    export_for_onnx,
+    export_for_optimum,
+    onnx,
+    optimum,
+    transformers,
+    write_for_transformers,
+)
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
 FUNCTIONS, QUERIES = 2000, 500  # drawn from
@@ -45,7 +54,7 @@ TRIED, A_ROUND, QUERIES_A_ROUND = 8, 24, 24
 ROUNDS = 5
 REST = 0.3  # seconds between two ways, in which the last one's threads stop spinning
 STATIC = "openvino:int8-static"
-OURS = (STATIC, "openvino:int8", "gguf:q8_0", "gguf:q4_0", "gguf:iq4_nl")
+OURS = (STATIC, "openvino:int8", "gguf:q8_0", "gguf:q6_k", "gguf:q4_k", "gguf:q4_0", "gguf:iq4_nl")
 CALIBRATED_ON = 8  # functions; with random weights no more than the form of the result matters
 # (theirs, ours, least ratio of documents a second, of queries a second)
 LEAST = (
@@ -53,8 +62,13 @@ LEAST = (
     ("transformers fp32", "openvino:int8", None, None),
     ("transformers bf16", STATIC, 1.4, None),
     ("transformers bf16", "openvino:int8", None, None),
-    ("optimum-intel int8", "openvino:int8", 1.15, 1.3),
-    ("optimum-intel int8, group 128", "openvino:int8", None, None),
+    ("optimum-intel int8", "openvino:int8", 1.4, 2.0),
+    ("optimum-intel int8, group 128", "openvino:int8", 1.4, 2.0),
+    ("ONNX Runtime int8", "openvino:int8", 1.4, 2.0),
+    ("transformers fp32", "gguf:q8_0", 1.0, None),
+    ("transformers fp32", "gguf:q6_k", None, None),
+    ("transformers fp32", "gguf:q4_k", None, None),
+    ("transformers fp32", "gguf:q4_0", 2.0, None),
     ("Llama.embed Q8_0", "gguf:q8_0", 1.25, None),
     ("Llama.embed Q8_0", "gguf:q4_0", 2.2, None),
     ("Llama.embed Q8_0", "gguf:iq4_nl", 2.2, None),
@@ -135,11 +149,16 @@ def _peers(
     if not exported.exists():
         with staged(exported) as made:
             export_for_optimum(folder, made)
+    as_onnx = BUILD / "onnx"
+    if not as_onnx.exists():
+        with staged(as_onnx) as made:
+            export_for_onnx(folder, made)
     peers: dict[str, Peer] = {
         "transformers fp32": transformers(checkpoint, folder, torch.float32),
         "transformers bf16": transformers(checkpoint, folder, torch.bfloat16),
         "optimum-intel int8": optimum(checkpoint, exported, None),
         "optimum-intel int8, group 128": optimum(checkpoint, exported, 128),
+        "ONNX Runtime int8": onnx(checkpoint, as_onnx, machine.cores()),
         "Llama.embed Q8_0": Llama(checkpoint, BUILD / "ordinary-q8_0.gguf", machine.cores()),
     }
     chosen = {}

@@ -54,13 +54,15 @@ def test_musl_is_refused_in_one_line(kit, tmp_path):
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize("instruction", ["asimddp", "avx512_vnni"])
 @pytest.mark.parametrize(("found", "build"), [(0, "2"), (1, "1")])
-def test_of_two_builds_the_one_for_this_cpu_is_installed(kit, tmp_path, found, build):
-    """A `grep` in the place of the system's finds asimddp in /proc/cpuinfo, or does not."""
-    (tmp_path / "grep").write_text(f"#!/bin/sh\nexit {found}\n")
+def test_of_two_builds_the_one_for_this_cpu_is_installed(kit, tmp_path, instruction, found, build):
+    """A `grep` in the place of the system's finds the instruction in /proc/cpuinfo, or does not."""
+    asked = f'case "$*" in *" {instruction} /proc/cpuinfo") exit {found} ;; esac'
+    (tmp_path / "grep").write_text(f"#!/bin/sh\n{asked}\nexit 2\n")
     (tmp_path / "grep").chmod(0o755)
-    (kit / "wheels" / "asimddp").mkdir()
-    for place, number in (("", "1"), ("asimddp/", "2")):
+    (kit / "wheels" / instruction).mkdir()
+    for place, number in (("", "1"), (f"{instruction}/", "2")):
         with zipfile.ZipFile(kit / f"wheels/{place}native-1.0-{number}-py3-none-any.whl", "w") as archive:
             archive.writestr("native.txt", number)
             archive.writestr("native-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: native\nVersion: 1.0\n")

@@ -1,0 +1,91 @@
+"""Compares builds of llama.cpp and the types of its weights: tokens a second at C2LLM-0.5B's shape.
+
+    python -m c2llm_lite.benchmarks.lab.ggml_builds.builds [BUILD…]
+
+BUILD: folders that compile.sh made; the installed llama.cpp is always measured. Random weights, on whose values speed
+does not depend, in fewer layers than C2LLM's: rates are of LAYERS layers. Each build runs in a process of its own, the
+builds in rotation, and in each the types in rotation; medians, with the lowest and the highest.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from c2llm_lite import child_process
+from c2llm_lite.convert import convert
+from c2llm_lite.durable import staged
+from c2llm_lite.progress import bar
+
+from ...bench.hardware import Stolen, stamp
+from ..random_checkpoint import C2LLM_05B, write_checkpoint
+from .kinds import REPACKED
+
+LAYERS = 8
+KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_k", "q4_0", "iq4_nl", "q3_k")
+TURNS, ROUNDS = 2, 3  # of the builds; of the types in each process
+INSTALLED = "installed"
+BUILD = Path("build/bench/ggml_builds")
+RESULTS = Path(__file__).parents[2] / "results" / "ggml_builds.json"
+
+
+def main(folders: list[str]) -> None:
+    """Make the bundles, time them under each build, and write the results."""
+    for kind in KINDS:
+        if not (BUILD / kind).exists():
+            convert(_checkpoint(), BUILD / kind, f"gguf:{kind}", target_probes=False)
+    builds = {INSTALLED: "", **{Path(folder).name: str(Path(folder).resolve()) for folder in folders}}
+    found: dict[str, Any] = {name: {"instructions": "", "tokens_per_second": {}} for name in builds}
+    stolen = Stolen()
+    with bar("builds", TURNS * len(builds), "runs") as advance:
+        for _ in range(TURNS):
+            for name, folder in builds.items():
+                told = _run(folder)
+                found[name]["instructions"] = told["instructions"]
+                for kind, rates in told["tokens_per_second"].items():
+                    found[name]["tokens_per_second"].setdefault(kind, []).extend(rates)
+                advance(1)
+    for told in found.values():
+        told["tokens_per_second"] = {kind: _spread(rates) for kind, rates in told["tokens_per_second"].items()}
+    result = {"layers": LAYERS, "builds": found, "stolen": stolen.share(), "on": stamp()}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    for name, told in found.items():
+        print(name, {kind: spread["median"] for kind, spread in told["tokens_per_second"].items()})
+
+
+def _checkpoint() -> Path:
+    folder = BUILD / "checkpoint"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with staged(folder) as made:
+            write_checkpoint(made, replace(C2LLM_05B, layers=LAYERS, vocab=1000))
+    return folder
+
+
+def _run(folder: str) -> dict[str, Any]:
+    module = f"{__package__}.kinds"
+    command = child_process.command(module, str(BUILD), str(ROUNDS), *KINDS, f"q4_k{REPACKED}")
+    places = [folder, *filter(None, [os.environ.get("PYTHONPATH")])] if folder else [os.environ.get("PYTHONPATH", "")]
+    run = subprocess.run(
+        command,
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+    )
+    told: dict[str, Any] = json.loads(run.stdout)
+    return told
+
+
+def _spread(values: list[float]) -> dict[str, float]:
+    return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
