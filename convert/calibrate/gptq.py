@@ -1,7 +1,8 @@
 """Rounds a matrix so that its outputs change least: GPTQ (arXiv 2210.17323).
 
 Columns are rounded one after another, and later columns correct each one's error, according to the inputs' second
-moments. A block's scale is chosen when it is reached, for the weights as corrected by then.
+moments. A block's scale is chosen when it is reached, for the weights as corrected by then; scales that are stored
+together, when the first of their blocks is.
 """
 
 from __future__ import annotations
@@ -16,35 +17,46 @@ from .grids import Codes, Grid
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
 SHRINKING = np.linspace(0.7, 1.1, 9, dtype=np.float32)
-Scales = NDArray[np.float16]
+Scales = NDArray[np.float16] | Array
 
 
 def round_matrix(weights: Array, moments: Array, grid: Grid, scales: Array | None = None) -> tuple[Codes, Scales]:
-    """Codes (rows, width) and fp16 scales (rows, width / block) of `weights` (rows, width), float32.
+    """Codes (rows, width) and scales (rows, width / block) of `weights` (rows, width), float32.
 
     moments: (width, width), the sum over calibration tokens of x·xᵀ, x the matrix's inputs. scales: where a format
-    leaves no choice of them; they come back in fp16.
+    leaves no choice of them. Scales are in fp16, or in fp32 where blocks share a step (Grid.sharing).
     """
     factor = _inverse_factor(moments)  # upper triangular, (width, width)
     codes = np.empty(weights.shape, np.uint8)
-    chosen = np.empty((len(weights), weights.shape[1] // grid.block), np.float16)
+    shape = len(weights), weights.shape[1] // grid.block
+    chosen: Scales = np.empty(shape, np.float16) if grid.sharing == 1 else np.empty(shape, np.float32)
     left = weights.T.astype(np.float32)  # (width, rows): what is still to be rounded; a column is contiguous
     for start in range(0, len(left), grid.block):
         stop, number = start + grid.block, start // grid.block
         block, corner = left[start:stop], factor[start:stop, start:stop]
-        if scales is None:
-            chosen[:, number] = best_scales(block.T, (1 / np.square(np.diagonal(corner))).astype(np.float32), grid)
-            scale = chosen[:, number].astype(np.float32)
-        else:
-            chosen[:, number] = scale = scales[:, number]
+        if scales is not None:
+            chosen[:, number] = scales[:, number]
+        elif number % grid.sharing == 0:
+            chosen[:, number : number + grid.sharing] = _scales_from(left, start, np.diagonal(factor), grid)
+        scale = chosen[:, number].astype(np.float32) if scales is None else scales[:, number]
+        divisor = np.where(scale == 0, np.float32(1), scale)  # with a scale of 0 weights are 0, whatever their codes
         errors = np.empty_like(block)  # (block, rows)
         for column in range(grid.block):
-            code = grid.nearest(block[column] / scale)
+            code = grid.nearest(block[column] / divisor)
             codes[:, start + column] = code
             errors[column] = (block[column] - grid.levels[code] * scale) / corner[column, column]
             block[column:] -= np.outer(corner[column, column:], errors[column])
         left[stop:] -= factor[start:stop, stop:].T @ errors
     return codes, chosen
+
+
+def _scales_from(left: Array, start: int, factor: Array, grid: Grid) -> Scales:
+    """The scales (rows, sharing) of the blocks from column `start` on that are stored together."""
+    found = []
+    for begin in range(start, start + grid.sharing * grid.block, grid.block):
+        part = slice(begin, begin + grid.block)
+        found.append(best_scales(left[part].T, (1 / np.square(factor[part])).astype(np.float32), grid))
+    return grid.storable(np.stack(found, axis=1))
 
 
 def _inverse_factor(moments: Array) -> Array:
@@ -62,7 +74,7 @@ def damped(moments: Array) -> NDArray[np.float64]:
     return exact
 
 
-def best_scales(block: Array, importance: Array, grid: Grid) -> Scales:
+def best_scales(block: Array, importance: Array, grid: Grid) -> NDArray[np.float16]:
     """The scale (rows,) of each row's block (rows, width) that leaves the least error.
 
     importance: (width,), what a column's squared error weighs.
@@ -83,6 +95,6 @@ def best_scales(block: Array, importance: Array, grid: Grid) -> Scales:
             explained = matched * matched / size  # of the block's weighed square, with the scale refitted
             better = explained > best
             best[better], chosen[better] = explained[better], (matched / size)[better]
-    scales: Scales = chosen.astype(np.float16)
+    scales = chosen.astype(np.float16)
     scales[scales == 0] = 6e-8  # fp16's smallest
     return scales

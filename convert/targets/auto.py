@@ -29,7 +29,7 @@ from . import registry as targets
 from .families import FAMILIES
 from .token_embeddings import write_token_embeddings
 
-CANDIDATES = ("openvino:int8", "gguf:q8_0", "torch:bf16")  # those that lose next to nothing
+CANDIDATES = ("openvino:int8", "gguf:q8_0", "gguf:bf16", "torch:bf16")  # those that lose next to nothing
 LAYERS = 2
 VOCAB = 1024  # rows of the token embeddings are read, not computed: how many there are does not matter
 TEXTS, TOKENS = 4, 128

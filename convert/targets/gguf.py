@@ -65,7 +65,7 @@ def write_backbone(
     Raises CheckpointError if a row cannot hold the kind, or a weight is beyond its range.
     """
     _check_kind(checkpoint, kind)
-    checkpoint = _as_stored(checkpoint, kind)
+    stored = _as_stored(checkpoint, kind)
     gguf = _gguf()
     path = folder / GGUF
     quantize = Quantizer()
@@ -73,12 +73,12 @@ def write_backbone(
     types = tensor_types(checkpoint, kind)
 
     writer = gguf.GGUFWriter(path, ARCHITECTURE)
-    _add_metadata(gguf, writer, checkpoint.backbone)
-    table = np.zeros((VOCAB, checkpoint.backbone.hidden), np.float32)
+    _add_metadata(gguf, writer, stored.backbone)
+    table = np.zeros((VOCAB, stored.backbone.hidden), np.float32)
     writer.add_tensor_info(TABLE, table.shape, table.dtype, table.nbytes)
     sizes = {TABLE: table.nbytes}
     for name, gguf_name in names.items():
-        shape, tensor_type = checkpoint.shape(name), types[name]
+        shape, tensor_type = stored.shape(name), types[name]
         sizes[name] = _bytes(shape, tensor_type)
         writer.add_tensor_info(gguf_name, shape, np.dtype(np.float32), sizes[name], ggml_type(gguf, tensor_type))
     writer.write_header_to_file()
@@ -92,15 +92,20 @@ def write_backbone(
 
         def rounding(name: str, weights: Array, moments: Array) -> tuple[Array, Parts]:
             grid = GRIDS[types[name]]
-            codes, scales = round_matrix(weights, moments, grid)
-            return grid.decode(codes, scales), {"tensor": encode(codes, scales, types[name])}
+            if isinstance(stored, Padded):
+                codes, scales = round_matrix(stored.widened(name, weights), stored.moments(name, moments), grid)
+                rounded = stored.narrowed(name, grid.decode(codes, scales))
+            else:
+                codes, scales = round_matrix(weights, moments, grid)
+                rounded = grid.decode(codes, scales)
+            return rounded, {"tensor": encode(codes, scales, types[name])}
 
         def placing(name: str, parts: Parts) -> None:
             _put(file, starts[name], parts["tensor"])
 
         _put(file, starts[TABLE], table)
         for name, tensor_type in types.items():
-            weights = checkpoint.tensor(name)
+            weights = stored.tensor(name)
             _check_range(name, weights, tensor_type)
             if calibration is None or tensor_type == VECTOR_TYPE:
                 _put(file, starts[name], quantize(weights, tensor_type))

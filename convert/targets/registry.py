@@ -115,7 +115,7 @@ TARGETS = (
         activation_group=lambda backbone: GRIDS["q8_0"].block,
         rounded_on_texts=True,
     ),
-    _gguf("q6_k", bits=6),
+    _gguf("q6_k", bits=6, rounded_on_texts=True),
     _gguf("q5_k", bits=5),
     _gguf("q5_0", bits=5),
     _gguf("q4_1", bits=4),
