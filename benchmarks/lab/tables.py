@@ -20,7 +20,7 @@ LAB = "make -f benchmarks/lab/Makefile"
 # Folder, what it is, and the command that makes it.
 REPORTS = (
     ("standin_calibrated", "Calibrated targets, with two plain ones", f"{LAB} calibrated"),
-    ("standin", "All targets, on a CPU with AMX", "make bench"),
+    ("standin", "All targets, not calibrated", "make bench"),
     ("standin_sympy", "The calibrated targets on sympy, which no calibration text comes from", f"{LAB} unseen"),
 )
 # The README's rows: one machine, the targets that the first page recommends.
@@ -51,9 +51,8 @@ def _page(peers: dict[str, Any]) -> str:
         "",
         "## Accuracy, size and speed of the stand-in",
         "",
-        "The stand-in is a trained model of 135M parameters in C2LLM's format. C2LLM's own losses will differ. These "
-        "tables were measured before its backbone was trained (checkpoint 06d906f2, NDCG@10 64.9; now 41b86ae7, 73.3), "
-        "and have not been measured again since.",
+        "The stand-in is a trained model of 135M parameters in C2LLM's format. C2LLM's own losses will differ. Speed is "
+        "missing where the machine did other work.",
     ]
     for folder, title, command in REPORTS:
         result = _result(f"{folder}/results.json")
@@ -73,10 +72,33 @@ def _page(peers: dict[str, Any]) -> str:
             f"the host took {result['stolen']:.0%} of the CPU time."
         )
         lines += [f"### {title}", "", PEERS, *_ways(result, spread=True), "", note, ""]
+    lines += _ggml_builds()
     lines += _emulated()
     lines += ["## Other files", ""]
     lines += [f"- [{path.name}](../benchmarks/results/{path.name})" for path in sorted(RESULTS.glob("*.json"))]
     return "\n".join(lines) + "\n"
+
+
+def _ggml_builds() -> list[str]:
+    """Tokens a second of llama.cpp's types of weights, by how it was built."""
+    result = _result("ggml_builds.json")
+    builds = {name: told["tokens_per_second"] for name, told in result["builds"].items()}
+    kinds = next(iter(builds.values()))
+    lines = [
+        "## llama.cpp: types of weights and builds",
+        "",
+        f"Tokens a second, in texts of 128 tokens, of {result['layers']} layers of C2LLM-0.5B's shape with random weights: "
+        "speed alone. Medians; each build in processes of its own, builds and types in rotation. K-quants are padded. "
+        "`/repacked`: with the buffers that llama.cpp would choose by itself.",
+        "",
+        f"| type | {' | '.join(builds)} |",
+        f"|---|{'---|' * len(builds)}",
+    ]
+    for kind in kinds:
+        cells = " | ".join(f"{rates[kind]['median']:.0f}" for rates in builds.values())
+        lines.append(f"| {kind} | {cells} |")
+    lines += ["", f"Measured by `{LAB} builds` {_machine(result['on'])}.", ""]
+    return lines
 
 
 def _emulated() -> list[str]:
@@ -135,13 +157,15 @@ def _result(file: str) -> dict[str, Any]:
 def _row(row: dict[str, Any]) -> str:
     (found,) = row["tasks"].values()
     lost = cosine = ""
+    timed = row["latency"]
+    speed = f"{rate(row):.1f} | {timed['query_milliseconds']['p50']:.0f}" if timed else " | "
     if "lost" in found:
         mean, low, high = found["lost"]["ndcg@10"]
         lost = f"{mean:.2f} ({low:.2f} to {high:.2f})"
         cosine = f"{found['fidelity']['cosine_mean']:.4f}, {found['fidelity']['cosine_percentile_1']:.4f}"
     return (
         f"| {row['target']} | {found['scores']['ndcg@10']:.1f} | {lost} | {cosine} | {row['bytes'] / 1e6:.0f} "
-        f"| {rate(row):.1f} | {row['latency']['query_milliseconds']['p50']:.0f} |"
+        f"| {speed} |"
     )
 
 
