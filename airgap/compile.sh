@@ -4,11 +4,12 @@
 #
 #   airgap/compile.sh REQUIREMENT ARCH BUILT       such as llama-cpp-python==0.3.36 aarch64 build/airgap
 #
-# BUILT gets a wheel for the floor, and a folder, named after an instruction, one for CPUs that have it: twice as fast
-# there, and with a build number, which pip prefers. x86_64: any CPU with AVX2 (x86-64-v3: Intel Haswell of 2013, AMD
+# BUILT gets a wheel for the floor, and a folder, named after an instruction, one for CPUs that have it: up to twice as
+# fast there, and with a build number, which pip prefers. x86_64: any CPU with AVX2 (x86-64-v3: Intel Haswell of 2013, AMD
 # Excavator of 2015), and avx512_vnni (Intel Cascade Lake of 2019, AMD Zen 4 of 2022). aarch64: armv8-a (Raspberry Pi 4),
-# and asimddp, armv8.2-a with int8 dot products (Raspberry Pi 5, Jetson Orin, Graviton 2). Neither uses SVE: on SVE hardware
-# llama.cpp gives wrong states for Qwen2 (its issue 21548, open), and an emulator that gives right ones does not clear it.
+# and asimddp, armv8.2-a with int8 dot products (Raspberry Pi 5, Jetson Orin, Graviton 2). Neither of these uses SVE: on
+# SVE hardware llama.cpp gives wrong states for Qwen2 (its issue 21548, open), and an emulator that gives right ones does
+# not clear it.
 #
 # For another architecture than this machine's it needs a cross compiler; Debian: crossbuild-essential-arm64.
 set -euo pipefail

@@ -163,8 +163,10 @@ def _point(axes: Any, x: float, row: dict[str, Any], style: dict[str, Any]) -> N
 def _name(axes: Any, row: dict[str, Any], above: int) -> None:
     """The target's name so many points above or below its mark's interval, with a thin line to it."""
     accuracy, below, reach = _accuracy(row)
-    place = {"xytext": (0, above), "textcoords": "offset points", "ha": "center", "fontsize": 8, "fontweight": "bold"}
     end = accuracy + reach if above > 0 else accuracy - below
+    left, right = axes.get_xlim()
+    inside = "right" if rate(row) ** 2 > left * right else "left"  # of the middle of an axis in logarithms
+    place = {"xytext": (0, above), "textcoords": "offset points", "ha": inside, "fontsize": 8, "fontweight": "bold"}
     axes.annotate(row["target"], (rate(row), end), arrowprops={"arrowstyle": "-", "lw": 0.6, "color": "0.6"}, **place)
 
 
