@@ -51,8 +51,8 @@ def _page(peers: dict[str, Any]) -> str:
         "",
         "## Accuracy, size and speed of the stand-in",
         "",
-        "The stand-in is a trained model of 135M parameters in C2LLM's format. C2LLM's own losses will differ. Speed is "
-        "missing where the machine did other work.",
+        "The stand-in is a trained model of 135M parameters in C2LLM's format. C2LLM's own losses will differ. Speed "
+        "is missing where the machine did other work.",
     ]
     for folder, title, command in REPORTS:
         result = _result(f"{folder}/results.json")
@@ -87,8 +87,8 @@ def _ggml_builds() -> list[str]:
     lines = [
         "## llama.cpp: types of weights and builds",
         "",
-        f"Tokens a second, in texts of 128 tokens, of {result['layers']} layers of C2LLM-0.5B's shape with random weights: "
-        "speed alone. Medians; each build in processes of its own, builds and types in rotation. K-quants are padded. "
+        f"Tokens a second, in texts of 128 tokens, of {result['layers']} layers of C2LLM-0.5B's shape with random "
+        "weights: speed alone. Medians; each build in processes of its own, builds and types in rotation. K-quants are padded. "
         "`/repacked`: with the buffers that llama.cpp would choose by itself.",
         "",
         f"| type | {' | '.join(builds)} |",
