@@ -88,8 +88,8 @@ def _ggml_builds() -> list[str]:
         "## llama.cpp: types of weights and builds",
         "",
         f"Tokens a second, in texts of 128 tokens, of {result['layers']} layers of C2LLM-0.5B's shape with random "
-        "weights: speed alone. Medians; each build in processes of its own, builds and types in rotation. K-quants are padded. "
-        "`/repacked`: with the buffers that llama.cpp would choose by itself.",
+        "weights: speed alone. Medians; each build in processes of its own, builds and types in rotation. K-quants are "
+        "padded. `/repacked`: with the buffers that llama.cpp would choose by itself.",
         "",
         f"| type | {' | '.join(builds)} |",
         f"|---|{'---|' * len(builds)}",
