@@ -10,12 +10,12 @@ mkdir -p "$1"
 work=$(realpath "$1")
 python=${PYTHON:-python3}
 requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
-source=$work/llama_cpp_python-${requirement#*==}
+source=$work/source/llama_cpp_python-${requirement#*==}
 installed=$("$python" -c 'import importlib.util as u; print(u.find_spec("llama_cpp").submodule_search_locations[0])')
 
 if [ ! -d "$source" ]; then
-    "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python --dest "$work" "$requirement"
-    tar --directory "$work" --extract --file "$source.tar.gz"
+    "$python" -m pip download --quiet --no-deps --no-binary llama-cpp-python --dest "$work/source" "$requirement"
+    tar --directory "$work/source" --extract --file "$source.tar.gz"
 fi
 build() {
     local name=$1
