@@ -1,9 +1,10 @@
-"""Times several variants in rotation so that background load affects them equally."""
+"""Times several variants in rotation so that background load affects them equally, and tells the spread of a figure."""
 
 from __future__ import annotations
 
+import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 
 def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
@@ -16,3 +17,12 @@ def seconds_in_turns(ways: Mapping[str, Callable[[], object]], rounds: int) -> d
             if repeat:
                 seconds[way].append(time.perf_counter() - started)
     return seconds
+
+
+def spread(values: Sequence[float]) -> dict[str, float]:
+    """The median, the lowest and the highest, to two decimals."""
+    return {
+        "median": round(statistics.median(values), 2),
+        "lowest": round(min(values), 2),
+        "highest": round(max(values), 2),
+    }

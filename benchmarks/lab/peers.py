@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import statistics
 import sys
 import sysconfig
 import time
@@ -37,6 +36,7 @@ from c2llm_lite.text import prompts
 
 from ..bench import plots
 from ..bench.hardware import Stolen, stamp
+from .interleaved import spread
 from .peer_models import (
     Llama,
     Peer,
@@ -191,9 +191,9 @@ def _timed(way: Way, texts: Sequence[str], kind: str) -> float:
 
 def _rates(taken: dict[str, list[float]]) -> dict[str, Any]:
     return {
-        "documents_per_second": _spread([A_ROUND / seconds for seconds in taken["document"]]),
-        "queries_per_second": _spread([QUERIES_A_ROUND / seconds for seconds in taken["query"]]),
-        "one_query_milliseconds": _spread([1000 * seconds for seconds in taken["one query"]]),
+        "documents_per_second": spread([A_ROUND / seconds for seconds in taken["document"]]),
+        "queries_per_second": spread([QUERIES_A_ROUND / seconds for seconds in taken["query"]]),
+        "one_query_milliseconds": spread([1000 * seconds for seconds in taken["one query"]]),
     }
 
 
@@ -204,16 +204,8 @@ def _ratio(
     found: dict[str, Any] = {"theirs": theirs, "ours": ours}
     for kind, least in (("document", documents), ("query", queries)):
         rounds = zip(seconds[theirs][kind], seconds[ours][kind], strict=True)
-        found[kind] = _spread([them / us for them, us in rounds]) | {"least": least}
+        found[kind] = spread([them / us for them, us in rounds]) | {"least": least}
     return found
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {
-        "median": round(statistics.median(values), 2),
-        "lowest": round(min(values), 2),
-        "highest": round(max(values), 2),
-    }
 
 
 if __name__ == "__main__":

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from c2llm_lite.pma import Array
 
-from .grids import Codes, Grid
+from .grids import SMALLEST, Codes, Grid
 
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
@@ -96,5 +96,5 @@ def best_scales(block: Array, importance: Array, grid: Grid) -> NDArray[np.float
             better = explained > best
             best[better], chosen[better] = explained[better], (matched / size)[better]
     scales = chosen.astype(np.float16)
-    scales[scales == 0] = 6e-8  # fp16's smallest
+    scales[scales == 0] = SMALLEST
     return scales

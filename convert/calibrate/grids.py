@@ -18,7 +18,7 @@ from c2llm_lite.pma import Array
 
 Codes = NDArray[np.uint8]
 MULTIPLES = 127
-SMALLEST = np.float16(6e-8)  # above 0
+SMALLEST = np.float16(6e-8)  # above 0, of fp16
 
 
 @dataclass(frozen=True, eq=False)

@@ -26,7 +26,7 @@ from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, TYPES, VECTO
 from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT
 from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.padding import stored_shape
-from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names
+from c2llm_lite.engines.llama_cpp.tensor_names import tensor_names, tensor_shape
 from c2llm_lite.errors import CheckpointError, MissingDependencyError
 from c2llm_lite.pma import Array
 
@@ -144,7 +144,7 @@ def memory(checkpoint: Weights, kind: str) -> int:
     Beside the weights: keys and values of one pack, and the buffers of one forward pass, which hold two rows of the
     feed-forward and a few states of each token in fp32 (within a tenth of what llama.cpp logs for the stand-in).
     """
-    backbone = _as_stored(checkpoint, kind).backbone
+    backbone = stored_shape(checkpoint.backbone, [kind])
     weights = _weights_bytes(checkpoint, kind)
     cache = 2 * backbone.layers * backbone.kv_heads * backbone.head_dim * (4 if kind == "f32" else 2)
     buffers = 4 * (2 * backbone.intermediate + 6 * backbone.hidden)
@@ -258,8 +258,8 @@ def _unfit_rows(backbone: Backbone, kind: str) -> list[int]:
 
 
 def _weights_bytes(checkpoint: Weights, kind: str) -> int:
-    stored, types = _as_stored(checkpoint, kind), tensor_types(checkpoint, kind)
-    return sum(_bytes(stored.shape(name), tensor_type) for name, tensor_type in types.items())
+    shape, types = stored_shape(checkpoint.backbone, [kind]), tensor_types(checkpoint, kind)
+    return sum(_bytes(tensor_shape(name, shape), tensor_type) for name, tensor_type in types.items())
 
 
 def _bytes(shape: tuple[int, ...], tensor_type: str) -> int:

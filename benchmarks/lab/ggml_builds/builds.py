@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import os
-import statistics
 import subprocess
 import sys
 from dataclasses import replace
@@ -24,6 +23,7 @@ from c2llm_lite.durable import staged
 from c2llm_lite.progress import bar
 
 from ...bench.hardware import Stolen, stamp
+from ..interleaved import spread
 from ..random_checkpoint import C2LLM_05B, write_checkpoint
 from .kinds import REPACKED
 
@@ -31,16 +31,20 @@ LAYERS = 8
 KINDS = ("f32", "f16", "bf16", "q8_0", "q6_k", "q5_k", "q5_0", "q4_k", "q4_0", "iq4_nl", "q3_k")
 TURNS, ROUNDS = 2, 3  # of the builds; of the types in each process
 INSTALLED = "installed"
+LIBRARY = "llama_cpp/lib/libggml-cpu.so"
 BUILD = Path("build/bench/ggml_builds")
 RESULTS = Path(__file__).parents[2] / "results" / "ggml_builds.json"
 
 
 def main(folders: list[str]) -> None:
     """Make the bundles, time them under each build, and write the results."""
+    for folder in folders:  # without the library, the installed one would be measured under this name
+        if not (Path(folder) / LIBRARY).exists():
+            sys.exit(f"{folder} has no {LIBRARY}: name a folder that compile.sh made")
     for kind in KINDS:
         if not (BUILD / kind).exists():
             convert(_checkpoint(), BUILD / kind, f"gguf:{kind}", target_probes=False)
-    builds = {INSTALLED: "", **{Path(folder).name: str(Path(folder).resolve()) for folder in folders}}
+    builds = {INSTALLED: "", **{folder.name: str(folder.resolve()) for folder in map(Path, folders)}}
     found: dict[str, Any] = {name: {"instructions": "", "tokens_per_second": {}} for name in builds}
     stolen = Stolen()
     with bar("builds", TURNS * len(builds), "runs") as advance:
@@ -52,7 +56,7 @@ def main(folders: list[str]) -> None:
                     found[name]["tokens_per_second"].setdefault(kind, []).extend(rates)
                 advance(1)
     for told in found.values():
-        told["tokens_per_second"] = {kind: _spread(rates) for kind, rates in told["tokens_per_second"].items()}
+        told["tokens_per_second"] = {kind: spread(rates) for kind, rates in told["tokens_per_second"].items()}
     result = {"layers": LAYERS, "builds": found, "stolen": stolen.share(), "on": stamp()}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     for name, told in found.items():
@@ -71,7 +75,7 @@ def _checkpoint() -> Path:
 def _run(folder: str) -> dict[str, Any]:
     module = f"{__package__}.kinds"
     command = child_process.command(module, str(BUILD), str(ROUNDS), *KINDS, f"q4_k{REPACKED}")
-    places = [folder, *filter(None, [os.environ.get("PYTHONPATH")])] if folder else [os.environ.get("PYTHONPATH", "")]
+    places = [place for place in (folder, os.environ.get("PYTHONPATH")) if place]
     run = subprocess.run(
         command,
         check=True,
@@ -81,10 +85,6 @@ def _run(folder: str) -> dict[str, Any]:
     )
     told: dict[str, Any] = json.loads(run.stdout)
     return told
-
-
-def _spread(values: list[float]) -> dict[str, float]:
-    return {"median": statistics.median(values), "lowest": min(values), "highest": max(values)}
 
 
 if __name__ == "__main__":

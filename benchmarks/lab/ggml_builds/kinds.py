@@ -21,6 +21,7 @@ from c2llm_lite.bundle import open_bundle
 from c2llm_lite.engines import Engine, llama_cpp
 
 from ..interleaved import seconds_in_turns
+from ..random_checkpoint import C2LLM_05B
 
 TEXTS, TOKENS = 4, 128
 REPACKED = "/repacked"
@@ -34,7 +35,7 @@ def main(folder: Path, rounds: int, kinds: list[str]) -> None:
         for engine in engines.values():
             opened.callback(engine.close)
         first = next(iter(engines.values()))
-        queries = np.random.default_rng(0).standard_normal((1, 896), np.float32)
+        queries = np.random.default_rng(0).standard_normal((1, C2LLM_05B.hidden), np.float32)
         ways = {kind: lambda engine=engine: engine.pool(texts, queries) for kind, engine in engines.items()}
         seconds = seconds_in_turns(ways, rounds)
         instructions = first.describe()["instructions"]

@@ -43,14 +43,15 @@ def choose_buffers(params: Any, matrices: Mapping[str, str], rows: tuple[int, ..
     matrices: each one's type, by its name in the file; rows: the matrices' row counts. Returns what must live as long
     as the load.
     """
-    buffers = _special_buffers()
-    if cpu.is_x86() and not set(matrices.values()) & set(ON_X86):
+    repacked = [name for name, kind in matrices.items() if kind in ON_X86]
+    if cpu.is_x86() and not repacked:
         params.use_extra_bufts = False
+        return None
+    buffers = _special_buffers()
     if AMX not in buffers:
         return None
     params.use_extra_bufts = False
-    repacked = [name for name, kind in matrices.items() if kind in ON_X86]
-    if not repacked or REPACKED not in buffers or any(count % ROWS for count in rows):
+    if REPACKED not in buffers or any(count % ROWS for count in rows):
         return None
     # One pattern for all: llama.cpp compiles every pattern for every tensor.
     pattern = f"^({'|'.join(map(re.escape, repacked))})$".encode()
