@@ -23,6 +23,11 @@ REPORTS = (
     ("standin", "All targets, not calibrated", "make bench"),
     ("standin_sympy", "The calibrated targets on sympy, which no calibration text comes from", f"{LAB} unseen"),
 )
+# The same of reports of several tasks, whose table has the losses alone.
+SEVERAL = (
+    ("standin_tasks", "Languages and web questions", "make bench-tasks"),
+    ("standin_tasks_python", "The same, calibrated on Python alone", f"{LAB} python"),
+)
 # The README's rows: one machine, the targets that the first page recommends.
 CHOSEN = ("torch:fp32", "openvino:int8", "gguf:q8_0 (calibrated)", "gguf:int4 (calibrated)", "gguf:iq4_nl")
 
@@ -62,6 +67,8 @@ def _page(peers: dict[str, Any]) -> str:
             f"pictures, is in [benchmarks/results/{folder}](../benchmarks/results/{folder}/report.md)."
         )
         lines += ["", f"### {title}", "", HEADER, *map(_row, result["rows"]), "", note]
+    for folder, title, command in SEVERAL:
+        lines += ["", f"### {title}", "", *_losses(_result(f"{folder}/results.json"), folder, command)]
     lines += ["", "## Speed beside the other ways to run this model on a CPU", ""]
     for file, title in (("peers.json", "A CPU with VNNI"), ("peers_amx.json", "A CPU with AMX")):
         result = _result(file)
@@ -77,6 +84,26 @@ def _page(peers: dict[str, Any]) -> str:
     lines += ["## Other files", ""]
     lines += [f"- [{path.name}](../benchmarks/results/{path.name})" for path in sorted(RESULTS.glob("*.json"))]
     return "\n".join(lines) + "\n"
+
+
+def _losses(result: dict[str, Any], folder: str, command: str) -> list[str]:
+    """Points lost in each task and over all queries, by target."""
+    tasks = result["tasks"]
+    lines = [
+        f"| target | all | {' | '.join(tasks)} |",
+        f"|---|---|{'---|' * len(tasks)}",
+    ]
+    for row in result["rows"]:
+        if "pooled" in row:
+            lost = [row["pooled"], *(row["tasks"][name]["lost"] for name in tasks)]
+            lines.append(f"| {row['target']} | {' | '.join(_interval(found['ndcg@10']) for found in lost)} |")
+    counts = ", ".join(f"{name} {account['queries']}" for name, account in tasks.items())
+    note = (
+        f"Points of NDCG@10 lost against full precision, with paired 95% intervals; queries: {counts}. Measured by "
+        f"`{command}` {_machine(result['on'])}; scores and cosines are in [benchmarks/results/{folder}]"
+        f"(../benchmarks/results/{folder}/report.md)."
+    )
+    return [*lines, "", note]
 
 
 def _ggml_builds() -> list[str]:
@@ -160,13 +187,16 @@ def _row(row: dict[str, Any]) -> str:
     timed = row["latency"]
     speed = f"{rate(row):.1f} | {timed['query_milliseconds']['p50']:.0f}" if timed else " | "
     if "lost" in found:
-        mean, low, high = found["lost"]["ndcg@10"]
-        lost = f"{mean:.2f} ({low:.2f} to {high:.2f})"
+        lost = _interval(found["lost"]["ndcg@10"])
         cosine = f"{found['fidelity']['cosine_mean']:.4f}, {found['fidelity']['cosine_percentile_1']:.4f}"
     return (
         f"| {row['target']} | {found['scores']['ndcg@10']:.1f} | {lost} | {cosine} | {row['bytes'] / 1e6:.0f} "
         f"| {speed} |"
     )
+
+
+def _interval(lost: list[float]) -> str:
+    return "{:.2f} ({:.2f} to {:.2f})".format(*lost)
 
 
 def _ways(result: dict[str, Any], *, spread: bool = False) -> list[str]:

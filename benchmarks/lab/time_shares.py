@@ -2,10 +2,10 @@
 
     python -m c2llm_lite.benchmarks.lab.time_shares BUNDLE...
 
-Tokenizing and the head are timed alone, on the same texts and on states of the same shape, and told as shares of the
-whole: together they are the most that running them beside the forward pass could save. Products (OpenVINO): each of the
-graph's shapes alone, compiled with the engine's settings, against one pass of the engine: the share that the products
-would take at their best. Random weights tell all of this.
+Tokenizing, the engine and the head are timed alone, on the same texts and on states of the same shape, and told as
+shares of the whole: tokenizing and the head are the most that running them beside the forward pass could save.
+Products (OpenVINO): each of the graph's shapes alone, compiled with the engine's settings, against one pass of the
+engine: the share that the products would take at their best. Random weights tell all of this.
 """
 
 from __future__ import annotations
@@ -34,8 +34,6 @@ from ..bench.pairs import stdlib_pairs
 from .interleaved import seconds_in_turns
 
 TEXTS = 24  # documents, and queries
-LENGTHS = (32, 128, 512, 2048)  # of random token ids, as many texts as fill LONGEST tokens
-LONGEST = 2048
 ROUNDS = 5
 REPEATS = 10  # of one product, one after another: its weights then stay in the cache
 PASS = 128  # tokens of each of the texts that fill one pass
@@ -48,7 +46,7 @@ def main(folders: list[str]) -> None:
     for folder in folders:
         bundle = open_bundle(folder)
         with c2llm_lite.load(folder) as model:
-            rows[bundle.manifest.target] = {"texts": _texts(model), "lengths": _lengths(model)}
+            rows[bundle.manifest.target] = {"texts": _texts(model)}
         if bundle.manifest.target == "openvino:int8":
             rows[bundle.manifest.target] |= _products(bundle)
     result = {"bundles": rows, "rounds": ROUNDS, "stolen": stolen.share(), "on": stamp()}
@@ -57,30 +55,25 @@ def main(folders: list[str]) -> None:
 
 
 def _texts(model: Embedder) -> dict[str, Any]:
-    """Shares of the time of documents and of queries."""
+    """Shares of the time of documents, of queries, and of a query alone."""
     pairs = stdlib_pairs()
     pairs = pairs[:: len(pairs) // TEXTS][:TEXTS]
+    documents, queries = [pair.code for pair in pairs], [pair.query for pair in pairs]
     found = {}
-    for kind, texts in (("document", [pair.code for pair in pairs]), ("query", [pair.query for pair in pairs])):
-        ids = model.tokenize(texts, prompt=model.prompts[kind])
+    for kind, name, texts in (
+        ("document", "document", documents),
+        ("query", "query", queries),
+        ("one query", "query", queries[:1]),
+    ):
+        prompt = model.prompts[name]
+        ids = model.tokenize(texts, prompt=prompt)
         found[kind] = _shares(
             {
-                "whole": partial(model.embed, texts, prompt_name=kind),
-                "tokenising": partial(model.tokenize, texts, prompt=model.prompts[kind]),
+                "whole": partial(model.embed, texts, prompt_name=name),
+                "tokenizing": partial(model.tokenize, texts, prompt=prompt),
+                "engine and head": partial(model.embed_tokens, ids, prompt=prompt),
                 "head": _head(model, [len(tokens) for tokens in ids]),
             }
-        )
-    return found
-
-
-def _lengths(model: Embedder) -> dict[str, Any]:
-    """The head's share at each length, tokens given."""
-    found = {}
-    vocab = model.bundle.manifest.backbone.vocab
-    for length in LENGTHS:
-        ids = np.random.default_rng(0).integers(0, vocab, (LONGEST // length, length)).tolist()
-        found[str(length)] = _shares(
-            {"whole": partial(model.embed_tokens, ids), "head": _head(model, [length] * len(ids))}
         )
     return found
 

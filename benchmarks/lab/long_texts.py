@@ -1,0 +1,106 @@
+"""Measures how speed falls with the length of texts, and prints what attention's arithmetic allows beside it.
+
+    python -m c2llm_lite.benchmarks.lab.long_texts BUNDLE...
+
+Random token ids, as many texts of each length as fill the longest. Attention's share is OpenVINO's own profile of a
+graph compiled for it. The limit: products of int8 at their peak, attention in fp32 at its own, a quarter of that on a
+CPU with VNNI; each token looks at half of its text on average. An engine whose products stay below their peak can
+exceed it.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+from pathlib import Path
+
+import numpy as np
+
+import c2llm_lite
+from c2llm_lite import machine
+from c2llm_lite.bundle import OPENVINO_GRAPH, Backbone, Bundle, open_bundle
+from c2llm_lite.engines import openvino as engine
+from c2llm_lite.engines.openvino.settings import settings
+
+from ..bench.hardware import Stolen, stamp
+from .interleaved import seconds_in_turns
+
+LENGTHS = (128, 512, 2048, 8192)
+ROUNDS = 3
+FP32_COST = 4  # of one operation, in int8 operations of VNNI
+ATTENTION = "PagedAttentionExtension"  # the operation's name in OpenVINO's profile
+RESULTS = Path(__file__).parents[1] / "results" / "long_texts.json"
+
+
+def main(folders: list[str]) -> None:
+    """Measure each bundle and write the results."""
+    rows, stolen = {}, Stolen()
+    for folder in folders:
+        bundle = open_bundle(folder)
+        shape = bundle.manifest.backbone
+        rates = _tokens_per_second(folder)
+        shares = _attention(bundle) if bundle.manifest.engine == "openvino" else {}
+        rows[f"{bundle.manifest.target}, {shape.hidden} wide"] = {
+            str(length): {
+                "tokens_per_second": round(rate),
+                "of_shortest": round(rate / rates[LENGTHS[0]], 3),
+                "limit": round(limit(shape, length), 3),
+                "attention": shares.get(length),
+            }
+            for length, rate in rates.items()
+        }
+    result = {"bundles": rows, "rounds": ROUNDS, "stolen": stolen.share(), "on": stamp()}
+    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    print(json.dumps(rows, indent=1))
+
+
+def limit(shape: Backbone, length: int) -> float:
+    """The speed at `length` tokens, divided by that at the shortest length, if all arithmetic ran at its peak."""
+    return _operations(shape, LENGTHS[0]) / _operations(shape, length)
+
+
+def _operations(shape: Backbone, length: int) -> float:
+    """Of one token of a text of `length`, in int8 operations' time."""
+    queries, keys = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+    weights = shape.hidden * (2 * queries + 2 * keys + 3 * shape.intermediate)
+    attention = 2 * queries * length / 2  # with keys, and with values, half of the text each
+    return 2 * shape.layers * (weights + FP32_COST * attention)
+
+
+def _tokens_per_second(folder: str) -> dict[int, float]:
+    with c2llm_lite.load(folder, max_tokens=LENGTHS[-1]) as model:
+        vocab = model.bundle.manifest.backbone.vocab
+        ways = {}
+        for length in LENGTHS:
+            ids = np.random.default_rng(0).integers(0, vocab, (LENGTHS[-1] // length, length)).tolist()
+            ways[str(length)] = lambda ids=ids: model.embed_tokens(ids)
+        seconds = seconds_in_turns(ways, ROUNDS)
+    return {int(length): LENGTHS[-1] / statistics.median(taken) for length, taken in seconds.items()}
+
+
+def _attention(bundle: Bundle) -> dict[int, float]:
+    """The share of a text's time that attention takes, by the text's length."""
+    import openvino
+    from openvino._offline_transformations import paged_attention_transformation
+
+    core, threads = openvino.Core(), machine.cores()
+    graph = core.read_model(bundle.path(OPENVINO_GRAPH))
+    paged_attention_transformation(graph)
+    profiled = core.compile_model(graph, "CPU", settings(bundle.manifest, "CPU", threads) | {"PERF_COUNT": True})
+    backbone = engine.OpenVino(bundle, openvino, profiled, device="CPU", threads=threads)
+    found = {}
+    for length in LENGTHS:
+        ids = np.random.default_rng(0).integers(0, bundle.manifest.backbone.vocab, length).tolist()
+        attention = whole = 0.0
+        for _ in backbone.states(ids):  # pass by pass
+            for node in backbone._request.profiling_info:
+                seconds = node.real_time.total_seconds()
+                whole += seconds
+                attention += seconds * (node.node_type == ATTENTION)
+        found[length] = round(attention / whole, 3)
+    return found
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
