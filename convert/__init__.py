@@ -133,7 +133,8 @@ def convert(
         key = _rounding_key(checkpoint, wanted, kept.backbone.layers, notes["calibration"])
         beside = output.parent / f".{output.name}.unfinished-{key}"
         unfinished = Unfinished(beside if rounded is None else as_path(rounded, "rounded") / key)
-        calibration = fitting = Calibration(ids, progress, unfinished)
+        deciding = calibration_texts.evenly(ids, calibration_texts.ROUNDING_TOKENS)
+        calibration = fitting = Calibration(deciding, progress, unfinished)
         if cut:
             states = unfinished.folder if rounded is None else Path(rounded)
             fitting = fitting_texts(checkpoint, calibrate, states, progress=progress)

@@ -26,9 +26,10 @@ from c2llm_lite.progress import bar
 from .. import reference
 from ..checkpoint import Weights
 from ..checkpoint.safetensors_file import Dtype, Stored, bf16_bits, widen
+from .texts import evenly
 
 STRENGTHS = (0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
-TOKENS = 2048  # that decide: evenly many of all texts' share
+TOKENS = 2048  # that decide
 JUDGING = 128  # tokens whose products are rounded to choose a strength
 LEVELS = 127  # of int8, to each side
 LEAST = 1e-6  # an input or a column that is never used
@@ -91,7 +92,7 @@ class Smoothing:
         self._columns: dict[str, Array] = {}  # what a matrix's columns are multiplied by
         self._rows: dict[str, Array] = {}  # what a matrix's rows, a gain or a bias is divided by
         with bar("smoothing", checkpoint.backbone.layers, "layers", show=progress) as advance:
-            reference.states(checkpoint, _sample(texts), lambda done, of: advance(1), self._choose)
+            reference.states(checkpoint, evenly(texts, TOKENS), lambda done, of: advance(1), self._choose)
 
     def __call__(self, name: str, values: Array) -> Array:
         """The tensor as it is to be stored: a matrix (rows, width), or a vector (rows,)."""
@@ -121,12 +122,6 @@ class Smoothing:
         self._columns |= dict.fromkeys(names, columns)
         rows = columns if shared is None else _one_of_a_group(columns, shared)
         self._rows |= {f"{layer}.{maker}": rows for maker in makers}
-
-
-def _sample(texts: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-    """Texts from all over, of about TOKENS tokens in all."""
-    tokens = sum(map(len, texts))
-    return list(texts[:: max(1, -(-tokens // TOKENS))])
 
 
 def _candidates(inputs: Array, matrices: Sequence[Array], shared: Backbone | None) -> Iterator[Array]:

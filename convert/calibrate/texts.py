@@ -23,6 +23,7 @@ DEFAULT_TEXTS = Path(__file__).with_name("default_texts.jsonl")
 LEAST_TEXTS = 8
 FEW_TEXTS, FEW_TOKENS = 50, 5_000
 TOKENS = 512  # of a text; more take time and add little variety
+ROUNDING_TOKENS = 100_000  # that matrices are rounded on, at most: twice the default texts'; time grows with them
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +75,11 @@ def token_ids(tokenizer: TextTokenizer, texts: Texts) -> list[list[int]]:
         for name, given in texts.items()
         for text in tokenizer.encode(given, choose_prompt(prompts(), name, None))
     ]
+
+
+def evenly(ids: Sequence[Sequence[int]], tokens: int) -> list[Sequence[int]]:
+    """All of the texts, or every second, third and so on, so that about `tokens` at most remain."""
+    return list(ids[:: max(1, -(-sum(map(len, ids)) // tokens))])
 
 
 def check_enough(ids: Sequence[Sequence[int]]) -> None:

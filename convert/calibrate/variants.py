@@ -18,10 +18,10 @@ import numpy as np
 from c2llm_lite.text import TextTokenizer
 
 from ..checkpoint import Checkpoint
-from .texts import Texts, token_ids
+from .texts import Texts, evenly, token_ids
 
 COPIES = 4  # variants of each text
-TOKENS = 250_000  # of all texts, about: fewer variants where they would be more
+TOKENS = 250_000  # of all texts, about: fewer variants where they would be more, then fewer texts
 WORD = re.compile(r"[A-Za-z][a-z]+|[A-Z]+(?![a-z])")  # also a part of a name: of `readLine`, `read` and `Line`
 COMMON = 0.03  # of the texts have such a word: a keyword, or one of grammar
 SHORTEST = 3  # letters
@@ -33,17 +33,23 @@ SEED = 0
 class HeadTexts(NamedTuple):
     """Token ids of texts, and for each the number of the calibration text that it is, or is a variant of."""
 
-    ids: list[list[int]]
+    ids: list[Sequence[int]]
     origins: list[int]
 
 
 def head_texts(checkpoint: Checkpoint, calibrate: Texts) -> HeadTexts:
-    """The different calibration texts, and then the variants. The same texts give the same, in whatever order."""
+    """The different calibration texts, or some from all over, and then variants.
+
+    The same texts give the same, in whatever order.
+    """
     tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens)
     texts = {name: sorted(set(given)) for name, given in sorted(calibrate.items())}
-    ids = token_ids(tokenizer, texts)
+    ids: list[Sequence[int]] = [*token_ids(tokenizer, texts)]
+    copies = min(COPIES, round(TOKENS / sum(map(len, ids))) - 1)
+    if copies < 1:
+        few = evenly(ids, TOKENS)
+        return HeadTexts(few, list(range(len(few))))
     own = list(range(len(ids)))
-    copies = min(COPIES, max(0, round(TOKENS / sum(map(len, ids))) - 1))
     words = _Words([text for given in texts.values() for text in given], _vocabulary(checkpoint))
     for _ in range(copies):
         varied = {name: [words.replaced(text) for text in given] for name, given in texts.items()}

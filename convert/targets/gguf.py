@@ -22,7 +22,8 @@ from numpy.typing import NDArray
 
 from c2llm_lite.bundle import GGUF, Backbone
 from c2llm_lite.engines.llama_cpp import PACK_TOKENS
-from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, TYPES, VECTOR_TYPE, VOCAB
+from c2llm_lite.engines.llama_cpp.block_types import TYPES, BlockType
+from c2llm_lite.engines.llama_cpp.check import ARCHITECTURE, TABLE, VECTOR_TYPE, VOCAB
 from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT
 from c2llm_lite.engines.llama_cpp.native import ggml
 from c2llm_lite.engines.llama_cpp.padding import stored_shape
@@ -234,7 +235,7 @@ def _check_kind(checkpoint: Weights, kind: str) -> None:
     unfit = _unfit_rows(checkpoint.backbone, kind)
     if unfit:
         raise CheckpointError(
-            f"gguf:{kind} takes rows of a multiple of {_block(kind)[0]} weights, but this backbone has rows of "
+            f"gguf:{kind} takes rows of a multiple of {_block(kind).weights} weights, but this backbone has rows of "
             f"{unfit[0]}; choose one of {', '.join(kinds(checkpoint))}"
         )
 
@@ -252,7 +253,7 @@ def _check_range(name: str, weights: NDArray[np.float32], kind: str) -> None:
 
 def _unfit_rows(backbone: Backbone, kind: str) -> list[int]:
     """The widths that blocks of this kind do not divide, or that would have to be padded too far."""
-    block, stored = _block(kind)[0], stored_shape(backbone, [kind])
+    block, stored = _block(kind).weights, stored_shape(backbone, [kind])
     widths = {backbone.hidden: stored.hidden, backbone.intermediate: stored.intermediate}
     return [width for width, wide in widths.items() if wide % block or wide > MOST_PADDING * width]
 
@@ -263,14 +264,12 @@ def _weights_bytes(checkpoint: Weights, kind: str) -> int:
 
 
 def _bytes(shape: tuple[int, ...], tensor_type: str) -> int:
-    block, size = _block(tensor_type)
-    return int(np.prod(shape, dtype=np.int64)) // block * size
+    block = _block(tensor_type)
+    return int(np.prod(shape, dtype=np.int64)) // block.weights * block.size
 
 
-def _block(kind: str) -> tuple[int, int]:
-    """Weights and bytes of one of the type's blocks."""
-    _, weights, size = TYPES[RECIPES.get(kind, kind)]
-    return weights, size
+def _block(kind: str) -> BlockType:
+    return TYPES[RECIPES.get(kind, kind)]
 
 
 def ggml_type(gguf: Any, kind: str) -> Any:

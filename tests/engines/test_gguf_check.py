@@ -16,7 +16,8 @@ from c2llm_lite import bundle as bundles
 from c2llm_lite import load
 from c2llm_lite.convert import convert
 from c2llm_lite.convert.targets.gguf import KINDS
-from c2llm_lite.engines.llama_cpp.check import TYPES, check_file
+from c2llm_lite.engines.llama_cpp.block_types import TYPES
+from c2llm_lite.engines.llama_cpp.check import check_file
 from c2llm_lite.engines.llama_cpp.gguf_header import ALIGNMENT, LIMIT, Header, read_header
 from c2llm_lite.errors import BundleError
 
@@ -106,7 +107,7 @@ def test_a_key_or_value_that_the_converter_does_not_write_is_refused(
         load(craft({key: value}, {}))
 
 
-@pytest.mark.parametrize("kind", [F64, I8, I32, TYPES["q8_0"][0], 1000])
+@pytest.mark.parametrize("kind", [F64, I8, I32, TYPES["q8_0"].number, 1000])
 @pytest.mark.parametrize(
     "name", ["blk.0.attn_norm.weight", "blk.1.attn_q.bias", "blk.0.attn_q.weight", "token_embd.weight"]
 )

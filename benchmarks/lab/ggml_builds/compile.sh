@@ -6,8 +6,9 @@
 # WORK gets a folder for each build, to be put on PYTHONPATH, and keeps it. PYTHON: an interpreter with this package and
 # llama-cpp-python. CLANG: a clang to try beside the system's compiler. Needs cmake; two minutes each.
 set -euo pipefail
-mkdir -p "$1"
-work=$(realpath "$1")
+work=${1:?usage: compile.sh WORK}
+mkdir -p "$work"
+work=$(realpath "$work")
 python=${PYTHON:-python3}
 requirement=$(grep -o 'llama-cpp-python==[0-9.]*' pyproject.toml)
 source=$work/source/llama_cpp_python-${requirement#*==}

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...bundle import F32, Backbone, Manifest
 from ...errors import ArgumentError, BundleError
+from .block_types import TYPES
 from .gguf_header import ALIGNMENT, Header, TensorInfo, Value, read_header
 from .padding import stored_shape
 from .tensor_names import tensor_names, tensor_shape
@@ -21,21 +22,6 @@ QUANTIZATION_VERSION = 2  # of ggml's blocks
 VOCAB = 64  # llama.cpp asks for a token table; none of its rows is ever read
 TABLE = "token_embd.weight"
 VECTOR_TYPE = F32  # of gains and biases, whatever the matrices are in
-# Each type's number in ggml, the weights of one of its blocks, and the block's bytes.
-TYPES = {
-    "f32": (0, 1, 4),
-    "f16": (1, 1, 2),
-    "bf16": (30, 1, 2),
-    "q8_0": (8, 32, 34),
-    "q6_k": (14, 256, 210),
-    "q5_k": (13, 256, 176),
-    "q5_0": (6, 32, 22),
-    "q4_1": (3, 32, 20),
-    "q4_k": (12, 256, 144),
-    "q4_0": (2, 32, 18),
-    "iq4_nl": (20, 32, 18),
-    "q3_k": (11, 256, 110),
-}
 
 
 def check_file(path: Path, manifest: Manifest) -> None:
@@ -73,17 +59,17 @@ def _values(backbone: Backbone) -> dict[str, Value]:
 
 def _tensors(manifest: Manifest, stored: Backbone) -> dict[str, tuple[tuple[int, ...], int]]:
     """Each tensor's shape, rows last, and ggml's number of its type."""
-    found: dict[str, tuple[tuple[int, ...], int]] = {TABLE: ((stored.hidden, VOCAB), TYPES[VECTOR_TYPE][0])}
+    found: dict[str, tuple[tuple[int, ...], int]] = {TABLE: ((stored.hidden, VOCAB), TYPES[VECTOR_TYPE].number)}
     for name, gguf_name in tensor_names(stored.layers):
         shape = tensor_shape(name, stored)
         kind = manifest.tensors.get(name, "missing")
         if kind not in TYPES or not (len(shape) > 1 or kind == VECTOR_TYPE):
             raise ArgumentError(f"the manifest's type of {name} is {kind!r}")
-        if shape[-1] % TYPES[kind][1]:
+        if shape[-1] % TYPES[kind].weights:
             raise ArgumentError(
                 f"rows of {shape[-1]} weights cannot be stored as {kind}, the manifest's type of {name}"
             )
-        found[gguf_name] = shape[::-1], TYPES[kind][0]
+        found[gguf_name] = shape[::-1], TYPES[kind].number
     return found
 
 
@@ -114,8 +100,8 @@ def _check_places(header: Header) -> None:
 
 
 def _bytes(info: TensorInfo) -> int:
-    weights, size = next(sizes for number, *sizes in TYPES.values() if number == info.kind)
-    return math.prod(info.shape) // weights * size
+    found = next(kind for kind in TYPES.values() if kind.number == info.kind)
+    return math.prod(info.shape) // found.weights * found.size
 
 
 def _as_float32(value: float) -> float:

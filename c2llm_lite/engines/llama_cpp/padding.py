@@ -11,13 +11,12 @@ from collections.abc import Iterable
 from dataclasses import replace
 
 from ...bundle import Backbone
-
-K_BLOCK = 256
+from .block_types import K_BLOCK, TYPES
 
 
 def stored_shape(backbone: Backbone, kinds: Iterable[str]) -> Backbone:
     """The shape in a file of these types of ggml's: the backbone's own, unless one of them is a K-quant."""
-    if not any(kind.endswith("_k") for kind in kinds):
+    if not any(kind in TYPES and TYPES[kind].weights == K_BLOCK for kind in kinds):
         return backbone
     sharing = backbone.heads // backbone.kv_heads  # query heads of a group
     while sharing * backbone.kv_heads * backbone.head_dim % K_BLOCK:

@@ -13,9 +13,12 @@ from checkpoints import write_checkpoint
 
 from c2llm_lite import jsonl
 from c2llm_lite.benchmarks.bench.pairs import DEVELOPMENT, HELDOUT
-from c2llm_lite.convert import convert
+from c2llm_lite.convert import calibration_ids, convert
+from c2llm_lite.convert.calibrate import layers
 from c2llm_lite.convert.calibrate import texts as calibration_texts
 from c2llm_lite.convert.calibrate.documented_code import Pair, pairs_of
+from c2llm_lite.convert.checkpoint import open_checkpoint
+from c2llm_lite.pma import Array
 
 SCRIPTS = {"Python", "JavaScript", "TypeScript", "PHP", "Ruby", "SQL", "shell"}
 LANGUAGES = SCRIPTS | {"Java", "Go", "Rust", "C", "C++", "C#"}
@@ -143,6 +146,29 @@ def test_too_few_different_texts_are_refused(texts: list[str], tmp_path: Path) -
 def test_few_texts_or_tokens_are_warned_of(texts: int, tokens: int, warned: bool, caplog) -> None:
     calibration_texts.check_enough([[i] * tokens for i in range(texts)])
     assert ("are few: give a few hundred texts" in caplog.text) is warned
+
+
+def test_of_too_many_texts_some_from_all_over_decide(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ids = [[i] * 100 for i in range(50)]
+    assert calibration_texts.evenly(ids, 5000) == ids
+    assert calibration_texts.evenly(ids, 4999) == ids[::2]
+    assert calibration_texts.evenly(ids, 1000) == ids[::5]
+
+    source = write_checkpoint(tmp_path / "checkpoint", layers=1)
+    texts = [f"def f{i}(): return {i * i} + 'a number'" for i in range(60)]
+    tokens = sum(map(len, calibration_ids(open_checkpoint(source), {"document": texts})))
+    monkeypatch.setattr(calibration_texts, "ROUNDING_TOKENS", tokens // 3)
+    rounded: list[int] = []
+    moments = layers._moments
+
+    def counted(inputs: list[Array]) -> Array:
+        rounded.append(sum(map(len, inputs)))
+        return moments(inputs)
+
+    monkeypatch.setattr(layers, "_moments", counted)
+    made = convert(source, tmp_path / "bundle", "gguf:q4_0", target_probes=False, calibrate={"document": texts})
+    assert max(rounded) <= tokens // 3
+    assert made.manifest.notes["calibration"]["texts"] == 60
 
 
 def test_a_prompt_that_there_is_not_is_named(tmp_path: Path) -> None:

@@ -44,8 +44,8 @@ def test_each_text_has_variants_while_there_is_room(tmp_path: Path, monkeypatch:
     tokens = sum(map(len, found.ids[:10]))
     monkeypatch.setattr(variants, "TOKENS", 2 * tokens)
     assert len(head_texts(checkpoint, texts).ids) == 20
-    monkeypatch.setattr(variants, "TOKENS", tokens // 2)
-    assert len(head_texts(checkpoint, texts).ids) == 10
+    monkeypatch.setattr(variants, "TOKENS", (tokens + 1) // 2)
+    assert head_texts(checkpoint, texts) == (found.ids[:10:2], list(range(5)))
 
 
 def test_variants_of_the_default_texts_keep_their_keywords() -> None:
