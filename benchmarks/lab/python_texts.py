@@ -1,6 +1,6 @@
 """Writes calibration texts of Python alone, to compare with the default ones in 13 languages.
 
-    python -m c2llm_lite.benchmarks.lab.python_texts FILE.jsonl
+    python -m c2llm_lite.benchmarks.lab.python_texts FILE.jsonl [PAIRS]
 
 Documented functions of installed packages, each with its docstring's first paragraph as the query: what
 `--calibrate default` took before it had texts of its own. Other packages give other texts.
@@ -18,18 +18,17 @@ from c2llm_lite.durable import durable
 
 from ..bench.pairs import training_pairs
 
-PAIRS = 250
 A_PACKAGE = 40  # so that no package's style dominates
 
 
-def main(file: str) -> None:
-    """Write FILE."""
+def main(file: str, pairs: str = "250") -> None:
+    """Write FILE with so many functions."""
     folders = sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})
     taken: Counter[str] = Counter()
     lines: list[str] = []
     for pair in sorted(training_pairs(folders), key=lambda pair: pair.sha256):
         package = pair.module.partition(".")[0]
-        if taken[package] < A_PACKAGE and len(lines) < PAIRS:
+        if taken[package] < A_PACKAGE and len(lines) < int(pairs):
             taken[package] += 1
             lines.append(json.dumps({"text": pair.code, "query": pair.query}))
     with durable(Path(file)) as written:
