@@ -2,10 +2,10 @@
 
     python -m c2llm_lite.benchmarks.lab.long_texts BUNDLE...
 
-Random token ids, as many texts of each length as fill the longest. Attention's share is OpenVINO's own profile of a
-graph compiled for it. The limit: products of int8 at their peak, attention in fp32 at its own, a quarter of that on a
-CPU with VNNI; each token looks at half of its text on average. An engine whose products stay below their peak can
-exceed it.
+Random token ids, as many texts of each length as fill the longest. Of OpenVINO bundles also attention's share, by its
+own profile, and the limit: products of int8 at their peak, attention in fp32 at its own, a quarter of that on a CPU
+with VNNI; each token looks at half of its text on average. An engine whose products stay below their peak can exceed
+it.
 """
 
 from __future__ import annotations
@@ -18,13 +18,11 @@ from pathlib import Path
 import numpy as np
 
 import c2llm_lite
-from c2llm_lite import machine
-from c2llm_lite.bundle import OPENVINO_GRAPH, Backbone, Bundle, open_bundle
-from c2llm_lite.engines import openvino as engine
-from c2llm_lite.engines.openvino.settings import settings
+from c2llm_lite.bundle import Backbone, Bundle, open_bundle
 
 from ..bench.hardware import Stolen, stamp
 from .interleaved import seconds_in_turns
+from .profiled_graph import open_profiled, seconds_by_operation
 
 LENGTHS = (128, 512, 2048, 8192)
 ROUNDS = 3
@@ -40,16 +38,14 @@ def main(folders: list[str]) -> None:
         bundle = open_bundle(folder)
         shape = bundle.manifest.backbone
         rates = _tokens_per_second(folder)
-        shares = _attention(bundle) if bundle.manifest.engine == "openvino" else {}
-        rows[f"{bundle.manifest.target}, {shape.hidden} wide"] = {
-            str(length): {
-                "tokens_per_second": round(rate),
-                "of_shortest": round(rate / rates[LENGTHS[0]], 3),
-                "limit": round(limit(shape, length), 3),
-                "attention": shares.get(length),
-            }
+        found: dict[int, dict[str, float]] = {
+            length: {"tokens_per_second": round(rate), "of_shortest": round(rate / rates[LENGTHS[0]], 3)}
             for length, rate in rates.items()
         }
+        if bundle.manifest.engine == "openvino":
+            for length, share in _attention(bundle).items():
+                found[length] |= {"limit": round(limit(shape, length), 3), "attention": share}
+        rows[f"{bundle.manifest.target}, {shape.hidden} wide"] = found
     result = {"bundles": rows, "rounds": ROUNDS, "stolen": stolen.share(), "on": stamp()}
     RESULTS.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(rows, indent=1))
@@ -81,23 +77,14 @@ def _tokens_per_second(folder: str) -> dict[int, float]:
 
 def _attention(bundle: Bundle) -> dict[int, float]:
     """The share of a text's time that attention takes, by the text's length."""
-    import openvino
-    from openvino._offline_transformations import paged_attention_transformation
-
-    core, threads = openvino.Core(), machine.cores()
-    graph = core.read_model(bundle.path(OPENVINO_GRAPH))
-    paged_attention_transformation(graph)
-    profiled = core.compile_model(graph, "CPU", settings(bundle.manifest, "CPU", threads) | {"PERF_COUNT": True})
-    backbone = engine.OpenVino(bundle, openvino, profiled, device="CPU", threads=threads)
-    found = {}
+    backbone, found = open_profiled(bundle), {}
     for length in LENGTHS:
         ids = np.random.default_rng(0).integers(0, bundle.manifest.backbone.vocab, length).tolist()
         attention = whole = 0.0
         for _ in backbone.states(ids):  # pass by pass
-            for node in backbone._request.profiling_info:
-                seconds = node.real_time.total_seconds()
-                whole += seconds
-                attention += seconds * (node.node_type == ATTENTION)
+            seconds = seconds_by_operation(backbone)
+            whole += sum(seconds.values())
+            attention += seconds[ATTENTION]
         found[length] = round(attention / whole, 3)
     return found
 

@@ -24,10 +24,7 @@ REPORTS = (
     ("standin_sympy", "The calibrated targets on sympy, which no calibration text comes from", f"{LAB} unseen"),
 )
 # The same of reports of several tasks, whose table has the losses alone.
-SEVERAL = (
-    ("standin_tasks", "Languages and web questions", "make bench-tasks"),
-    ("standin_tasks_python", "The same, calibrated on Python alone", f"{LAB} python"),
-)
+SEVERAL = (("standin_tasks", "Languages and web questions", "make bench-tasks"),)
 # The README's rows: one machine, the targets that the first page recommends.
 CHOSEN = ("torch:fp32", "openvino:int8", "gguf:q8_0 (calibrated)", "gguf:int4 (calibrated)", "gguf:iq4_nl")
 

@@ -32,6 +32,7 @@ from c2llm_lite.pma import pool_parts
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
 from .interleaved import seconds_in_turns
+from .profiled_graph import open_profiled, seconds_by_operation
 
 TEXTS = 24  # documents, and queries
 ROUNDS = 5
@@ -102,15 +103,9 @@ def _shares(parts: dict[str, Callable[[], object]]) -> dict[str, float]:
 
 def _products(bundle: Bundle) -> dict[str, Any]:
     """One pass of the engine; its products alone; what OpenVINO's own profile says of each kind of operation."""
-    import openvino
-    from openvino._offline_transformations import paged_attention_transformation
-
-    core, path, threads = openvino.Core(), bundle.path(OPENVINO_GRAPH), machine.cores()
-    settings = settings_of(bundle.manifest, "CPU", threads)
-    graph = core.read_model(path)
-    paged_attention_transformation(graph)
-    profiled = core.compile_model(graph, "CPU", settings | {"PERF_COUNT": True})
-    backbone = engine.OpenVino(bundle, openvino, profiled, device="CPU", threads=threads)
+    core, path = engine.process_core(), bundle.path(OPENVINO_GRAPH)
+    settings = settings_of(bundle.manifest, "CPU", machine.cores())
+    backbone = open_profiled(bundle)
     ids = np.random.default_rng(0).integers(0, bundle.manifest.backbone.vocab, (engine.PASS_TOKENS // PASS, PASS))
     queries = np.zeros((1, bundle.manifest.backbone.hidden), np.float32)
 
@@ -137,7 +132,7 @@ def _products(bundle: Bundle) -> dict[str, Any]:
             "share of the best": round(best / whole, 3),
             "operations a second": operations / whole,
             "products alone, least seconds": {shape: round(taken, 5) for shape, taken in least.items()},
-            "profile": _profile(backbone._request.profiling_info),
+            "profile": _profile(seconds_by_operation(backbone)),
         }
     }
 
@@ -161,13 +156,11 @@ def _alone(core: Any, product: Any, columns: int, settings: dict[str, Any]) -> C
     return run
 
 
-def _profile(nodes: Any) -> dict[str, float]:
+def _profile(seconds: dict[str, float]) -> dict[str, float]:
     """The share of one pass that each kind of operation takes, those over a hundredth."""
-    seconds: Counter[str] = Counter()
-    for node in nodes:
-        seconds[node.node_type] += node.real_time.total_seconds()
     whole = sum(seconds.values())
-    return {kind: round(taken / whole, 3) for kind, taken in seconds.most_common() if taken > whole / 100}
+    largest_first = sorted(seconds.items(), key=lambda item: -item[1])
+    return {kind: round(taken / whole, 3) for kind, taken in largest_first if taken > whole / 100}
 
 
 if __name__ == "__main__":
