@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import platform
 import sys
+from collections.abc import Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,11 @@ def stamp() -> dict[str, Any]:
         "python": platform.python_version(),
         "versions": {name: version for name in LIBRARIES if (version := _version(name))},
     }
+
+
+def cores(on: Mapping[str, Any]) -> str:
+    """How many a stamp has, in words."""
+    return "1 core" if on["cores"] == 1 else f"{on['cores']} cores"
 
 
 def engine(model: Embedder) -> dict[str, Any]:

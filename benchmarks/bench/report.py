@@ -10,6 +10,7 @@ from typing import Any
 from c2llm_lite.durable import durable
 
 from . import plots
+from .hardware import cores
 from .verdict import timed
 
 MEASURES = {
@@ -38,7 +39,7 @@ def markdown(result: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str
     text = [
         f"# Accuracy{', size and speed' if timed(result) else ' and size'} of {checkpoint['name']}'s targets",
         f"Each target against {reference['target']}, full precision, on the same texts. Measured {on['date']} on "
-        f"{on['cores']} cores of {on['cpu']} ({', '.join(on['flags'])}), {on['system']}, Python {on['python']}; "
+        f"{cores(on)} of {on['cpu']} ({', '.join(on['flags'])}), {on['system']}, Python {on['python']}; "
         f"{versions}. Checkpoint sha256 {checkpoint['sha256'][:16]}. A row that names a machine was measured on it.",
     ]
     for name, account in result["tasks"].items():

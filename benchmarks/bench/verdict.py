@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from .hardware import cores
+
 MEASURE = "ndcg@10"
 WITHIN = 0.01  # of the reference's NDCG@10, on average over tasks
 # Below this, what was lost outweighs what a smaller file or more speed wins; between the two, the user weighs them.
@@ -112,6 +114,6 @@ def not_measured(result: dict[str, Any]) -> list[str]:
         )
     if not timed(result):
         told.append("Speed and memory: no timings were asked for, or a row has none.")
-    told.append(f"Any machine but this: {on['cores']} cores of {on['cpu']}. Another CPU ranks the targets otherwise.")
+    told.append(f"Any machine but this: {cores(on)} of {on['cpu']}. Another CPU ranks the targets otherwise.")
     told.append(f"Any data but {', '.join(result['tasks'])}. Your own code in BEIR's form is the better judge.")
     return told

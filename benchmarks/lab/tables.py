@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from ..bench.hardware import cores
 from ..bench.verdict import DOCUMENT, rate
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -170,7 +171,7 @@ def _emulated_row(target: str, machine: str, row: dict[str, Any]) -> str:
 
 
 def _machine(on: dict[str, Any]) -> str:
-    return f"on {on['date']} with {on['cores']} cores of an {on['cpu']} ({', '.join(on['flags'])})"
+    return f"on {on['date']} with {cores(on)} of an {on['cpu']} ({', '.join(on['flags'])})"
 
 
 def _result(file: str) -> dict[str, Any]:

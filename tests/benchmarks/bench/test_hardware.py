@@ -25,3 +25,7 @@ def test_an_engine_is_reported_of_without_this_machines_paths() -> None:
             return {"engine": {"name": "OpenVINO", "compiled_graph": "/home/me/x.blob", "compiled_graph_bytes": 3}}
 
     assert hardware.engine(Model()) == {"name": "OpenVINO", "compiled_graph_bytes": 3}  # type: ignore[arg-type]
+
+
+def test_cores_in_words() -> None:
+    assert [hardware.cores({"cores": count}) for count in (1, 2)] == ["1 core", "2 cores"]
