@@ -63,8 +63,8 @@ bench: setup $(STANDIN)/config.json
 # Two hours or more.
 TASKS ?= ../shared/data
 SCORED := openvino:int8,gguf:q8_0,gguf:int4,openvino:int4
-scored = $(CLI) bench $(STANDIN) --targets $(SCORED) --calibrate $1 --no-timings \
-	$$(printf -- '--data %s ' build/tasks/*) -o build/bench/$2
+TASKS_DATA := $$(printf -- '--data %s ' build/tasks/*)
+scored = $(CLI) bench $(STANDIN) --targets $(SCORED) --calibrate $1 --no-timings $(TASKS_DATA) -o build/bench/$2
 bench-tasks: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.lab.capped_tasks $(TASKS) build/tasks
 	$(call scored,default,tasks)

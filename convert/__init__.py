@@ -164,7 +164,7 @@ def convert(
 
 def _rounding_key(checkpoint: Checkpoint, target: Target, layers: int, texts: dict[str, Any]) -> str:
     """The name of what is kept of a rounding: by all that decides how a layer is rounded. texts: their note."""
-    decides: list[Any] = [checkpoint.sha256, str(target), texts, versions()]
+    decides: list[Any] = [checkpoint.sha256, str(target), texts, calibration_texts.ROUNDING_TOKENS, versions()]
     decides += [layers] if target.last_layer_differs else []
     return hashlib.sha256(json.dumps(decides).encode()).hexdigest()[:16]
 

@@ -105,15 +105,16 @@ def _scores(row: dict[str, Any], task: str) -> list[str]:
 def _lost(row: dict[str, Any], task: str) -> str:
     if "lost" not in row["tasks"][task]:
         return ""
-    return _interval(row["tasks"][task]["lost"]["ndcg@10"])
+    return interval(row["tasks"][task]["lost"]["ndcg@10"])
 
 
 def _pooled(row: dict[str, Any]) -> list[str]:
     worst = max(row["tasks"], key=lambda task: row["tasks"][task]["lost"]["ndcg@10"][0])
-    return [row["target"], _interval(row["pooled"]["ndcg@10"]), worst, _lost(row, worst)]
+    return [row["target"], interval(row["pooled"]["ndcg@10"]), worst, _lost(row, worst)]
 
 
-def _interval(lost: Sequence[float]) -> str:
+def interval(lost: Sequence[float]) -> str:
+    """What was lost, and its interval, in words."""
     return "{:.2f} ({:.2f} to {:.2f})".format(*lost)
 
 

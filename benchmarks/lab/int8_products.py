@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 from c2llm_lite import machine
-from c2llm_lite.engines.openvino import PASS_TOKENS
+from c2llm_lite.engines.openvino import PASS_TOKENS, process_core
 from c2llm_lite.pma import Array
+from c2llm_lite.verify import fidelity
 
 from ..bench.hardware import Stolen, stamp
 from .interleaved import seconds_in_turns, spread
@@ -27,6 +29,7 @@ from .random_checkpoint import C2LLM_05B
 GROUP = 128
 ROUNDS = 20
 LARGEST = 127  # of int8
+REACH = 5  # of random activations, where they have a fixed scale
 MIDDLE = 128  # what a code of 0 is among unsigned ones
 RESULTS = Path(__file__).parents[1] / "results" / "int8_products.json"
 # (tokens, columns) float32 -> (tokens, rows) float32.
@@ -35,6 +38,9 @@ Product = Callable[[Array], Array]
 
 def main() -> None:
     """Time each way and write the results."""
+    import torch
+
+    torch.set_num_threads(machine.cores())
     random, stolen = np.random.default_rng(0), Stolen()
     shapes = layer_shapes()
     weights = [random.standard_normal(shape, np.float32) for shape in shapes]
@@ -52,11 +58,12 @@ def main() -> None:
         return run
 
     seconds = seconds_in_turns({name: layer(products) for name, products in ways.items()}, ROUNDS)
+    last = given[shapes[-1][1]]
     operations = 2 * PASS_TOKENS * sum(rows * columns for rows, columns in shapes)
     rows: dict[str, dict[str, Any]] = {
         name: {
             "operations_per_second_1e9": spread([operations / 1e9 / one for one in taken]),
-            "cosine": round(_cosine(ways[name][-1](given[shapes[-1][1]]), given[shapes[-1][1]] @ weights[-1].T), 5),
+            "cosine": round(fidelity(ways[name][-1](last), last @ weights[-1].T).mean, 5),
         }
         for name, taken in seconds.items()
     }
@@ -77,20 +84,27 @@ def torch_float(kind: str) -> Callable[[Array], Product]:
     """torch's own product of this dtype."""
 
     def made(weights: Array) -> Product:
-        torch = _torch()
+        import torch
+
         matrix = torch.from_numpy(weights).to(getattr(torch, kind))
-        return lambda x: (torch.from_numpy(x).to(matrix.dtype) @ matrix.T).float().numpy()  # type: ignore[no-any-return]
+
+        def product(x: Array) -> Array:
+            found: Array = (torch.from_numpy(x).to(matrix.dtype) @ matrix.T).float().numpy()
+            return found
+
+        return product
 
     return made
 
 
 def torch_int_mm(weights: Array) -> Product:
     """torch._int_mm: int8 by int8 to int32."""
-    torch = _torch()
-    codes, scales = _rounded(torch, torch.from_numpy(weights))
+    import torch
+
+    codes, scales = _rounded(weights)
 
     def product(x: Array) -> Array:
-        given, of_tokens = _rounded(torch, torch.from_numpy(x))
+        given, of_tokens = _rounded(x)
         found: Array = (torch._int_mm(given, codes.T) * of_tokens * scales.T).numpy()
         return found
 
@@ -99,8 +113,9 @@ def torch_int_mm(weights: Array) -> Product:
 
 def torch_qlinear(weights: Array) -> Product:
     """oneDNN's quantized product, as torch's own quantization calls it: unsigned activations, packed weights."""
-    torch = _torch()
-    codes, scales = _rounded(torch, torch.from_numpy(weights))
+    import torch
+
+    codes, scales = _rounded(weights)
     packed = torch.ops.onednn.qlinear_prepack(codes, [PASS_TOKENS, weights.shape[1]])
     zeros = torch.zeros(len(weights), dtype=torch.int64)
     rest: tuple[Any, ...] = (packed, scales[:, 0], zeros, None, 1.0, 0, torch.float32, "none", [], "")
@@ -118,21 +133,19 @@ def torch_qlinear(weights: Array) -> Product:
 
 def openvino_dynamic(weights: Array) -> Product:
     """Activations in groups, each scaled by its largest."""
-    from openvino import opset13
-
-    return _compiled(weights, lambda given: given, GROUP, opset13)
+    return _compiled(weights, lambda given: given, GROUP)
 
 
 def openvino_static(weights: Array) -> Product:
     """Activations on a scale that was fixed before."""
     from openvino import opset13
 
-    reach = opset13.constant(np.float32(5))
+    low, high = opset13.constant(np.float32(-REACH)), opset13.constant(np.float32(REACH))
 
     def fixed(given: Any) -> Any:
-        return opset13.fake_quantize(given, opset13.negative(reach), reach, opset13.negative(reach), reach, 256)
+        return opset13.fake_quantize(given, low, high, low, high, 256)
 
-    return _compiled(weights, fixed, 0, opset13)
+    return _compiled(weights, fixed, 0)
 
 
 WAYS: dict[str, Callable[[Array], Product]] = {
@@ -145,27 +158,24 @@ WAYS: dict[str, Callable[[Array], Product]] = {
 }
 
 
-def _torch() -> Any:
+def _rounded(given: Array) -> tuple[Any, Any]:
+    """int8 codes, and each row's scale, (rows, 1)."""
     import torch
 
-    torch.set_num_threads(machine.cores())
-    return torch
-
-
-def _rounded(torch: Any, values: Any) -> tuple[Any, Any]:
-    """int8 codes, and each row's scale, (rows, 1)."""
+    values = torch.from_numpy(given)
     scales = values.abs().amax(1, keepdim=True) / LARGEST
     return (values / scales).round().to(torch.int8), scales
 
 
-def _compiled(weights: Array, activations: Callable[[Any], Any], group: int, ops: Any) -> Product:
+def _compiled(weights: Array, activations: Callable[[Any], Any], group: int) -> Product:
     import openvino
+    from openvino import opset13 as ops
 
     scales = np.abs(weights).max(1, keepdims=True) / LARGEST
     codes = ops.constant(np.rint(weights / scales).astype(np.int8))
     given = ops.parameter([-1, weights.shape[1]], np.float32)
     matrix = ops.multiply(ops.convert(codes, np.float32), ops.constant(scales))
-    compiled = openvino.Core().compile_model(
+    compiled = process_core().compile_model(
         openvino.Model([ops.matmul(activations(given), matrix, False, True)], [given]),
         "CPU",
         {
@@ -184,9 +194,5 @@ def _compiled(weights: Array, activations: Callable[[Any], Any], group: int, ops
     return product
 
 
-def _cosine(one: Array, other: Array) -> float:
-    return float(np.sum(one * other) / np.linalg.norm(one) / np.linalg.norm(other))
-
-
 if __name__ == "__main__":
-    main()
+    typer.run(main)

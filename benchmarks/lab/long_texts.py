@@ -12,10 +12,10 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from pathlib import Path
 
 import numpy as np
+import typer
 
 import c2llm_lite
 from c2llm_lite.bundle import Backbone, Bundle, open_bundle
@@ -31,7 +31,7 @@ ATTENTION = "PagedAttentionExtension"  # the operation's name in OpenVINO's prof
 RESULTS = Path(__file__).parents[1] / "results" / "long_texts.json"
 
 
-def main(folders: list[str]) -> None:
+def main(folders: list[Path]) -> None:
     """Measure each bundle and write the results."""
     rows, stolen = {}, Stolen()
     for folder in folders:
@@ -64,7 +64,7 @@ def _operations(shape: Backbone, length: int) -> float:
     return 2 * shape.layers * (weights + FP32_COST * attention)
 
 
-def _tokens_per_second(folder: str) -> dict[int, float]:
+def _tokens_per_second(folder: Path) -> dict[int, float]:
     with c2llm_lite.load(folder, max_tokens=LENGTHS[-1]) as model:
         vocab = model.bundle.manifest.backbone.vocab
         ways = {}
@@ -90,4 +90,4 @@ def _attention(bundle: Bundle) -> dict[int, float]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    typer.run(main)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections import Counter
 
 from c2llm_lite import machine
 from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle
@@ -22,10 +22,9 @@ def open_profiled(bundle: Bundle) -> engine.OpenVino:
     return engine.OpenVino(bundle, openvino, compiled, device="CPU", threads=threads)
 
 
-def seconds_by_operation(backbone: engine.OpenVino) -> dict[str, float]:
+def seconds_by_operation(backbone: engine.OpenVino) -> Counter[str]:
     """Of the last pass, by the operation's type in OpenVINO's words."""
-    seconds: dict[str, float] = {}
-    nodes: Any = backbone._request.profiling_info
-    for node in nodes:
-        seconds[node.node_type] = seconds.get(node.node_type, 0.0) + node.real_time.total_seconds()
+    seconds: Counter[str] = Counter()
+    for node in backbone._request.profiling_info:
+        seconds[node.node_type] += node.real_time.total_seconds()
     return seconds

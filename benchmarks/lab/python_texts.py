@@ -9,10 +9,12 @@ Documented functions of installed packages, each with its docstring's first para
 from __future__ import annotations
 
 import json
-import sys
 import sysconfig
 from collections import Counter
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from c2llm_lite.durable import durable
 
@@ -21,19 +23,19 @@ from ..bench.pairs import training_pairs
 A_PACKAGE = 40  # so that no package's style dominates
 
 
-def main(file: str, pairs: str = "250") -> None:
+def main(file: Path, pairs: Annotated[int, typer.Argument(min=1)] = 250) -> None:
     """Write FILE with so many functions."""
     folders = sorted({Path(sysconfig.get_path(kind)) for kind in ("purelib", "platlib")})
     taken: Counter[str] = Counter()
     lines: list[str] = []
     for pair in sorted(training_pairs(folders), key=lambda pair: pair.sha256):
         package = pair.module.partition(".")[0]
-        if taken[package] < A_PACKAGE and len(lines) < int(pairs):
+        if taken[package] < A_PACKAGE and len(lines) < pairs:
             taken[package] += 1
             lines.append(json.dumps({"text": pair.code, "query": pair.query}))
-    with durable(Path(file)) as written:
+    with durable(file) as written:
         written.write("".join(f"{line}\n" for line in lines).encode())
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    typer.run(main)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench.hardware import cores
+from ..bench.report import interval
 from ..bench.verdict import DOCUMENT, rate
 
 RESULTS = Path(__file__).parents[1] / "results"
@@ -94,7 +95,7 @@ def _losses(result: dict[str, Any], folder: str, command: str) -> list[str]:
     for row in result["rows"]:
         if "pooled" in row:
             lost = [row["pooled"], *(row["tasks"][name]["lost"] for name in tasks)]
-            lines.append(f"| {row['target']} | {' | '.join(_interval(found['ndcg@10']) for found in lost)} |")
+            lines.append(f"| {row['target']} | {' | '.join(interval(found['ndcg@10']) for found in lost)} |")
     counts = ", ".join(f"{name} {account['queries']}" for name, account in tasks.items())
     note = (
         f"Points of NDCG@10 lost against full precision, with paired 95% intervals; queries: {counts}. Measured by "
@@ -185,16 +186,12 @@ def _row(row: dict[str, Any]) -> str:
     timed = row["latency"]
     speed = f"{rate(row):.1f} | {timed['query_milliseconds']['p50']:.0f}" if timed else " | "
     if "lost" in found:
-        lost = _interval(found["lost"]["ndcg@10"])
+        lost = interval(found["lost"]["ndcg@10"])
         cosine = f"{found['fidelity']['cosine_mean']:.4f}, {found['fidelity']['cosine_percentile_1']:.4f}"
     return (
         f"| {row['target']} | {found['scores']['ndcg@10']:.1f} | {lost} | {cosine} | {row['bytes'] / 1e6:.0f} "
         f"| {speed} |"
     )
-
-
-def _interval(lost: list[float]) -> str:
-    return "{:.2f} ({:.2f} to {:.2f})".format(*lost)
 
 
 def _ways(result: dict[str, Any], *, spread: bool = False) -> list[str]:

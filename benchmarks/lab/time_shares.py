@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 import c2llm_lite
 from c2llm_lite import blas, machine
@@ -41,7 +41,7 @@ PASS = 128  # tokens of each of the texts that fill one pass
 RESULTS = Path(__file__).parents[1] / "results" / "time_shares.json"
 
 
-def main(folders: list[str]) -> None:
+def main(folders: list[Path]) -> None:
     """Measure each bundle and write the results."""
     rows, stolen = {}, Stolen()
     for folder in folders:
@@ -156,12 +156,11 @@ def _alone(core: Any, product: Any, columns: int, settings: dict[str, Any]) -> C
     return run
 
 
-def _profile(seconds: dict[str, float]) -> dict[str, float]:
+def _profile(seconds: Counter[str]) -> dict[str, float]:
     """The share of one pass that each kind of operation takes, those over a hundredth."""
     whole = sum(seconds.values())
-    largest_first = sorted(seconds.items(), key=lambda item: -item[1])
-    return {kind: round(taken / whole, 3) for kind, taken in largest_first if taken > whole / 100}
+    return {kind: round(taken / whole, 3) for kind, taken in seconds.most_common() if taken > whole / 100}
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    typer.run(main)

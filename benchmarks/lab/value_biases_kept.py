@@ -5,14 +5,16 @@ python -m c2llm_lite.benchmarks.lab.value_biases_kept CHECKPOINT BUNDLE
 
 from __future__ import annotations
 
-import sys
 from importlib import import_module
+from pathlib import Path
 from unittest import mock
+
+import typer
 
 from c2llm_lite.convert import convert
 
 
-def main(checkpoint: str, bundle: str) -> None:
+def main(checkpoint: str, bundle: Path) -> None:
     """Write BUNDLE, or replace it."""
     target = import_module("c2llm_lite.convert.targets.openvino")
     with mock.patch.object(target, "move_value_biases"):
@@ -20,4 +22,4 @@ def main(checkpoint: str, bundle: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    typer.run(main)
