@@ -73,7 +73,7 @@ def subjects(
             raise DeviceError("torch finds no CUDA device; pass --reference cpu, or run on a machine with a GPU")
     first = ON_GPU if reference == "cuda" else (FULL_PRECISION,)
     found = [Subject(target, reference) for target in first]
-    asked = list(dict.fromkeys(map(_parted, targets)))
+    asked = list(dict.fromkeys(map(parted, targets)))
     for _, layers in asked:  # before any text is embedded
         if layers is not None:
             cut = checkpoint.first_layers(layers).backbone.layers < checkpoint.backbone.layers
@@ -97,6 +97,14 @@ def subjects(
             if layers is not None or _is_quantized(target)
         ]
     return found
+
+
+def parted(asked: str) -> tuple[str, int | None]:
+    """The target, and how many layers are kept; None for all."""
+    target, mark, layers = asked.partition(DEPTH)
+    if mark and not layers.isdecimal():
+        raise ArgumentError(f"{asked!r}: write TARGET{DEPTH}LAYERS, such as openvino:int8{DEPTH}20")
+    return target, int(layers) if mark else None
 
 
 def make(source: str, sha256: str, subject: Subject, work: Path) -> None:
@@ -130,14 +138,6 @@ def _would_be_the_same(kept: bundles.Manifest, subject: Subject, sha256: str) ->
     made_from = kept.target, kept.source.sha256, kept.versions, kept.notes.get("calibration")
     as_deep = subject.layers in (None, kept.backbone.layers)
     return as_deep and made_from == (subject.target, sha256, versions(), subject.note)
-
-
-def _parted(asked: str) -> tuple[str, int | None]:
-    """The target, and how many layers are kept; None for all."""
-    target, mark, layers = asked.partition(DEPTH)
-    if mark and not layers.isdecimal():
-        raise ArgumentError(f"{asked!r}: write TARGET{DEPTH}LAYERS, such as openvino:int8{DEPTH}20")
-    return target, int(layers) if mark else None
 
 
 def _is_quantized(target: str) -> bool:

@@ -4,8 +4,8 @@
 
 Scored on development pairs, or on tasks in BEIR's format with --data. Layers are rounded once a target for all depths.
 Vectors stay in the work folder, so an interrupted run resumes, and more depths, targets or seeds join the table. With
---heads, each depth's head is refitted by the ridge map alone, by distillation once for each seed, and by distillation
-without variants of the texts; full depth included.
+--heads, each of these depths' heads is refitted by the ridge map alone, by distillation once for each seed, and by
+distillation without variants of the texts. Full depth is always in the table, with the head that `convert` chose.
 Losses are in points of NDCG@10 with paired 95% intervals: to full precision, and to the target's own full depth.
 """
 
@@ -74,14 +74,15 @@ def main(
     ids = calibration_ids(checkpoint, calibrate)
     note = calibration_note(calibrate, ids)
     tasks = [_task(name, limit) for name in data or [DEVELOPMENT]]
-    chosen = sorted({layers, *(map(int, depths.split(",")) if depths else tried(layers))}, reverse=True)
-    asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in chosen)]
+    chosen = set(map(int, depths.split(","))) if depths else {layers, *tried(layers)}
+    in_turn = sorted({layers, *chosen}, reverse=True)
+    asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in in_turn)]
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
     names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
     rows: list[tuple[str, int, str]] = []
     for target, count in asked:
         bundle = _bundle(source, place, target, count, calibrate, whole=count == layers)
-        wanted = names if target != FULL_PRECISION else names[:1]
+        wanted = names if target != FULL_PRECISION and count in chosen else names[:1]
         rows += [(target, count, name) for name in wanted]
         missing = [name for name in wanted if not all(_vectors_file(bundle, t, name).exists() for t in tasks)]
         if missing:

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import random
 import shutil
-import sys
 import sysconfig
 import time
 from collections.abc import Callable, Sequence
@@ -22,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import typer
 
 import c2llm_lite
 from c2llm_lite import machine
@@ -36,6 +36,7 @@ from c2llm_lite.text import prompts
 
 from ..bench import plots
 from ..bench.hardware import Stolen, stamp
+from ..bench.subjects import parted
 from .interleaved import spread
 from .peer_models import (
     Llama,
@@ -54,12 +55,15 @@ TRIED, A_ROUND, QUERIES_A_ROUND = 8, 24, 24
 ROUNDS = 5
 REST = 0.3  # seconds between two ways, in which the last one's threads stop spinning
 STATIC = "openvino:int8-static"
-OURS = (STATIC, "openvino:int8", "gguf:q8_0", "gguf:q6_k", "gguf:q4_k", "gguf:q4_0", "gguf:iq4_nl")
+HALF, TWO_THIRDS = "openvino:int8@12", "openvino:int8@16"  # of 24 layers
+OURS = (STATIC, "openvino:int8", TWO_THIRDS, HALF, "gguf:q8_0", "gguf:q6_k", "gguf:q4_k", "gguf:q4_0", "gguf:iq4_nl")
 CALIBRATED_ON = 8  # functions; with random weights no more than the form of the result matters
 # (theirs, ours, least ratio of documents a second, of queries a second)
 LEAST = (
     ("transformers fp32", STATIC, 5.0, None),
     ("transformers fp32", "openvino:int8", None, None),
+    ("transformers fp32", TWO_THIRDS, 5.0, None),
+    ("transformers fp32", HALF, 6.0, None),
     ("transformers bf16", STATIC, 1.4, None),
     ("transformers bf16", "openvino:int8", None, None),
     ("optimum-intel int8", "openvino:int8", 1.4, 2.0),
@@ -91,8 +95,9 @@ def main(tokenizer: str) -> None:
         for target in OURS:
             folder = BUILD / target.replace(":", "-")
             if not folder.exists():
-                texts = {"document": documents[-CALIBRATED_ON:]} if target == STATIC else None
-                convert(checkpoint.folder, folder, target, target_probes=False, calibrate=texts)
+                kind, layers = parted(target)
+                texts = {"document": documents[-CALIBRATED_ON:]} if target == STATIC or layers else None
+                convert(checkpoint.folder, folder, kind, target_probes=False, calibrate=texts, layers=layers)
             ways[target] = partial(_ours, opened.enter_context(c2llm_lite.load(folder)))
         seconds: dict[str, dict[str, list[float]]] = {
             name: {"document": [], "query": [], "one query": []} for name in ways
@@ -209,4 +214,4 @@ def _ratio(
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    typer.run(main)
