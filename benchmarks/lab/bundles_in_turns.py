@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
+
+import typer
 
 import c2llm_lite
 
@@ -55,4 +56,4 @@ def _told(taken: list[float], first: list[float]) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    typer.run(main)

@@ -11,11 +11,12 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 import tempfile
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from c2llm_lite.bundle import Backbone
 
@@ -26,7 +27,7 @@ from .random_checkpoint import SHAPES, write_checkpoint
 RESULT = Path(__file__).parents[1] / "results" / "calibration_time.json"
 
 
-def main(tokenizer: str, target: str = "gguf:int4") -> None:
+def main(tokenizer: str, target: Annotated[str, typer.Argument()] = "gguf:int4") -> None:
     """Calibrate one and two layers of each of SHAPES, and write what all layers would take."""
     found = {name: _projected(shape, Path(tokenizer), target) for name, shape in SHAPES.items()}
     result = {"target": target, "texts": "default", "shapes": found, "on": stamp()}
@@ -58,4 +59,4 @@ def _projected(shape: Backbone, tokenizer: Path, target: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    typer.run(main)

@@ -14,6 +14,9 @@ import tempfile
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import Annotated
+
+import typer
 
 from ..bench.hardware import memory, stamp
 from .nf4_memory import C2LLM_7B
@@ -47,7 +50,7 @@ def convert(source: Path, output: Path, target: str, *, calibrated: bool = False
     return peak, time.monotonic() - start
 
 
-def main(folder: str, target: str = "gguf:q8_0") -> None:
+def main(folder: str, target: Annotated[str, typer.Argument()] = "gguf:q8_0") -> None:
     """Convert a 7B-shaped checkpoint, written first if `folder` lacks it, and record the memory it took."""
     with tempfile.TemporaryDirectory(dir=folder) as place:
         source, output = Path(place, "checkpoint"), Path(place, "bundle")
@@ -83,4 +86,4 @@ def _anonymous(process: int) -> int:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    typer.run(main)

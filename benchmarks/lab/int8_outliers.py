@@ -10,7 +10,6 @@ unrounded where one is above 6.0 (LLM.int8(), arXiv 2208.07339); `smoothed` is c
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import typer
 
 import c2llm_lite
 from c2llm_lite import verify
@@ -119,4 +119,4 @@ def _round(values: torch.Tensor) -> torch.Tensor:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    typer.run(main)

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 
 from c2llm_lite import machine
 from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
@@ -131,4 +131,4 @@ def _little_padding(lengths: Sequence[int]) -> Iterator[list[int]]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    typer.run(main)

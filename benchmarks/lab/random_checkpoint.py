@@ -6,11 +6,12 @@ python -m c2llm_lite.benchmarks.lab.random_checkpoint FOLDER 0.5B|7B
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
 from tokenizers.models import BPE
@@ -100,6 +101,13 @@ def _draw(shape: tuple[int, ...]) -> NDArray[np.uint16]:
     return np.resize((values.view(np.uint32) >> 16).astype(np.uint16), shape)
 
 
+def main(folder: Path, shape: Annotated[str, typer.Argument(metavar="|".join(SHAPES))]) -> None:
+    """Write a checkpoint of this shape into the new FOLDER."""
+    if shape not in SHAPES:
+        raise typer.BadParameter(f"{shape}: not one of {', '.join(SHAPES)}")
+    folder.mkdir(parents=True)
+    write_checkpoint(folder, SHAPES[shape])
+
+
 if __name__ == "__main__":
-    Path(sys.argv[1]).mkdir(parents=True)
-    write_checkpoint(Path(sys.argv[1]), SHAPES[sys.argv[2]])
+    typer.run(main)

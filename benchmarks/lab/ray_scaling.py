@@ -14,17 +14,17 @@ import json
 import os
 import random
 import statistics
-import sys
 import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
+import typer
 
 import c2llm_lite
 from c2llm_lite.bulk.ray.dataset import embed_column
@@ -58,7 +58,7 @@ class Nothing:
         return batch.append_column("embedding", pa.FixedSizeListArray.from_arrays(zeros, self._dim))
 
 
-def main(bundle: str, count: int) -> None:
+def main(bundle: str, count: Annotated[int, typer.Argument(min=1)] = TEXTS) -> None:
     """Time the jobs, kill workers during another, and write the results."""
     texts = [pair.code for pair in stdlib_pairs()][:count]
     batch = -(-len(texts) // BATCHES)
@@ -162,4 +162,4 @@ def _killed(bundle: str, texts: list[str], vectors: Array) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else TEXTS)
+    typer.run(main)

@@ -10,11 +10,11 @@ with its keys and values, so rotation costs nothing at run time. It spreads what
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import typer
 
 from c2llm_lite.convert.calibrate.smoothing import SHARED_INPUTS
 from c2llm_lite.convert.checkpoint import PMA, Checkpoint, open_checkpoint
@@ -60,6 +60,11 @@ def _rotated(checkpoint: Checkpoint, turn: Array) -> Iterator[tuple[str, Array]]
         yield name, values
 
 
+def main(checkpoint: str, folder: Path) -> None:
+    """Write CHECKPOINT, rotated, into the new FOLDER."""
+    folder.mkdir(parents=True)
+    write_rotated(open_checkpoint(checkpoint), folder)
+
+
 if __name__ == "__main__":
-    Path(sys.argv[2]).mkdir(parents=True)
-    write_rotated(open_checkpoint(sys.argv[1]), Path(sys.argv[2]))
+    typer.run(main)

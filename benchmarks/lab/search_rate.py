@@ -11,11 +11,12 @@ from __future__ import annotations
 import json
 import shutil
 import sqlite3
-import sys
 import time
 from pathlib import Path
 from statistics import median
 from typing import Any
+
+import typer
 
 import c2llm_lite
 from c2llm_lite.embedder import Embedder
@@ -87,4 +88,4 @@ def _embedded(model: Embedder, texts: list[str]) -> float:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    typer.run(main)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import json
 import os
-import sys
 import time
 from pathlib import Path
+from typing import Annotated
 
 import numpy as np
+import typer
 
 from c2llm_lite.search.nearest import nearest
 from c2llm_lite.vectors import normalize
@@ -26,7 +27,7 @@ FOUND = 10
 RESULTS = Path(__file__).parents[1] / "results" / "search_speed.json"
 
 
-def main(count: int) -> None:
+def main(count: Annotated[int, typer.Argument(min=1)] = 200_000) -> None:
     """Time the search and write the results."""
     random = np.random.default_rng(0)
     vectors = normalize(random.standard_normal((count, WIDTH), dtype=np.float32))
@@ -55,4 +56,4 @@ def main(count: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else 200_000)
+    typer.run(main)

@@ -11,10 +11,11 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import sys
 import sysconfig
 from pathlib import Path
 from typing import Any
+
+import typer
 
 import c2llm_lite
 from c2llm_lite.search import Index, update
@@ -98,4 +99,4 @@ def _place(index: Index, question: str, files: tuple[str, ...]) -> int | None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    typer.run(main)

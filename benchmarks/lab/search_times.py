@@ -18,6 +18,8 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+import typer
+
 import c2llm_lite.search
 from c2llm_lite.bundle import open_bundle
 
@@ -104,6 +106,4 @@ def _search(bundle: str, folder: Path, *options: str) -> tuple[float, float]:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 1:
-        sys.exit(__doc__)
-    main(sys.argv[1:])
+    typer.run(main)

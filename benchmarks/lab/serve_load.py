@@ -27,9 +27,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 import c2llm_lite
 from c2llm_lite import child_process
@@ -63,7 +64,7 @@ class Answer:
     tokens: int
 
 
-def main(bundle: Path, seconds: float) -> None:
+def main(bundle: Path, seconds: Annotated[float, typer.Argument(min=0)] = SECONDS) -> None:
     """Run the loads one after another and write the results."""
     draw = _draw()
     stolen = Stolen()
@@ -213,4 +214,4 @@ def _waits(answers: list[Answer]) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), float(sys.argv[2]) if len(sys.argv) > 2 else SECONDS)
+    typer.run(main)

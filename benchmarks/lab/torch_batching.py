@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+import typer
 
 from c2llm_lite import bundle as bundles
 from c2llm_lite import machine
@@ -95,4 +95,4 @@ def _padded(model: Any, lengths: list[int]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    typer.run(main)

@@ -9,11 +9,11 @@ emulated one's. EMULATOR: its version. SATURATION.json: what saturation.py print
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 from c2llm_lite.pma import Array
 from c2llm_lite.vectors import normalize
@@ -62,14 +62,16 @@ def _summary(vectors: Array, reference: Array) -> dict[str, float]:
     return {"mean": round(found.mean, 6), "lowest": round(found.worst, 6)}
 
 
-def main(folder: str, results: str, emulator: str, *saturation: str) -> None:
+def main(
+    folder: Path, results: Path, emulator: str, saturation: Annotated[list[str] | None, typer.Argument()] = None
+) -> None:
     """Write the results and print a line per machine."""
-    bundles = compare(Path(folder))
+    bundles = compare(folder)
     found: dict[str, Any] = {"emulator": emulator, "bundles": bundles}
     if saturation:
         named = (argument.split("=", 1) for argument in saturation)
         found["largest_products"] = {machine: json.loads(Path(path).read_text()) for machine, path in named}
-    Path(results).write_text(json.dumps(found, indent=1) + "\n")
+    results.write_text(json.dumps(found, indent=1) + "\n")
     for bundle, rows in bundles.items():
         for machine, row in rows.items():
             if machine != "target":
@@ -77,4 +79,4 @@ def main(folder: str, results: str, emulator: str, *saturation: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    typer.run(main)

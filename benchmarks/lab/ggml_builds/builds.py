@@ -15,7 +15,9 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+import typer
 
 from c2llm_lite import child_process
 from c2llm_lite.convert import convert
@@ -36,21 +38,21 @@ BUILD = Path("build/bench/ggml_builds")
 RESULTS = Path(__file__).parents[2] / "results" / "ggml_builds.json"
 
 
-def main(folders: list[str]) -> None:
+def main(builds: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Make the bundles, time them under each build, and write the results."""
-    for folder in folders:  # without the library, the installed one would be measured under this name
-        if not (Path(folder) / LIBRARY).exists():
+    for folder in builds or ():  # without the library, the installed one would be measured under this name
+        if not (folder / LIBRARY).exists():
             sys.exit(f"{folder} has no {LIBRARY}: name a folder that compile.sh made")
     for kind in KINDS:
         if not (BUILD / kind).exists():
             convert(_checkpoint(), BUILD / kind, f"gguf:{kind}", target_probes=False)
-    builds = {INSTALLED: "", **{folder.name: str(folder.resolve()) for folder in map(Path, folders)}}
-    found: dict[str, Any] = {name: {"instructions": "", "tokens_per_second": {}} for name in builds}
+    named = {INSTALLED: "", **{folder.name: str(folder.resolve()) for folder in builds or ()}}
+    found: dict[str, Any] = {name: {"instructions": "", "tokens_per_second": {}} for name in named}
     stolen = Stolen()
-    with bar("builds", TURNS * len(builds), "runs") as advance:
+    with bar("builds", TURNS * len(named), "runs") as advance:
         for _ in range(TURNS):
-            for name, folder in builds.items():
-                told = _run(folder)
+            for name, build in named.items():
+                told = _run(build)
                 found[name]["instructions"] = told["instructions"]
                 for kind, rates in told["tokens_per_second"].items():
                     found[name]["tokens_per_second"].setdefault(kind, []).extend(rates)
@@ -88,4 +90,4 @@ def _run(folder: str) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    typer.run(main)

@@ -9,13 +9,13 @@ other half, which is done once, when the rule is chosen. Needs pip, npm, apt-get
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
+import typer
 
 import c2llm_lite
 from c2llm_lite.search import Index, ranking
@@ -35,7 +35,7 @@ SLOPES = ((0.7, 0.6), (0.8, 0.6), (0.8, 0.7), (0.9, 0.7), (0.9, 0.8), (1.0, 0.8)
 Rule = Callable[[Any, Any, float], Any]  # cosines, words, strength -> scores
 
 
-def main(bundle: str, *, held_out: bool) -> None:
+def main(bundle: str, *, held_out: Annotated[bool, typer.Option("--held-out")] = False) -> None:
     """Measure, print and keep the results."""
     tree = fetched()
     kept = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
@@ -142,7 +142,4 @@ def _convex(most: float, less: float) -> Rule:
 
 
 if __name__ == "__main__":
-    bundles = [argument for argument in sys.argv[1:] if argument != "--held-out"]
-    if len(bundles) != 1:
-        sys.exit(__doc__)
-    main(bundles[0], held_out="--held-out" in sys.argv)
+    typer.run(main)
