@@ -177,8 +177,8 @@ def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
         if process.returncode != 0:
             told.seek(0)
             lines = told.read().strip().splitlines()
-            crashed = f"ended by signal {-process.returncode}" if process.returncode < 0 else "said nothing"
-            raise BundleError(lines[-1] if lines else crashed)
+            ended = child_process.crash(process.returncode)
+            raise BundleError(lines[-1] if lines else f"ended by {ended}" if ended else "said nothing")
 
 
 def _measured(work: Path, subject: Subject, tasks: Sequence[Task], timings: bool) -> Measured:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -262,3 +263,17 @@ def test_the_command_reports_its_verdict_and_fails_over_max_loss(report, checkpo
 def test_the_command_asks_what_to_measure(checkpoint_folder, tmp_path):
     found = CliRunner().invoke(app, ["bench", str(checkpoint_folder), "-o", str(tmp_path / "out")])
     assert found.exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("does", "told"),
+    [
+        ("os.kill(os.getpid(), 9)", "ended by SIGKILL"),
+        ("sys.exit(3)", "said nothing"),
+        ("sys.exit('no texts')", "no texts"),
+    ],
+)
+def test_what_ended_a_child_is_told(does, told, monkeypatch):
+    monkeypatch.setattr(run.child_process, "command", lambda *_: [sys.executable, "-c", f"import os, sys; {does}"])
+    with pytest.raises(BundleError, match=f"^{told}$"):
+        run._run("vectors", [], lambda _: None)
