@@ -29,11 +29,10 @@ from .checkpoint.safetensors_file import reading
 from .head import fit_head, fitting_texts, write_head
 from .proof import number_types, probes
 from .proof.child import CannotRunHereError
-from .targets import registry as targets
 from .targets.auto import LAYERS as TRIAL_LAYERS
 from .targets.auto import choose
 from .targets.backbone import check_texts, write_backbone
-from .targets.registry import Target
+from .targets.registry import Available, Target, available, parse
 from .targets.runs_here import check_runs_here
 from .targets.token_embeddings import write_token_embeddings
 
@@ -113,14 +112,14 @@ def convert(
     checkpoint = open_checkpoint(source)
     notes: dict[str, Any] = {}
     cut = layers is not None and layers != checkpoint.backbone.layers
-    check_texts(None if target == AUTO else targets.parse(target), calibrate is not None, cut=cut)
+    check_texts(None if target == AUTO else parse(target), calibrate is not None, cut=cut)
     ids = None if calibrate is None else calibration_ids(checkpoint, calibrate)
     if ids is not None:
         calibration_texts.check_enough(ids)
     if target == AUTO:
         target, rates = choose(checkpoint, calibrated=ids is not None)
         notes["trial"] = {"tokens_per_second": rates, "layers": TRIAL_LAYERS}
-    wanted = targets.parse(target)
+    wanted = parse(target)
     if check_with_checkpoint_code:
         from .proof.head_variant import find_variant
 
@@ -243,7 +242,7 @@ def versions() -> dict[str, str]:
     return found
 
 
-def list_targets(source: str | Path) -> list[targets.Available]:
+def list_targets(source: str | Path) -> list[Available]:
     """Every target that a checkpoint's shapes admit.
 
     Args:
@@ -255,4 +254,4 @@ def list_targets(source: str | Path) -> list[targets.Available]:
     Raises:
         CheckpointError: The source is not a supported checkpoint.
     """
-    return targets.available(open_checkpoint(source))
+    return available(open_checkpoint(source))
