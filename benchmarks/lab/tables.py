@@ -26,7 +26,10 @@ REPORTS = (
     ("standin_sympy", "The calibrated targets on sympy, which no calibration text comes from", f"{LAB} unseen"),
 )
 # The same of reports of several tasks, whose table has the losses alone.
-SEVERAL = (("standin_tasks", "Languages and web questions", "make bench-tasks"),)
+SEVERAL = (
+    ("standin_tasks", "Languages and web questions", "make bench-tasks"),
+    ("standin_depths", "Fewer layers", f"{LAB} deep"),
+)
 # The README's rows: one machine, the targets that the first page recommends.
 CHOSEN = ("torch:fp32", "openvino:int8", "gguf:q8_0 (calibrated)", "gguf:int4 (calibrated)", "gguf:iq4_nl")
 
