@@ -76,7 +76,8 @@ def _page(peers: dict[str, Any]) -> str:
         result = _result(file)
         note = (
             f"Medians of {result['rounds']} rounds, each the same functions and queries through every way in rotation, "
-            "each way at its best batch size; lowest and highest in brackets; names with a colon are this package's. "
+            "each way at its best batch size; lowest and highest in brackets; names with a colon are this package's, "
+            "`@16` is the first 16 of 24 layers. "
             f"C2LLM-0.5B's shape with random weights: speed alone. Measured by `{LAB} peers` {_machine(result['on'])}; "
             f"the host took {result['stolen']:.0%} of the CPU time."
         )
