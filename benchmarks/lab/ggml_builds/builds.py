@@ -40,19 +40,16 @@ RESULTS = Path(__file__).parents[2] / "results" / "ggml_builds.json"
 
 def main(builds: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     """Make the bundles, time them under each build, and write the results."""
-    for folder in builds or ():  # without the library, the installed one would be measured under this name
-        if not (folder / LIBRARY).exists():
-            sys.exit(f"{folder} has no {LIBRARY}: name a folder that compile.sh made")
+    places = {INSTALLED: environment(None), **{folder.name: environment(folder) for folder in builds or ()}}
     for kind in KINDS:
         if not (BUILD / kind).exists():
             convert(_checkpoint(), BUILD / kind, f"gguf:{kind}", target_probes=False)
-    named = {INSTALLED: "", **{folder.name: str(folder.resolve()) for folder in builds or ()}}
-    found: dict[str, Any] = {name: {"instructions": "", "tokens_per_second": {}} for name in named}
+    found: dict[str, Any] = {name: {"instructions": "", "tokens_per_second": {}} for name in places}
     stolen = Stolen()
-    with bar("builds", TURNS * len(named), "runs") as advance:
+    with bar("builds", TURNS * len(places), "runs") as advance:
         for _ in range(TURNS):
-            for name, build in named.items():
-                told = _run(build)
+            for name, place in places.items():
+                told = _run(place)
                 found[name]["instructions"] = told["instructions"]
                 for kind, rates in told["tokens_per_second"].items():
                     found[name]["tokens_per_second"].setdefault(kind, []).extend(rates)
@@ -65,6 +62,14 @@ def main(builds: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
         print(name, {kind: spread["median"] for kind, spread in told["tokens_per_second"].items()})
 
 
+def environment(build: Path | None) -> dict[str, str]:
+    """Of a process that runs this build's library, or, for None, the installed one."""
+    if build is not None and not (build / LIBRARY).exists():  # the installed one would be measured under its name
+        sys.exit(f"{build} has no {LIBRARY}: name a folder that compile.sh made")
+    places = ["" if build is None else str(build.resolve()), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+
+
 def _checkpoint() -> Path:
     folder = BUILD / "checkpoint"
     if not folder.exists():
@@ -74,17 +79,10 @@ def _checkpoint() -> Path:
     return folder
 
 
-def _run(folder: str) -> dict[str, Any]:
+def _run(place: dict[str, str]) -> dict[str, Any]:
     module = f"{__package__}.kinds"
     command = child_process.command(module, str(BUILD), str(ROUNDS), *KINDS, f"q4_k{REPACKED}")
-    places = [place for place in (folder, os.environ.get("PYTHONPATH")) if place]
-    run = subprocess.run(
-        command,
-        check=True,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
-    )
+    run = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=place)
     told: dict[str, Any] = json.loads(run.stdout)
     return told
 

@@ -9,7 +9,6 @@ builds.py, which is run first. Needs Linux's perf. Shares are of the samples in 
 from __future__ import annotations
 
 import json
-import os
 import re
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from c2llm_lite import child_process
 from c2llm_lite.progress import bar
 
 from ...bench.hardware import stamp
-from .builds import BUILD, LIBRARY, RESULTS
+from .builds import BUILD, RESULTS, environment
 
 KINDS = ("bf16", "q8_0", "q6_k", "q4_k", "q4_0", "iq4_nl")
 ROUNDS = 20  # of four texts of 128 tokens: seconds, beside which a start is short
@@ -33,30 +32,22 @@ LINE = re.compile(r"\s*([\d.]+)%\s*;(\S+)\s*;\[\.\] (.+?)\s*$")
 
 def main(build: Path) -> None:
     """Sample each of KINDS and write the results."""
-    if not (build / LIBRARY).exists():
-        raise typer.BadParameter(f"{build} has no {LIBRARY}: name a folder that compile.sh made")
-    found = {}
+    place, found = environment(build), {}
     with bar("profiles", len(KINDS), "types") as advance:
         for kind in KINDS:
-            found[kind] = _sampled(build, kind)
+            found[kind] = _sampled(place, kind)
             advance(1)
     result = {"build": build.name, "types": found, "on": stamp()}
     RESULTS.with_name("ggml_profile.json").write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(found, indent=1))
 
 
-def _sampled(build: Path, kind: str) -> dict[str, float]:
+def _sampled(place: dict[str, str], kind: str) -> dict[str, float]:
     """The functions in which most samples fall, with their shares."""
-    places = [str(build.resolve()), *filter(None, [os.environ.get("PYTHONPATH")])]
     command = child_process.command(f"{__package__}.kinds", str(BUILD), str(ROUNDS), kind)
     with tempfile.NamedTemporaryFile(suffix=".perf") as samples:
         record = ["perf", "record", "--quiet", "--event", "cpu-clock", "--freq", A_SECOND, "--output", samples.name]
-        subprocess.run(
-            [*record, "--", *command],
-            check=True,
-            stdout=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
-        )
+        subprocess.run([*record, "--", *command], check=True, stdout=subprocess.DEVNULL, env=place)
         report = ["perf", "report", "--stdio", "--no-children", "--field-separator", ";", "--input", samples.name]
         told = subprocess.run(
             [*report, "--fields", "overhead,dso,sym"], check=True, capture_output=True, text=True
