@@ -82,9 +82,9 @@ RESULTS = Path(__file__).parents[1] / "results" / "peers.json"
 Way = Callable[[Sequence[str], str], Array]  # texts and the name of their prompt -> vectors
 
 
-def main(tokenizer: str) -> None:
+def main(tokenizer: Path) -> None:
     """Set up each way, time them in rotation, and write the results and the picture."""
-    checkpoint = _checkpoint(Path(tokenizer))
+    checkpoint = _checkpoint(tokenizer)
     torch.set_num_threads(machine.cores())
     documents, queries = _texts()
     draw = random.Random(0)
