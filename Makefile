@@ -64,10 +64,9 @@ bench: setup $(STANDIN)/config.json
 TASKS ?= ../shared/data
 SCORED := openvino:int8,gguf:q8_0,gguf:int4,openvino:int4
 TASKS_DATA := $$(printf -- '--data %s ' build/tasks/*)
-scored = $(CLI) bench $(STANDIN) --targets $(SCORED) --calibrate $1 --no-timings $2 -o build/bench/$3
 bench-tasks: setup $(STANDIN)/config.json
 	$(PY) -m c2llm_lite.benchmarks.lab.capped_tasks $(TASKS) build/tasks
-	$(call scored,default,$(TASKS_DATA),tasks)
+	$(CLI) bench $(STANDIN) --targets $(SCORED) --calibrate default --no-timings $(TASKS_DATA) -o build/bench/tasks
 	$(call keep,build/bench/tasks,$(KEPT)_tasks)
 
 # The reference of the public Python names, build/api/index.html. Needs no network.

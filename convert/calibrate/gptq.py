@@ -17,6 +17,7 @@ from .grids import SMALLEST, Codes, Grid
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
 SHRINKING = np.linspace(0.7, 1.1, 9, dtype=np.float32)
+SMALL = 64  # rows that are inverted whole
 Scales = NDArray[np.float16] | Array
 
 
@@ -61,8 +62,21 @@ def _scales_from(left: Array, start: int, factor: Array, grid: Grid) -> Scales:
 
 def _inverse_factor(moments: Array) -> Array:
     """U, upper triangular, with Uᵀ·U the inverse of the damped moments."""
-    factor: Array = np.linalg.cholesky(np.linalg.inv(damped(moments))).T.astype(np.float32)
-    return factor
+    # Backwards in both directions, a lower Cholesky factor is an upper one of the same matrix: H = R·Rᵀ, and U = R⁻¹.
+    factor = np.linalg.cholesky(damped(moments)[::-1, ::-1])[::-1, ::-1]
+    return _inverse_of_upper(factor).astype(np.float32)
+
+
+def _inverse_of_upper(factor: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of an upper triangular matrix, by halves: a third of the products that np.linalg.inv makes."""
+    half = len(factor) // 2
+    if half < SMALL:
+        return np.linalg.inv(factor)
+    found = np.zeros_like(factor)
+    first = found[:half, :half] = _inverse_of_upper(factor[:half, :half])
+    second = found[half:, half:] = _inverse_of_upper(factor[half:, half:])
+    found[:half, half:] = -first @ (factor[:half, half:] @ second)
+    return found
 
 
 def damped(moments: Array) -> NDArray[np.float64]:
