@@ -18,7 +18,7 @@ from .calibrate.recovery import recover
 from .calibrate.refit import refit
 from .calibrate.resume import Unfinished
 from .calibrate.texts import Texts
-from .calibrate.variants import head_texts
+from .calibrate.variants import TOKENS, head_texts
 from .checkpoint import Checkpoint
 from .checkpoint.safetensors_writer import Tensor, write_safetensors
 from .proof.child import CannotRunHereError
@@ -42,13 +42,15 @@ def write_head(folder: Path, tensors: Mapping[str, Array]) -> None:
     )
 
 
-def fitting_texts(checkpoint: Checkpoint, calibrate: Texts, kept: Path, *, progress: bool) -> Calibration:
-    """Texts to refit a head on.
+def fitting_texts(
+    checkpoint: Checkpoint, calibrate: Texts, kept: Path, *, tokens: int = TOKENS, progress: bool
+) -> Calibration:
+    """Texts to refit a head on, with about `tokens` tokens at most.
 
     kept: the folder where a subfolder will keep the whole model's states of them, for every target and depth that is
     given the same folder.
     """
-    texts = head_texts(checkpoint, calibrate)
+    texts = head_texts(checkpoint, calibrate, tokens)
     key = hashlib.sha256(json.dumps([checkpoint.sha256, texts.ids]).encode()).hexdigest()[:16]
     return Calibration(texts.ids, progress, Unfinished(kept / key), origins=texts.origins)
 

@@ -5,7 +5,8 @@
 Scored on development pairs, or on tasks in BEIR's format with --data. Layers are rounded once a target for all depths.
 Vectors stay in the work folder, so an interrupted run resumes, and more depths, targets or seeds join the table. With
 --heads, each of these depths' heads is refitted by the ridge map alone, by distillation once for each seed, and by
-distillation without variants of the texts. Full depth is always in the table, with the head that `convert` chose.
+distillation without variants of the texts; with --tokens, by distillation on that many tokens. Full depth is always in
+the table, with the head that `convert` chose.
 Losses are in points of NDCG@10 with paired 95% intervals: to full precision, and to the target's own full depth.
 """
 
@@ -64,6 +65,7 @@ def main(
     limit: Annotated[int | None, typer.Option(help="Only the first queries of each task.")] = None,
     heads: Annotated[bool, typer.Option("--heads", help="Refit in several ways, side by side.")] = False,
     seeds: Annotated[int, typer.Option(help="Distillations of each depth, with --heads.")] = 1,
+    tokens: Annotated[int, typer.Option(help="Also distill each depth on about so many tokens of TEXTS.")] = 0,
     work: Annotated[Path, typer.Option(help="Bundles, rounded layers and vectors.")] = Path("build/depths"),
     results: Annotated[Path, typer.Option(help="The table.")] = RESULTS,
 ) -> None:
@@ -74,11 +76,12 @@ def main(
     ids = calibration_ids(checkpoint, calibrate)
     note = calibration_note(calibrate, ids)
     tasks = [_task(name, limit) for name in data or [DEVELOPMENT]]
-    chosen = set(map(int, depths.split(","))) if depths else {layers, *tried(layers)}
+    chosen = {int(count) for count in depths.split(",") if count} or {layers, *tried(layers)}
     in_turn = sorted({layers, *chosen}, reverse=True)
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in in_turn)]
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
     names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
+    names += [f"distilled on {tokens} tokens"] if tokens else []
     rows: list[tuple[str, int, str]] = []
     for target, count in asked:
         bundle = _bundle(source, place, target, count, calibrate, whole=count == layers)
@@ -119,25 +122,34 @@ def _heads(
     checkpoint: Checkpoint, bundle: Bundle, names: Sequence[str], calibrate: Texts, place: Path
 ) -> Iterator[tuple[str, Head]]:
     """The heads of these names for this bundle's states."""
+
+    def fitted(states: Sequence[Array], full: Sequence[Array], name: str, **given: Any) -> tuple[str, Head]:
+        found = distilled(checkpoint, states, full, progress=True, **given)
+        print(f"{bundle.folder.name}, {name}: {json.dumps(found.note)}")
+        return name, Head(found.tensors, checkpoint.variant)
+
     if STORED in names:
         yield STORED, read_head(bundle)
-    seeds = [int(name.split()[1]) for name in names if name.startswith("distilled")]
-    if set(names) == {STORED}:
-        return
-    calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, progress=True)
-    full = full_states(checkpoint, calibration)
-    with engine_states(bundle.folder, calibration) as states:
-        if "ridge" in names:
-            tensors = mapped(checkpoint, states, full)
-            yield "ridge", Head(tensors, checkpoint.variant, states_map(tensors))
-        for seed in seeds:
-            found = distilled(checkpoint, states, full, origins=calibration.origins, seed=seed)
-            print(f"{bundle.folder.name}, seed {seed}: {json.dumps(found.note)}")
-            yield f"distilled {seed}", Head(found.tensors, checkpoint.variant)
-        if PLAIN in names:
-            own = [text for text, of in enumerate(calibration.origins or ()) if of == text]
-            found = distilled(checkpoint, [states[text] for text in own], [full[text] for text in own])
-            yield PLAIN, Head(found.tensors, checkpoint.variant)
+    seeds = [name for name in names if name.removeprefix("distilled ").isdigit()]
+    if "ridge" in names or PLAIN in names or seeds:
+        calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, progress=True)
+        full = full_states(checkpoint, calibration)
+        with engine_states(bundle.folder, calibration) as states:
+            if "ridge" in names:
+                tensors = mapped(checkpoint, states, full)
+                yield "ridge", Head(tensors, checkpoint.variant, states_map(tensors))
+            for name in seeds:
+                yield fitted(states, full, name, origins=calibration.origins, seed=int(name.split()[1]))
+            if PLAIN in names:
+                own = [text for text, of in enumerate(calibration.origins or ()) if of == text]
+                yield fitted([states[text] for text in own], [full[text] for text in own], PLAIN)
+    for name in names:
+        if name.endswith(" tokens"):
+            tokens = int(name.split()[-2])
+            calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, tokens=tokens, progress=True)
+            full = full_states(checkpoint, calibration)
+            with engine_states(bundle.folder, calibration) as states:
+                yield fitted(states, full, name, origins=calibration.origins)
 
 
 def _embed(bundle: Bundle, heads: Iterator[tuple[str, Head]], tasks: Sequence[Task]) -> None:

@@ -7,6 +7,8 @@ together, when the first of their blocks is.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -17,8 +19,9 @@ from .grids import SMALLEST, Codes, Grid
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
 SHRINKING = np.linspace(0.7, 1.1, 9, dtype=np.float32)
-SMALL = 64  # rows that are inverted whole
+WHOLE = 128  # rows: smaller triangles are inverted at once
 Scales = NDArray[np.float16] | Array
+Floats = NDArray[np.floating[Any]]
 
 
 def round_matrix(weights: Array, moments: Array, grid: Grid, scales: Array | None = None) -> tuple[Codes, Scales]:
@@ -67,11 +70,11 @@ def _inverse_factor(moments: Array) -> Array:
     return _inverse_of_upper(factor).astype(np.float32)
 
 
-def _inverse_of_upper(factor: NDArray[np.float64]) -> NDArray[np.float64]:
+def _inverse_of_upper(factor: Floats) -> Floats:
     """Of an upper triangular matrix, by halves: a third of the products that np.linalg.inv makes."""
-    half = len(factor) // 2
-    if half < SMALL:
+    if len(factor) < WHOLE:
         return np.linalg.inv(factor)
+    half = len(factor) // 2
     found = np.zeros_like(factor)
     first = found[:half, :half] = _inverse_of_upper(factor[:half, :half])
     second = found[half:, half:] = _inverse_of_upper(factor[half:, half:])

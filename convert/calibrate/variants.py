@@ -37,17 +37,17 @@ class HeadTexts(NamedTuple):
     origins: list[int]
 
 
-def head_texts(checkpoint: Checkpoint, calibrate: Texts) -> HeadTexts:
-    """The different calibration texts, or some from all over, and then variants.
+def head_texts(checkpoint: Checkpoint, calibrate: Texts, tokens: int = TOKENS) -> HeadTexts:
+    """The different calibration texts, or some from all over, and then variants; about `tokens` tokens at most.
 
     The same texts give the same, in whatever order.
     """
     tokenizer = TextTokenizer(checkpoint.tokenizer_file, checkpoint.max_tokens)
     texts = {name: sorted(set(given)) for name, given in sorted(calibrate.items())}
     ids: list[Sequence[int]] = [*token_ids(tokenizer, texts)]
-    copies = min(COPIES, round(TOKENS / sum(map(len, ids))) - 1)
+    copies = min(COPIES, round(tokens / sum(map(len, ids))) - 1)
     if copies < 1:
-        few = evenly(ids, TOKENS)
+        few = evenly(ids, tokens)
         return HeadTexts(few, list(range(len(few))))
     own = list(range(len(ids)))
     words = _Words([text for given in texts.values() for text in given], _vocabulary(checkpoint))
