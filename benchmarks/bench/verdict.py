@@ -43,10 +43,12 @@ def warnings(result: dict[str, Any], row: dict[str, Any]) -> list[str]:
     share = kept(result, row)
     if share < 1 - WITHIN:
         found.append(f"keeps {100 * share:.1f}% of full precision's NDCG@10")
-    for near in _fidelities(row):
-        if _far(near):
-            told = f"mean cosine {near['cosine_mean']:.3f}, correlation of ranks {near['rank_correlation']:.3f}"
-            found.append(f"gives vectors far from full precision's ({told})")
+    nearness = _fidelities(row)
+    if any(map(_far, nearness)):
+        cosine, correlation = (min(near[key] for near in nearness) for key in ("cosine_mean", "rank_correlation"))
+        told = f"mean cosine {cosine:.3f}, correlation of ranks {correlation:.3f}"
+        told += f", the lowest of {len(nearness)} tasks" if len(nearness) > 1 else ""
+        found.append(f"gives vectors far from full precision's ({told})")
     return found
 
 

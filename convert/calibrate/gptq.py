@@ -19,7 +19,7 @@ from .grids import SMALLEST, Codes, Grid
 DAMPING = 0.01  # of the mean diagonal of the second moments, added to it: GPTQ's own value
 # A scale that clips the largest weight a little is often better: these are tried of the one that just reaches it.
 SHRINKING = np.linspace(0.7, 1.1, 9, dtype=np.float32)
-WHOLE = 128  # rows: smaller triangles are inverted at once
+AT_ONCE = 256  # rows that are factored in one call
 Scales = NDArray[np.float16] | Array
 Floats = NDArray[np.floating[Any]]
 
@@ -65,20 +65,23 @@ def _scales_from(left: Array, start: int, factor: Array, grid: Grid) -> Scales:
 
 def _inverse_factor(moments: Array) -> Array:
     """U, upper triangular, with Uᵀ·U the inverse of the damped moments."""
-    # Backwards in both directions, a lower Cholesky factor is an upper one of the same matrix: H = R·Rᵀ, and U = R⁻¹.
-    factor = np.linalg.cholesky(damped(moments)[::-1, ::-1])[::-1, ::-1]
-    return _inverse_of_upper(factor).astype(np.float32)
+    return _inverse_of_factor(damped(moments)).astype(np.float32)
 
 
-def _inverse_of_upper(factor: Floats) -> Floats:
-    """Of an upper triangular matrix, by halves: a third of the products that np.linalg.inv makes."""
-    if len(factor) < WHOLE:
-        return np.linalg.inv(factor)
-    half = len(factor) // 2
-    found = np.zeros_like(factor)
-    first = found[:half, :half] = _inverse_of_upper(factor[:half, :half])
-    second = found[half:, half:] = _inverse_of_upper(factor[half:, half:])
-    found[:half, half:] = -first @ (factor[:half, half:] @ second)
+def _inverse_of_factor(whole: Floats) -> Floats:
+    """The inverse of R, upper triangular, where `whole` is R·Rᵀ: half the work of inverting `whole` and factoring that.
+
+    By halves, and not only for that: on several threads OpenBLAS' Cholesky factorization crashes above 16,000 rows, and
+    the 7B has matrices 18,944 wide (OpenBLAS issue 2562).
+    """
+    if len(whole) <= AT_ONCE:
+        return np.linalg.cholesky(np.linalg.inv(whole)).T
+    half = len(whole) // 2
+    found = np.zeros_like(whole)
+    second = found[half:, half:] = _inverse_of_factor(whole[half:, half:])
+    across = whole[:half, half:] @ second.T  # of R
+    first = found[:half, :half] = _inverse_of_factor(whole[:half, :half] - across @ across.T)
+    found[:half, half:] = -first @ (across @ second)
     return found
 
 

@@ -37,3 +37,13 @@ def test_fewer_layers_are_judged_by_what_they_find_alone() -> None:
     said = recommendation({"rows": [row("full", 0.6, None), shallow]})
     assert not any("far from" in sentence for sentence in said)
     assert any("smallest that stays within 1% is shallow@20" in sentence for sentence in said)
+
+
+def test_of_several_tasks_the_lowest_are_told_once() -> None:
+    here = row("here", 0.6, 0.89)
+    here["tasks"]["others"] = {"scores": {"ndcg@10": 0.6}, "fidelity": {"cosine_mean": 0.95, "rank_correlation": 0.93}}
+    full = row("full", 0.6, None)
+    full["tasks"]["others"] = {"scores": {"ndcg@10": 0.6}}
+    (told,) = [sentence for sentence in recommendation({"rows": [full, here]}) if "far from" in sentence]
+    assert told.count("far from") == 1
+    assert "(mean cosine 0.890, correlation of ranks 0.930, the lowest of 2 tasks)" in told

@@ -8,7 +8,7 @@ import pytest
 from c2llm_lite.convert.calibrate.gptq import _inverse_factor, damped
 
 
-@pytest.mark.parametrize("width", [1, 32, 127, 128, 301])
+@pytest.mark.parametrize("width", [1, 32, 301, 1000])
 def test_the_factor_is_upper_and_gives_the_inverse(width: int) -> None:
     random = np.random.default_rng(width)
     inputs = random.normal(0, 1, (2 * width, width)) * np.logspace(-2, 1, width)
