@@ -61,7 +61,9 @@ def main(
     targets: Annotated[str, typer.Option(metavar="A,B,…")] = "openvino:int8,gguf:int4",
     depths: Annotated[str, typer.Option(metavar="N,N,…", help="Numbers of layers; by default those of auto.")] = "",
     texts: Annotated[str, typer.Option(metavar="default|FILE|FOLDER", help="Calibration texts.")] = "default",
-    data: Annotated[list[str] | None, typer.Option(help="A task of bench's; repeatable. Default: development.")] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="development, the default, or a task of bench's; repeatable.")
+    ] = None,
     limit: Annotated[int | None, typer.Option(help="Only the first queries of each task.")] = None,
     heads: Annotated[bool, typer.Option("--heads", help="Refit in several ways, side by side.")] = False,
     seeds: Annotated[int, typer.Option(help="Distillations of each depth, with --heads.")] = 1,

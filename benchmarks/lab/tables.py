@@ -28,6 +28,8 @@ REPORTS = (
 # The same of reports of several tasks, whose table has the losses alone.
 SEVERAL = (
     ("standin_tasks", "Languages and web questions", "make bench-tasks"),
+    ("standin_tasks_python", "The same, calibrated on Python alone", f"{LAB} python"),
+    ("standin_repos", "Two packages: lodash (JavaScript) and librosa (Python)", f"{LAB} repos"),
     ("standin_depths", "Fewer layers", f"{LAB} deep"),
 )
 # The README's rows: one machine, the targets that the first page recommends.
