@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import pytest
 from checkpoints import write_checkpoint
 
 from c2llm_lite.convert.calibrate import variants
@@ -32,7 +31,7 @@ def test_a_word_is_replaced_by_the_same_one_everywhere_and_in_its_case() -> None
     assert any("apple" in text.lower() for text in given)
 
 
-def test_each_text_has_variants_while_there_is_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_text_has_variants_while_there_is_room(tmp_path: Path) -> None:
     checkpoint = open_checkpoint(write_checkpoint(tmp_path / "checkpoint"))
     names = "read", "write", "copy", "move", "link", "list", "open", "close", "sync"
     texts = {"document": [f"def {name}(argument): return argument" for name in names], "query": ["multiply"]}
@@ -42,10 +41,8 @@ def test_each_text_has_variants_while_there_is_room(tmp_path: Path, monkeypatch:
     assert found == head_texts(checkpoint, {"query": ["multiply"], "document": texts["document"][::-1] * 2})
     assert len({tuple(text) for text in found.ids}) > 20
     tokens = sum(map(len, found.ids[:10]))
-    monkeypatch.setattr(variants, "TOKENS", 2 * tokens)
-    assert len(head_texts(checkpoint, texts).ids) == 20
-    monkeypatch.setattr(variants, "TOKENS", (tokens + 1) // 2)
-    assert head_texts(checkpoint, texts) == (found.ids[:10:2], list(range(5)))
+    assert len(head_texts(checkpoint, texts, 2 * tokens).ids) == 20
+    assert head_texts(checkpoint, texts, (tokens + 1) // 2) == (found.ids[:10:2], list(range(5)))
 
 
 def test_variants_of_the_default_texts_keep_their_keywords() -> None:
