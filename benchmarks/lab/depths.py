@@ -28,6 +28,7 @@ from c2llm_lite.convert.calibrate.given import given
 from c2llm_lite.convert.calibrate.recovery import engine_states, full_states
 from c2llm_lite.convert.calibrate.refit import distilled, mapped
 from c2llm_lite.convert.calibrate.texts import Texts
+from c2llm_lite.convert.calibrate.variants import TOKENS as HEAD_TOKENS
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.convert.depth import depths as tried
 from c2llm_lite.convert.head import fitting_texts
@@ -52,6 +53,7 @@ TOKENS = 512  # of one text
 MEASURE = "ndcg@10"
 ROUNDED = "rounded"  # the folder of rounded layers
 STORED = "stored"  # the head that convert chose
+RIDGE = "ridge"  # the ridge map alone
 PLAIN = "without variants"  # distilled on the calibration texts alone
 
 
@@ -67,7 +69,7 @@ def main(
     limit: Annotated[int | None, typer.Option(help="Only the first queries of each task.")] = None,
     heads: Annotated[bool, typer.Option("--heads", help="Refit in several ways, side by side.")] = False,
     seeds: Annotated[int, typer.Option(help="Distillations of each depth, with --heads.")] = 1,
-    tokens: Annotated[int, typer.Option(help="Also distill each depth on about so many tokens of TEXTS.")] = 0,
+    tokens: Annotated[int, typer.Option(min=0, help="Also distill each depth on about so many tokens of TEXTS.")] = 0,
     work: Annotated[Path, typer.Option(help="Bundles, rounded layers and vectors.")] = Path("build/depths"),
     results: Annotated[Path, typer.Option(help="The table.")] = RESULTS,
 ) -> None:
@@ -82,7 +84,7 @@ def main(
     in_turn = sorted({layers, *chosen}, reverse=True)
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in in_turn)]
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
-    names = [STORED, *(("ridge", *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
+    names = [STORED, *((RIDGE, *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
     names += [f"distilled on {tokens} tokens"] if tokens else []
     rows: list[tuple[str, int, str]] = []
     for target, count in asked:
@@ -124,34 +126,37 @@ def _heads(
     checkpoint: Checkpoint, bundle: Bundle, names: Sequence[str], calibrate: Texts, place: Path
 ) -> Iterator[tuple[str, Head]]:
     """The heads of these names for this bundle's states."""
-
-    def fitted(states: Sequence[Array], full: Sequence[Array], name: str, **given: Any) -> tuple[str, Head]:
-        found = distilled(checkpoint, states, full, progress=True, **given)
-        print(f"{bundle.folder.name}, {name}: {json.dumps(found.note)}")
-        return name, Head(found.tensors, checkpoint.variant)
-
     if STORED in names:
         yield STORED, read_head(bundle)
-    seeds = [name for name in names if name.removeprefix("distilled ").isdigit()]
-    if "ridge" in names or PLAIN in names or seeds:
-        calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, progress=True)
+    fitted = [name for name in names if name != STORED]
+    fitted_on = {name: int(name.split()[-2]) if name.endswith(" tokens") else HEAD_TOKENS for name in fitted}
+    for tokens in dict.fromkeys(fitted_on.values()):
+        calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, tokens=tokens, progress=True)
         full = full_states(checkpoint, calibration)
         with engine_states(bundle.folder, calibration) as states:
-            if "ridge" in names:
-                tensors = mapped(checkpoint, states, full)
-                yield "ridge", Head(tensors, checkpoint.variant, states_map(tensors))
-            for name in seeds:
-                yield fitted(states, full, name, origins=calibration.origins, seed=int(name.split()[1]))
-            if PLAIN in names:
-                own = [text for text, of in enumerate(calibration.origins or ()) if of == text]
-                yield fitted([states[text] for text in own], [full[text] for text in own], PLAIN)
-    for name in names:
-        if name.endswith(" tokens"):
-            tokens = int(name.split()[-2])
-            calibration = fitting_texts(checkpoint, calibrate, place / ROUNDED, tokens=tokens, progress=True)
-            full = full_states(checkpoint, calibration)
-            with engine_states(bundle.folder, calibration) as states:
-                yield fitted(states, full, name, origins=calibration.origins)
+            for name in (name for name, count in fitted_on.items() if count == tokens):
+                yield name, _refitted(checkpoint, name, states, full, calibration.origins or range(len(states)))
+
+
+def _refitted(
+    checkpoint: Checkpoint, name: str, states: Sequence[Array], full: Sequence[Array], origins: Sequence[int]
+) -> Head:
+    """The head of this name, from an engine's states to the full model's."""
+    if name == RIDGE:
+        tensors = mapped(checkpoint, states, full)
+        return Head(tensors, checkpoint.variant, states_map(tensors))
+    given = [text for text, of in enumerate(origins) if of == text or name != PLAIN]
+    _, _, seed = name.partition("distilled ")
+    found = distilled(
+        checkpoint,
+        [states[text] for text in given],
+        [full[text] for text in given],
+        origins=[origins[text] for text in given] if name != PLAIN else None,
+        seed=int(seed) if seed.isdigit() else 0,
+        progress=True,
+    )
+    print(f"{name}: {json.dumps(found.note)}")
+    return Head(found.tensors, checkpoint.variant)
 
 
 def _embed(bundle: Bundle, heads: Iterator[tuple[str, Head]], tasks: Sequence[Task]) -> None:
