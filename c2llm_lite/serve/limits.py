@@ -11,6 +11,7 @@ SEND_SECONDS = 30.0  # to read a piece of a response
 KEEP_ALIVE_SECONDS = 75
 # How long a stopping server waits for its clients; OpenAI's clients wait no longer for a response.
 STOP_SECONDS = 600.0
+LAST_REQUEST_SECONDS = 0.1  # for clients that had connected when the server stopped to send a request
 HURRY_SECONDS = 1.0  # for clients to read the 503 that ends their requests
 
 CONNECTIONS = 4096  # open at once, if the limit on open files allows it

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import signal
 import socket
@@ -67,8 +68,30 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish accepted requests, for at most STOP_SECONDS."""
         late = asyncio.get_running_loop().call_later(limits.STOP_SECONDS, self.hurry)
+        await self._stop_listening(sockets or [])
         await super().shutdown(sockets)
         late.cancel()
+
+    async def _stop_listening(self, sockets: list[socket.socket]) -> None:
+        """Close the listeners, and give clients that have connected a moment to be read.
+
+        Under load the kernel holds connections that the event loop has not come to: closing a listener resets them, and
+        uvicorn closes a connection of which it has read no request.
+        """
+        waiting = []
+        for listener in sockets:
+            with contextlib.suppress(OSError):  # none waits, or no file descriptor is left
+                while True:
+                    waiting.append(listener.accept()[0])
+        for server in self.servers:
+            server.close()
+        for client in waiting:
+            client.setblocking(False)
+            await asyncio.get_running_loop().connect_accepted_socket(self._connection, client)
+        await asyncio.sleep(limits.LAST_REQUEST_SECONDS)
+
+    def _connection(self) -> asyncio.Protocol:
+        return Connection(cast(Config, self.config), server_state=self.server_state, app_state=self.lifespan.state)
 
     def hurry(self) -> None:
         """Answer waiting requests with 503, and close open connections a moment later."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -129,10 +130,11 @@ class Here:
         offer = Offer("model", WIDTH, model.prompts, 1000, model.max_tokens, token_ids)
         self.service = Service(model, offer, keys=Keys(list(keys)), **{"queue_tokens": 1000} | settings)
         self.server = Server(self.service, connections=connections)
-        self._thread = threading.Thread(target=self.server.run)
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.port = listener.getsockname()[1]
+        self._thread = threading.Thread(target=self.server.run, args=([listener],))
         self._thread.start()
         until(lambda: self.server.started)
-        self.port = self.server.servers[0].sockets[0].getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
     def post(self, **fields: Any) -> httpx.Response:
