@@ -83,6 +83,7 @@ def main(
     chosen = {int(count) for count in depths.split(",") if count} or {layers, *tried(layers)}
     in_turn = sorted({layers, *chosen}, reverse=True)
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in in_turn)]
+    results.parent.mkdir(parents=True, exist_ok=True)
     place = work / hashlib.sha256(json.dumps([checkpoint.sha256, note]).encode()).hexdigest()[:16]
     names = [STORED, *((RIDGE, *(f"distilled {seed}" for seed in range(seeds)), PLAIN) if heads else ())]
     names += [f"distilled on {tokens} tokens"] if tokens else []
@@ -94,7 +95,9 @@ def main(
         missing = [name for name in wanted if not all(_vectors_file(bundle, t, name).exists() for t in tasks)]
         if missing:
             _embed(bundle, _heads(checkpoint, bundle, missing, calibrate, place), tasks)
-        _write(results, {"calibration": note, "on": stamp(), "rows": _table(place, rows, tasks)})
+    table = {"calibration": note, "on": stamp(), "rows": _table(place, rows, tasks)}
+    with durable(results) as file:
+        file.write(f"{json.dumps(table, indent=1)}\n".encode())
 
 
 def _task(name: str, limit: int | None) -> Task:
@@ -230,11 +233,6 @@ def _lost(row: dict[str, Any]) -> dict[str, list[float]]:
     """NDCG@10 lost by task, and over all of them."""
     lost = {name: found["lost"][MEASURE] for name, found in row["tasks"].items()}
     return lost | ({"pooled": row["pooled"][MEASURE]} if "pooled" in row else {})
-
-
-def _write(path: Path, found: dict[str, Any]) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

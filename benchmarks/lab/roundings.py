@@ -63,7 +63,7 @@ def main(source: str) -> None:
     for row in measured(checkpoint, source, given, ids, full):
         print(json.dumps(row))
         result["rows"].append(row)
-        RESULTS.write_text(json.dumps(result | {"on": stamp()}, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(result | {"on": stamp()}, indent=1) + "\n")
 
 
 def measured(
