@@ -27,7 +27,10 @@ from .random_checkpoint import SHAPES, write_checkpoint
 RESULT = Path(__file__).parents[1] / "results" / "calibration_time.json"
 
 
-def main(tokenizer: Path, target: Annotated[str, typer.Argument()] = "gguf:int4") -> None:
+def main(
+    tokenizer: Annotated[Path, typer.Argument(exists=True, dir_okay=False)],
+    target: Annotated[str, typer.Argument()] = "gguf:int4",
+) -> None:
     """Calibrate one and two layers of each of SHAPES, and write what all layers would take."""
     found = {name: _projected(shape, tokenizer, target) for name, shape in SHAPES.items()}
     result = {"target": target, "texts": "default", "shapes": found, "on": stamp()}

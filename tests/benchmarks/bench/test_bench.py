@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import sys
 from dataclasses import replace
@@ -277,3 +278,19 @@ def test_what_ended_a_child_is_told(does, told, monkeypatch):
     monkeypatch.setattr(run.child_process, "command", lambda *_: [sys.executable, "-c", f"import os, sys; {does}"])
     with pytest.raises(BundleError, match=f"^{told}$"):
         run._run("vectors", [], lambda _: None)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there os.kill does not ask whether a process is")
+def test_a_child_ends_with_the_command(monkeypatch):
+    code = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+    monkeypatch.setattr(run.child_process, "command", lambda *words: [sys.executable, "-c", code])
+    children = []
+
+    def stopped(child):
+        children.append(child)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run._run("vectors", [], stopped)
+    with pytest.raises(ProcessLookupError):
+        os.kill(children[0], 0)
