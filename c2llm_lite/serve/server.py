@@ -78,10 +78,10 @@ class Server(uvicorn.Server):
         Under load the kernel holds connections that the event loop has not come to: closing a listener resets them, and
         uvicorn closes a connection of which it has read no request.
         """
-        waiting = []
+        waiting: list[socket.socket] = []
         for listener in sockets:
             with contextlib.suppress(OSError):  # none waits, or no file descriptor is left
-                while True:
+                while len(waiting) < limits.BACKLOG:
                     waiting.append(listener.accept()[0])
         for server in self.servers:
             server.close()
