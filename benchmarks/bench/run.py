@@ -172,13 +172,9 @@ def _run(module: str, arguments: Sequence[str], advance: Advance) -> None:
     with tempfile.TemporaryFile("w+", errors="replace") as told:
         with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=told, text=True) as process:
             assert process.stdout is not None
-            try:
+            with child_process.killed_on_error(process):
                 for line in process.stdout:
                     advance(int(line))
-            except BaseException:  # SIGTERM, of which the child is not told, or a failure here
-                process.kill()
-                process.wait()
-                raise
         if process.returncode != 0:
             told.seek(0)
             lines = told.read().strip().splitlines()

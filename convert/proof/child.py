@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from typing import IO
 
-from c2llm_lite.child_process import command, crash
+from c2llm_lite.child_process import command, crash, killed_on_error
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError, OutputError
 from c2llm_lite.progress import Advance
 
@@ -58,7 +58,7 @@ def _finished(
     assert child.stdin is not None
     assert child.stdout is not None
     printed = b""
-    try:
+    with killed_on_error(child):
         with child.stdout:
             with contextlib.suppress(BrokenPipeError), child.stdin:  # it may end without reading
                 child.stdin.write(stdin)
@@ -69,10 +69,6 @@ def _finished(
                     if line.strip().isdigit():
                         advance(int(line))
         child.wait()
-    except BaseException:
-        child.kill()
-        child.wait()
-        raise
     return child, printed
 
 
