@@ -80,7 +80,10 @@ def main(
     ids = calibration_ids(checkpoint, calibrate)
     note = calibration_note(calibrate, ids)
     tasks = [_task(name, limit) for name in data or [DEVELOPMENT]]
-    chosen = {int(count) for count in depths.split(",") if count} or {layers, *tried(layers)}
+    try:
+        chosen = {int(count) for count in depths.split(",") if count} or {layers, *tried(layers)}
+    except ValueError:
+        raise typer.BadParameter(f"--depths is {depths!r}; pass numbers of layers, such as 20,15") from None
     in_turn = sorted({layers, *chosen}, reverse=True)
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in in_turn)]
     results.parent.mkdir(parents=True, exist_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import platform
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,12 +13,12 @@ import numpy as np
 import pytest
 from checkpoints import write_checkpoint
 
-from c2llm_lite import load, pma
+from c2llm_lite import cpu, load, pma
 from c2llm_lite.bundle import OPENVINO_GRAPH, Bundle, open_bundle
 from c2llm_lite.convert import convert, reference
 from c2llm_lite.convert.checkpoint import Checkpoint, open_checkpoint
 from c2llm_lite.engines import openvino as engines
-from c2llm_lite.engines.openvino.settings import settings
+from c2llm_lite.engines.openvino.settings import activation_bits, settings
 from c2llm_lite.errors import BundleError, DeviceError, MissingDependencyError
 
 pytest.importorskip("optimum.exporters.openvino")
@@ -125,6 +126,32 @@ def test_how_activations_are_rounded_follows_from_the_matrices_type(bundles: dic
         groups[kind] = settings(named, "CPU", 1)["DYNAMIC_QUANTIZATION_GROUP_SIZE"]
         assert ("INFERENCE_PRECISION_HINT" in settings(named, "GPU", 1)) == (kind == "fp32")
     assert groups == {"fp32": 0, "int8": 64, "int8-static": 64, "int4": 32}
+
+
+@pytest.mark.parametrize(
+    ("kind", "known", "machine", "told"),
+    [
+        ("int8", {"avx512_vnni"}, "x86_64", "int8 in groups of 64"),
+        ("int8", {"avx2"}, "x86_64", "fp32"),  # its kernels leave them
+        ("int8", {"asimddp"}, "aarch64", "fp32"),
+        ("int4", {"avx_vnni"}, "AMD64", "int8 in groups of 32"),
+        ("int8-static", {"avx2"}, "x86_64", "int8 at fixed scales"),
+        ("fp32", {"avx512_vnni"}, "x86_64", "fp32"),
+    ],
+)
+def test_the_account_says_how_activations_are_rounded_on_this_cpu(
+    bundles: dict[str, Bundle],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    known: set[str],
+    machine: str,
+    told: str,
+) -> None:
+    monkeypatch.setattr(cpu, "_known", lambda: known)
+    monkeypatch.setattr(platform, "machine", lambda: machine)
+    manifest = bundles[kind].manifest
+    assert activation_bits(manifest, "CPU") == told
+    assert activation_bits(manifest, "GPU") == "as OpenVINO's GPU device takes them"
 
 
 def test_embedder_runs_it(bundles: dict[str, Bundle]) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from c2llm_lite.durable import durable
 from c2llm_lite.pma import Array
 from c2llm_lite.vectors import normalize
 from c2llm_lite.verify import fidelity
@@ -67,11 +68,15 @@ def main(
 ) -> None:
     """Write the results and print a line per machine."""
     bundles = compare(folder)
-    found: dict[str, Any] = {"emulator": emulator, "bundles": bundles}
+    found: dict[str, Any] = json.loads(results.read_text()) if results.exists() else {"bundles": {}}
+    found["emulator"] = emulator
+    for bundle, rows in bundles.items():
+        found["bundles"].setdefault(bundle, {}).update(rows)
     if saturation:
         named = (argument.split("=", 1) for argument in saturation)
         found["largest_products"] = {machine: json.loads(Path(path).read_text()) for machine, path in named}
-    results.write_text(json.dumps(found, indent=1) + "\n")
+    with durable(results) as file:
+        file.write(f"{json.dumps(found, indent=1)}\n".encode())
     for bundle, rows in bundles.items():
         for machine, row in rows.items():
             if machine != "target":

@@ -120,7 +120,7 @@ class OpenVino:
         self._device = device
         self._threads = threads
         self._kept = kept  # the compiled graph's file
-        self._activations = activation_bits(bundle.manifest)
+        self._activations = activation_bits(bundle.manifest, device)
         self._hidden = backbone.hidden
         self._embeddings = TokenEmbeddings(bundle)
         # Each input by its name: key_cache.N and value_cache.N, (blocks, kv_heads, block size, head_dim) on a CPU.

@@ -16,7 +16,8 @@ WEIGHT_GROUP = 32  # int4's; with larger groups of activations its products are 
 # int8's groups of activations, best first, of those that divide every row. Measured on C2LLM-0.5B's shape: 128 is 1.3
 # times as fast as 64 and 1.4 times as fast as 32, OpenVINO's default.
 ACTIVATION_GROUPS = (128, 64, 32)
-STATIC = b'type="FakeQuantize"'  # how a graph has fixed scales of activations; no other target's graph has it
+STATIC_TARGET = "openvino:int8-static"
+STATIC = b'type="FakeQuantize"'  # how its graph has fixed scales of activations; no other target's graph has it
 ISA_WITHOUT_VNNI = ("SSE41", "AVX", "AVX2", "AVX512_CORE")  # values of ONEDNN_MAX_CPU_ISA
 
 
@@ -46,10 +47,18 @@ def activation_group(backbone: Backbone) -> int:
     return next((group for group in ACTIVATION_GROUPS if not any(row % group for row in rows)), 0)
 
 
-def activation_bits(manifest: Manifest) -> str:
-    """How activations are rounded before a product, in words."""
+def activation_bits(manifest: Manifest, device: str) -> str:
+    """How activations are rounded before a product, in words.
+
+    OpenVINO's kernels for ARM and for x86 without VNNI take fp32 ones, whatever group is asked for: an emulated Haswell
+    and an emulated ARM CPU with SVE gave the same vectors.
+    """
+    if device != "CPU":
+        return f"as OpenVINO's {device} device takes them"
+    if manifest.target == STATIC_TARGET:
+        return "int8 at fixed scales"
     group = _activations(manifest)
-    return f"int8 in groups of {group}" if group else "fp32"
+    return f"int8 in groups of {group}" if group and cpu.is_x86() and not _without_vnni() else "fp32"
 
 
 def warn_of_saturation(graph: Path) -> None:
@@ -58,8 +67,7 @@ def warn_of_saturation(graph: Path) -> None:
     Such a CPU adds the products of two pairs of int8 in 16 bits. With ONEDNN_MAX_CPU_ISA=AVX2 the worst cosine of the
     stand-in's texts fell from 0.994 to 0.974. Dynamically quantized activations are not affected.
     """
-    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
-    if not cpu.is_x86() or not (cpu.lacks_all(cpu.VNNI) or limited in ISA_WITHOUT_VNNI):
+    if not cpu.is_x86() or not _without_vnni():
         return
     try:
         static = STATIC in graph.read_bytes()
@@ -71,3 +79,9 @@ def warn_of_saturation(graph: Path) -> None:
             "convert the checkpoint to openvino:int8 for this machine",
             graph.parent,
         )
+
+
+def _without_vnni() -> bool:
+    """Whether oneDNN has no VNNI instructions on this x86 CPU, or the user keeps it from them."""
+    limited = os.environ.get("ONEDNN_MAX_CPU_ISA", os.environ.get("DNNL_MAX_CPU_ISA", "ALL")).upper()
+    return cpu.lacks_all(cpu.VNNI) or limited in ISA_WITHOUT_VNNI

@@ -30,6 +30,18 @@ def test_each_machine_is_compared_with_here_and_with_full_precision(tmp_path: Pa
     assert "cosine_to_here" not in rows["here"]
 
 
+def test_rows_of_an_earlier_run_stay(tmp_path: Path) -> None:
+    results = tmp_path / "results.json"
+    for folder, machine in ((tmp_path / "first", "cortex-a72"), (tmp_path / "second", "max")):
+        folder.mkdir()
+        for name in ("full.here", "q8.here", f"q8.{machine}"):
+            written(folder, name, [[1, 0], [0, 1]])
+        compare.main(folder, results, "qemu")
+    found = json.loads(results.read_text())
+    assert found["emulator"] == "qemu"
+    assert set(found["bundles"]["q8"]) == {"target", "here", "cortex-a72", "max"}
+
+
 def test_what_a_mixed_index_changes() -> None:
     indexed = np.array([[1, 0], [0.8, 0.6], [0, 1]], np.float32)
     asked = indexed.copy()
