@@ -7,8 +7,9 @@
 # bundle at full precision (gguf:f32), which runs here alone. Writes benchmarks/results/emulation_arm64.json.
 #
 # Needs root (chroot, binfmt_misc), debootstrap, crossbuild-essential-arm64, and qemu-aarch64 10 or newer, statically
-# linked (Debian 13: qemu-user); QEMU names another. PYTHON: an interpreter with this package's engines and pip. An hour or
-# more: emulation runs at a hundredth of the speed. PROCESSORS chooses among max, no-sve and cortex-a72.
+# linked (Debian 13: qemu-user); QEMU names another. PYTHON: an interpreter with this package's engines and pip. Emulation
+# runs at a hundredth of the speed: 10 to 25 minutes a bundle and processor, one on each core. PROCESSORS chooses among max,
+# no-sve and cortex-a72.
 set -euo pipefail
 mkdir -p "$1"
 work=$(realpath "$1") full=$2
@@ -16,7 +17,7 @@ shift 2
 python=${PYTHON:-python3} qemu=${QEMU:-$(command -v qemu-aarch64)}
 # Without SME: with it, NumPy 2.5.5's OpenBLAS computes wrong products here, and load() refuses it. Without SVE, load()
 # refuses OpenVINO bundles: these runs fail in one line.
-declare -A processors=([max]=max,sve=on,sme=off [no-sve]=max,sve=off [cortex-a72]=cortex-a72)
+declare -A features=([max]=max,sve=on,sme=off [no-sve]=max,sve=off [cortex-a72]=cortex-a72)
 module=c2llm_lite.benchmarks.lab.emulation
 
 # The kernel opens the interpreter now (F), so that it need not be in the root.
@@ -50,38 +51,43 @@ mkdir -p "$root/opt/own"
 cp -r c2llm_lite "$root/opt/own/"
 cp -r convert benchmarks "$root/opt/own/c2llm_lite/"
 
-mkdir -p "$root/bundles" "$work/out"
+mkdir -p "$root/bundles" "$root/out" "$work/out"
 here() {
     if [ ! -e "$work/out/$2.here.json" ]; then "$python" -m "$module.vectors" "$1" "$work/out/$2.here.json"; fi
 }
-there() { # there PROCESSOR LLAMA_BUILD BUNDLE_NAME
-    local out=$3.$1.json
-    if [ "$2" != - ]; then out=$3.$1.$2.json; fi
+there() { # there CORE PROCESSOR FEATURES LLAMA_BUILD BUNDLE_NAME
+    local out=$5.$2.json
     if [ -e "$work/out/$out" ]; then return; fi
-    mkdir -p "$root/out"
-    echo "$1, ${processors[$1]}: $3"
-    if chroot "$root" env --ignore-environment PATH=/usr/bin:/bin HOME=/tmp "QEMU_CPU=${processors[$1]}" \
-        "PYTHONPATH=/opt/own:/opt/site:/opt/$2" python3 -m "$module.vectors" "/bundles/$3" "/out/$out"; then
+    echo "$2, $3: $5"
+    if taskset --cpu-list "$1" chroot "$root" env --ignore-environment PATH=/usr/bin:/bin HOME=/tmp "QEMU_CPU=$3" \
+        "PYTHONPATH=/opt/own:/opt/site:/opt/$4" python3 -m "$module.vectors" "/bundles/$5" "/out/$out"; then
         mv "$root/out/$out" "$work/out/"
     else
-        echo "FAILED: $3 on $1" >&2
+        echo "FAILED: $5 on $2" >&2
     fi
 }
+export -f there
+export work root module
 trap 'umount "$root/proc" "$root/dev" "$root/sys"' EXIT
 mount --bind /proc "$root/proc"
 mount --bind /dev "$root/dev"
 mount --bind /sys "$root/sys"  # OpenVINO reads the CPU's topology there, and crashes without
 here "$full" full
+jobs=()
 for bundle in "$@"; do
     name=$(basename "$bundle")
     here "$bundle" "$name"
     if [ ! -e "$root/bundles/$name" ]; then cp -rL "$bundle" "$root/bundles/$name"; fi
     for processor in ${PROCESSORS:-max no-sve cortex-a72}; do
         case $(ls "$bundle"):$processor in
-            *backbone.gguf*:cortex-a72) there "$processor" armv8-a "$name" ;;
-            *backbone.gguf*) there "$processor" dotprod "$name" ;;
-            *) there "$processor" - "$name" ;;
+            *backbone.gguf*:cortex-a72) build=armv8-a ;;
+            *backbone.gguf*) build=dotprod ;;
+            *) build=none ;;
         esac
+        jobs+=("$processor" "${features[$processor]}" "$build" "$name")
     done
 done
+cores=$(nproc)
+printf '%s\0' "${jobs[@]}" | xargs --null --max-args=4 --max-procs="$cores" --process-slot-var=slot \
+    bash -c 'there "$slot" "$@"' there
 "$python" -m "$module.compare" "$work/out" benchmarks/results/emulation_arm64.json "$("$qemu" --version | head -n 1)"

@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from c2llm_lite.engines.openvino import process_core
+
 ROWS, COLUMNS, TOKENS = 64, 256, 8
 BLOCK = 32  # of ggml's types
 
@@ -31,7 +33,7 @@ def openvino_products() -> dict[str, float]:
     def ratio(weights: Any, activations: Callable[[Any], Any], group: int) -> float:
         given = opset13.parameter([-1, COLUMNS], np.float32)
         product = opset13.matmul(activations(given), weights, False, True)
-        compiled = openvino.Core().compile_model(
+        compiled = process_core().compile_model(
             openvino.Model([product], [given]),
             "CPU",
             {"INFERENCE_PRECISION_HINT": "f32", "DYNAMIC_QUANTIZATION_GROUP_SIZE": group},
