@@ -1,6 +1,7 @@
 """The pictures of a benchmark's report: accuracy against speed, accuracy against size, speed by length.
 
-Colors are Okabe and Ito's, which the color-blind tell apart; each target has its own mark, for print without color.
+Colors are Okabe and Ito's, which the color-blind tell apart; each row has its own mark, for print without color. The
+depths of one target share a color.
 """
 
 from __future__ import annotations
@@ -85,6 +86,7 @@ def _accuracy_speed(result: dict[str, Any]) -> Any:
         axes.plot(
             [rate(row) for row in curve], [_accuracy(row)[0] for row in curve], color="0.45", linewidth=1, zorder=1
         )
+    axes.margins(y=0.2)  # names stay inside
     for place, row in enumerate(best):
         _name(axes, row, ABOVE[place % len(ABOVE)])
     rates = [rate(row) for row in result["rows"]]
@@ -100,12 +102,17 @@ def depths(rows: list[dict[str, Any]]) -> list[list[dict[str, Any]]]:
     """The rows of each target that there are several depths of: its full depth, and TARGET@N, the deepest first."""
     curves: dict[str, list[dict[str, Any]]] = {}
     for row in rows:
-        curves.setdefault(re.sub(r"@\d+", "", row["target"]), []).append(row)
+        curves.setdefault(_whole(row), []).append(row)
 
     def cut(row: dict[str, Any]) -> float:
         return -float(row.get("layers", math.inf))
 
     return [sorted(curve, key=cut) for curve in curves.values() if len(curve) > 1]
+
+
+def _whole(row: dict[str, Any]) -> str:
+    """The name of the row's target with all its layers."""
+    return re.sub(r"@\d+", "", row["target"])
 
 
 def _accuracy_size(result: dict[str, Any]) -> Any:
@@ -146,11 +153,13 @@ def _axes(x: str, y: str) -> tuple[Any, Any]:
 
 def _styled(result: dict[str, Any]) -> list[tuple[dict[str, Any], dict[str, Any]]]:
     reference, *others = result["rows"]
-    looks = zip(itertools.cycle(COLORS), itertools.cycle(MARKS), strict=False)
-    styles = [{"color": color, "marker": mark, "markersize": 8} for color, mark in itertools.islice(looks, len(others))]
+    colors = dict(zip(dict.fromkeys(map(_whole, others)), itertools.cycle(COLORS), strict=False))
     return [
         (reference, {"color": FULL_PRECISION_COLOR, "marker": "h", "markersize": 10}),
-        *zip(others, styles, strict=True),
+        *(
+            (row, {"color": colors[_whole(row)], "marker": mark, "markersize": 8})
+            for row, mark in zip(others, itertools.cycle(MARKS), strict=False)
+        ),
     ]
 
 

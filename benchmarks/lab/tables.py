@@ -24,6 +24,7 @@ REPORTS = (
     ("standin_calibrated", "Calibrated targets, with two plain ones", f"{LAB} calibrated"),
     ("standin", "All targets, not calibrated", "make bench"),
     ("standin_sympy", "The calibrated targets on sympy, which no calibration text comes from", f"{LAB} unseen"),
+    ("standin_curves", "Fewer layers: speed and size, on pairs of networkx", f"{LAB} curves"),
 )
 # The same of reports of several tasks, whose table has the losses alone.
 SEVERAL = (
@@ -33,7 +34,11 @@ SEVERAL = (
     ("standin_depths", "Fewer layers", f"{LAB} deep"),
 )
 # Tables of depths and heads: file, what it is, and the command that makes it.
-DEPTHS = (("heads_full_depth.json", "All layers at 4 bits, the head refitted in several ways", f"{LAB} heads"),)
+DEPTHS = (
+    ("depths.json", "Every depth, fitted on the default texts and 800 functions of Python", f"{LAB} depths"),
+    ("depth_seeds.json", "20 layers, the head refitted in several ways, on the same texts", f"{LAB} depths"),
+    ("heads_full_depth.json", "All layers at 4 bits, the head refitted in several ways", f"{LAB} heads"),
+)
 # The README's rows: one machine, the targets that the first page recommends.
 CHOSEN = ("torch:fp32", "openvino:int8", "gguf:q8_0 (calibrated)", "gguf:int4 (calibrated)", "gguf:iq4_nl")
 
@@ -128,7 +133,7 @@ def _depths() -> list[str]:
         "Points of NDCG@10 that the stand-in lost against full precision at full depth, with paired 95% intervals. How "
         "layers are rounded and heads refitted was chosen on such data. Heads: `stored`, as `convert` chose it; "
         "`ridge`, the ridge map alone; `distilled`, from this seed; `without variants`, distilled on the calibration "
-        "texts alone.",
+        "texts alone; `distilled on 500000 tokens`, on twice as many variants.",
         "",
     ]
     for file, title, command in DEPTHS:
