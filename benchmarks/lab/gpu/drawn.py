@@ -82,4 +82,4 @@ def engine(model: Qwen2, shape: Backbone, kind: str, device: torch.device) -> To
     def rows(ids: Sequence[int]) -> torch.Tensor:
         return table[torch.as_tensor(np.asarray(ids), device=device)]
 
-    return TorchEngine(model, rows, device, DTYPES[kind], threads=1)
+    return TorchEngine(model, rows, device, kind, threads=1)

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from ... import cpu
-from ...bundle import Bundle
+from ...bundle import INT8, Bundle
 from ...errors import ArgumentError, BundleError, DeviceError, MissingDependencyError, OutOfMemoryError
 from ...openmp import TORCH, waiting_passively
 from ...packing import packs
@@ -58,14 +58,14 @@ def open_engine(
 
     Raises MissingDependencyError, DeviceError, BundleError or OutOfMemoryError.
     """
-    if bundle.manifest.matrix_type() not in DTYPES:
+    matrices = bundle.manifest.matrix_type()
+    if matrices not in DTYPES:
         raise BundleError(f"{bundle.folder}: this version does not run {bundle.manifest.target}; upgrade c2llm-lite")
-    place = _device(device)
+    place, states = _device(device), DTYPES[matrices]
     if place.type != "cuda":  # the others' weights lie in the host's memory
         require_memory(bundle)
-        _warn_of_slow_bf16(DTYPES[bundle.manifest.matrix_type()], place)
+        _warn_of_slow_bf16(states, place)
     torch.set_num_threads(threads)
-    states = DTYPES[bundle.manifest.matrix_type()]
     try:
         model = load_backbone(bundle, place)
         rows = lookup(TokenEmbeddings(bundle), place, states)
@@ -74,16 +74,16 @@ def open_engine(
             f"{bundle.folder} does not fit in the free memory of {place}; close other programs that use it, load it "
             "with device='cpu', or convert the checkpoint to a smaller target"
         ) from error
-    return TorchEngine(model, rows, place, states, threads)
+    return TorchEngine(model, rows, place, matrices, threads)
 
 
 class TorchEngine:
     """A loaded backbone; see Engine."""
 
-    def __init__(self, model: Qwen2, rows: Lookup, device: torch.device, states: torch.dtype, threads: int) -> None:
+    def __init__(self, model: Qwen2, rows: Lookup, device: torch.device, matrices: str, threads: int) -> None:
         self.batch_tokens = CPU_BATCH_TOKENS if device.type == "cpu" else GPU_BATCH_TOKENS
         self.batch_texts = BATCH_TEXTS
-        self._dtype = states
+        self._matrices = matrices  # their type
         self._rows: Lookup | None = rows
         self._model: Qwen2 | None = model
         self._device = device
@@ -124,13 +124,14 @@ class TorchEngine:
     def describe(self) -> Description:
         """See Engine."""
         name = torch.cuda.get_device_name(self._device) if self._device.type == "cuda" else str(self._device)
+        activations = str(DTYPES[self._matrices]).removeprefix("torch.")
         return {
             "name": "PyTorch",
             "libraries": f"torch {torch.__version__}",
             "device": name,
             "threads": self._threads,
             "batch_tokens": self.batch_tokens,
-            "activations": str(self._dtype).removeprefix("torch."),
+            "activations": "int8, one scale a token" if self._matrices == INT8 else activations,
             "instructions": torch.backends.cpu.get_cpu_capability() if self._device.type == "cpu" else None,
             "compiled_graph": None,
             "compiled_graph_bytes": None,
