@@ -133,7 +133,7 @@ def _depths() -> list[str]:
         "Points of NDCG@10 that the stand-in lost against full precision at full depth, with paired 95% intervals. How "
         "layers are rounded and heads refitted was chosen on such data. Heads: `stored`, as `convert` chose it; "
         "`ridge`, the ridge map alone; `distilled`, from this seed; `without variants`, distilled on the calibration "
-        "texts alone; `distilled on 500000 tokens`, on twice as many variants.",
+        "texts alone; `distilled on 500000 tokens`, on twice as many tokens.",
         "",
     ]
     for file, title, command in DEPTHS:

@@ -8,7 +8,7 @@
 #
 # Needs root (chroot, binfmt_misc), debootstrap, crossbuild-essential-arm64, and qemu-aarch64 10 or newer, statically
 # linked (Debian 13: qemu-user); QEMU names another. PYTHON: an interpreter with this package's engines and pip. Emulation
-# runs at a hundredth of the speed: 10 to 25 minutes a bundle and processor, one on each core. PROCESSORS chooses among max,
+# runs at a hundredth of the speed: 5 to 30 minutes a bundle and processor, one on each core. PROCESSORS chooses among max,
 # no-sve and cortex-a72.
 set -euo pipefail
 mkdir -p "$1"
