@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from c2llm_lite.durable import durable
 
 from . import plots
 from .hardware import cores
+from .results_file import write_results
 from .verdict import timed
 
 MEASURES = {
@@ -24,8 +24,7 @@ MEASURES = {
 
 def write(result: dict[str, Any], output: Path) -> None:
     """Write the report into the folder `output`; each file is complete or absent."""
-    with durable(output / "results.json") as file:
-        file.write((json.dumps(result, indent=1) + "\n").encode())
+    write_results(output / "results.json", result)
     pictures = plots.draw(result, output)
     with durable(output / "report.md") as file:
         file.write(markdown(result, pictures).encode())

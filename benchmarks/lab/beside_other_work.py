@@ -32,6 +32,7 @@ from c2llm_lite.convert import convert
 from c2llm_lite.engines import openvino as openvino_engine
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 
 TARGETS = ("gguf:q8_0", "gguf:int4", "openvino:int8", "openvino:int4", "torch:fp32", "torch:bf16")
 LEAST = 0.7  # of the fair share, with the settings as they are
@@ -87,7 +88,7 @@ def _keep(target: str, found: dict[str, Any]) -> None:
     kept = json.loads(RESULTS.read_text(encoding="utf-8"))["targets"] if RESULTS.exists() else {}
     measure = {"seconds": SECONDS, "rounds": ROUNDS, "texts": TEXTS, "tokens": TOKENS}
     result = {"least": LEAST, "measured": measure, "targets": kept | {target: found}}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, result)
 
 
 def _bundle(checkpoint: Path, target: str) -> Path:

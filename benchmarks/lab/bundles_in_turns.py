@@ -21,6 +21,7 @@ import c2llm_lite
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 from .interleaved import seconds_in_turns
 
 RESULTS = Path(__file__).parents[1] / "results" / "bundles_in_turns.json"
@@ -44,7 +45,7 @@ def main(folders: list[str]) -> None:
             seconds = seconds_in_turns(ways, ROUNDS)
             found[kind] = {name: _told(taken, seconds[names[0]]) for name, taken in seconds.items()}
     result = {"texts": TEXTS, "rounds": ROUNDS, "times_as_fast": found, "stolen": stolen.share(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(found, indent=1))
 
 

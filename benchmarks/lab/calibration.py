@@ -35,6 +35,7 @@ from c2llm_lite.vectors import normalize
 
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, development_pairs, list_sha256
+from ..bench.results_file import write_results
 from ..bench.retrieval import paired_difference, per_query, ranked
 
 RESULTS = Path(__file__).parents[1] / "results" / "calibration.json"
@@ -145,7 +146,7 @@ def _keep(name: str, found: dict[str, Any]) -> None:
     kept = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     kept["pairs"] = {"list": DEVELOPMENT.name, "sha256": list_sha256(DEVELOPMENT), "used": PAIRS}
     kept.setdefault("runs", {})[name] = found
-    RESULTS.write_text(json.dumps(kept, indent=1) + "\n")
+    write_results(RESULTS, kept)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,6 @@ and for the 7B 24 GB of memory.
 
 from __future__ import annotations
 
-import json
 import shutil
 import tempfile
 from dataclasses import replace
@@ -21,6 +20,7 @@ import typer
 from c2llm_lite.bundle import Backbone
 
 from ..bench.hardware import stamp
+from ..bench.results_file import write_results
 from .convert_memory import convert
 from .random_checkpoint import SHAPES, write_checkpoint
 
@@ -34,7 +34,7 @@ def main(
     """Calibrate one and two layers of each of SHAPES, and write what all layers would take."""
     found = {name: _projected(shape, tokenizer, target) for name, shape in SHAPES.items()}
     result = {"target": target, "texts": "default", "shapes": found, "on": stamp()}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULT, result)
     for name, row in found.items():
         print(f"{name}: {row['projected_seconds'] / 60:.0f} minutes, {row['peak_anonymous_bytes'] / 1e9:.1f} GB")
 

@@ -7,7 +7,6 @@ the pages of mapped files, which the system drops when it wants them back.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -19,6 +18,7 @@ from typing import Annotated
 import typer
 
 from ..bench.hardware import memory, stamp
+from ..bench.results_file import write_results
 from .nf4_memory import C2LLM_7B
 from .random_checkpoint import write_checkpoint
 
@@ -69,7 +69,7 @@ def main(folder: str, target: Annotated[str, typer.Argument()] = "gguf:q8_0") ->
             "seconds": round(seconds),
             "hardware": stamp(),
         }
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULT, result)
     print(
         f"{target}: peak {peak / 1e9:.2f} GB of anonymous memory in {seconds:.0f} s; the limit is {LIMIT / 1e9:.0f} GB"
     )

@@ -44,6 +44,7 @@ from c2llm_lite.vectors import normalize
 from ..bench.data import Task, task
 from ..bench.hardware import stamp
 from ..bench.pairs import development_pairs
+from ..bench.results_file import write_results
 from ..bench.scoring import Measured, scored
 
 RESULTS = Path(__file__).parents[1] / "results" / "depths.json"
@@ -99,8 +100,7 @@ def main(
         if missing:
             _embed(bundle, _heads(checkpoint, bundle, missing, calibrate, place), tasks)
     table = {"calibration": note, "on": stamp(), "rows": _table(place, rows, tasks)}
-    with durable(results) as file:
-        file.write(f"{json.dumps(table, indent=1)}\n".encode())
+    write_results(results, table)
 
 
 def _task(name: str, limit: int | None) -> Task:

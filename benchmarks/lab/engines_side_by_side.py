@@ -28,6 +28,7 @@ from c2llm_lite.durable import staged
 from c2llm_lite.engines import Engine, open_engine
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from .isolated_run import measure
 from .random_checkpoint import C2LLM_05B, write_checkpoint
 
@@ -81,7 +82,7 @@ def main() -> None:
         "stolen": stolen.share(),
         "machine": stamp(),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps({"tokens_per_second": rates, "ratios": ratios, "alone": alone}, indent=1))
 
 

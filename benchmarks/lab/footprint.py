@@ -25,6 +25,7 @@ import typer
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 
 RESULTS = Path(__file__).parents[1] / "results" / "footprint.json"
 FUNCTIONS = 1000
@@ -52,7 +53,7 @@ def main(
     stolen = Stolen()
     rows = {bundle.name: measured(bundle, texts) for bundle in bundles}
     result = {"functions": len(texts), "bundles": rows, "stolen": stolen.share(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(rows, indent=1))
 
 

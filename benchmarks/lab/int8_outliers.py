@@ -34,6 +34,7 @@ from c2llm_lite.progress import bar
 
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, development_pairs, list_sha256
+from ..bench.results_file import write_results
 
 RESULTS = Path(__file__).parents[1] / "results" / "int8_outliers.json"
 PAIRS = 50
@@ -78,7 +79,7 @@ def main(source: str) -> None:
         "cosine_to_fp32": rows,
         "on": stamp(),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(rows, indent=1))
 
 

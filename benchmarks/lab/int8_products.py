@@ -9,7 +9,6 @@ activations with one scale a token. Each way gets fp32 activations and gives fp3
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from c2llm_lite.pma import Array
 from c2llm_lite.verify import fidelity
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from .interleaved import seconds_in_turns, spread
 from .random_checkpoint import C2LLM_05B
 
@@ -68,7 +68,7 @@ def main() -> None:
         for name, taken in seconds.items()
     }
     result = {"ways": rows, "tokens": PASS_TOKENS, "rounds": ROUNDS, "stolen": stolen.share(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     for name, row in rows.items():
         print(f"{name}: {row['operations_per_second_1e9']['median']:.0f} 1e9 operations a second, {row['cosine']}")
 

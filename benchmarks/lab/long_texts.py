@@ -21,6 +21,7 @@ import c2llm_lite
 from c2llm_lite.bundle import Backbone, Bundle, open_bundle
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from .interleaved import seconds_in_turns
 from .profiled_graph import open_profiled, seconds_by_operation
 
@@ -47,7 +48,7 @@ def main(folders: list[Path]) -> None:
                 found[length] |= {"limit": round(limit(shape, length), 3), "attention": share}
         rows[f"{bundle.manifest.target}, {shape.hidden} wide"] = found
     result = {"bundles": rows, "rounds": ROUNDS, "stolen": stolen.share(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(rows, indent=1))
 
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from c2llm_lite.bundle import Backbone
 from c2llm_lite.convert.targets.bitsandbytes import matrices, stored_bytes
 
+from ..bench.results_file import write_results
+
 RESULT = Path(__file__).parents[1] / "results" / "nf4_7b_memory.json"
 C2LLM_7B = Backbone(
     hidden=3584,
@@ -55,7 +57,7 @@ def sizes(shape: Backbone = C2LLM_7B, tokens: int = TOKENS) -> dict[str, int]:
 def main() -> None:
     """Compute the figures and write the results."""
     result = {"model": "C2LLM-7B", "target": "bnb:nf4", "computed": "from the shapes; nothing was measured", **sizes()}
-    RESULT.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULT, result)
     print(json.dumps(result, indent=1))
 
 

@@ -29,6 +29,7 @@ from c2llm_lite.pma import Array
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 from .interleaved import seconds_in_turns
 
 RESULTS = Path(__file__).parents[1] / "results" / "openvino_batching.json"
@@ -78,7 +79,7 @@ def main(folder: str) -> None:
         "stolen": stolen.share(),
         "machine": stamp(),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(result["tokens_per_second"]))
 
 

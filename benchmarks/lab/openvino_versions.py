@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import typer
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 
 RESULTS = Path(__file__).parents[1] / "results" / "openvino_versions.json"
 ROUNDS = 5
@@ -70,7 +71,7 @@ def main(
                 runs.setdefault(version, []).append(measured)
         rows[bundle.name] = {version: _medians(measured) for version, measured in runs.items()}
     result = {"rounds": rounds, "bundles": rows, "stolen": stolen.share(), "load": os.getloadavg(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, result)
     print(json.dumps(rows, indent=1))
 
 

@@ -36,6 +36,7 @@ from c2llm_lite.text import prompts
 
 from ..bench import plots
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from ..bench.subjects import parted
 from .interleaved import spread
 from .peer_models import (
@@ -121,7 +122,7 @@ def main(tokenizer: Path) -> None:
         "stolen": stolen.share(),
         "on": stamp(),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     plots.peers(result, RESULTS.with_suffix(".png"))
     print(json.dumps({part: result[part] for part in ("ways", "batches", "ratios")}, indent=1))
 

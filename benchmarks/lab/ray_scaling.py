@@ -35,6 +35,7 @@ from c2llm_lite.pma import Array
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 from .ray_cluster import cluster, kill_worker
 
 RESULTS = Path(__file__).parents[1] / "results" / "ray_scaling.json"
@@ -105,7 +106,7 @@ def main(bundle: str, count: Annotated[int, typer.Argument(min=1)] = TEXTS) -> N
     }
     print(json.dumps(result, indent=1))
     if len(texts) == TEXTS:
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        write_results(RESULTS, result)
 
 
 def _job(ds: Any) -> dict[str, float]:

@@ -38,6 +38,7 @@ from c2llm_lite.progress import bar
 
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, list_sha256
+from ..bench.results_file import write_results
 from .calibration import PAIRS, both_heads, development_ids, kept_map
 from .rotated_checkpoint import write_rotated
 
@@ -63,7 +64,7 @@ def main(source: str) -> None:
     for row in measured(checkpoint, source, given, ids, full):
         print(json.dumps(row))
         result["rows"].append(row)
-    RESULTS.write_text(json.dumps(result | {"on": stamp()}, indent=1) + "\n")
+    write_results(RESULTS, result | {"on": stamp()})
 
 
 def measured(

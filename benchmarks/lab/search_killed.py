@@ -24,6 +24,7 @@ import c2llm_lite
 from c2llm_lite.search import Index
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from .search_questions.packages import BUILD, fetched
 
 SECONDS = 60
@@ -67,7 +68,7 @@ def main(bundle: str) -> None:
             "stolen": stolen.share(),
             "machine": stamp(),
         }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, result)
     print(json.dumps(result, indent=1))
 
 

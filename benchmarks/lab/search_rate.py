@@ -24,6 +24,7 @@ from c2llm_lite.search import Index
 from c2llm_lite.search.database import DATABASE
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from .search_stdlib import copied
 
 LEAST_RATE = 0.9
@@ -47,7 +48,7 @@ def main(bundle: str) -> None:
             "samples": samples,
             "machine": stamp(),
         }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(result["rate_of_embed"]), json.dumps(samples))
 
 

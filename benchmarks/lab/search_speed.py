@@ -20,6 +20,7 @@ from c2llm_lite.search.nearest import nearest
 from c2llm_lite.vectors import normalize
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 
 WIDTH = 896
 QUERIES = 200
@@ -52,7 +53,7 @@ def main(count: Annotated[int, typer.Argument(min=1)] = 200_000) -> None:
     }
     print(json.dumps(result))
     if count == 200_000:
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        write_results(RESULTS, result)
 
 
 if __name__ == "__main__":

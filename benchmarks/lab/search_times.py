@@ -24,6 +24,7 @@ import c2llm_lite.search
 from c2llm_lite.bundle import open_bundle
 
 from ..bench.hardware import Stolen, stamp
+from ..bench.results_file import write_results
 from .search_stdlib import copied
 
 BUILD = Path("build/bench/search_times")
@@ -36,7 +37,7 @@ QUERY = "read all lines of a json file"
 def main(bundles: list[str]) -> None:
     """Measure each bundle, print and keep the results by target."""
     found = {open_bundle(bundle).manifest.target: measured(bundle) for bundle in bundles}
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, found)
     print(json.dumps(found, indent=1))
 
 

@@ -38,6 +38,7 @@ from c2llm_lite.embedder import Embedder
 
 from ..bench.hardware import Stolen, memory, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 
 RESULTS = Path(__file__).parents[1] / "results" / "serve_load.json"
 SECONDS = 60.0
@@ -81,7 +82,7 @@ def main(bundle: Path, seconds: Annotated[float, typer.Argument(min=0)] = SECOND
     result |= {"machine_load": os.getloadavg()[0], "stolen": stolen.share(), "on": stamp()}
     print(json.dumps(result, indent=1))
     if seconds >= SECONDS:
-        RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+        write_results(RESULTS, result)
 
 
 def _beside_embed(address: str, model: Embedder, draw: Draw, seconds: float) -> dict[str, Any]:

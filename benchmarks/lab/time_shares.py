@@ -31,6 +31,7 @@ from c2llm_lite.pma import pool_parts
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 from .interleaved import seconds_in_turns
 from .profiled_graph import open_profiled, seconds_by_operation
 
@@ -51,7 +52,7 @@ def main(folders: list[Path]) -> None:
         if bundle.manifest.target == "openvino:int8":
             rows[bundle.manifest.target] |= _products(bundle)
     result = {"bundles": rows, "rounds": ROUNDS, "stolen": stolen.share(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS, result)
     print(json.dumps(rows, indent=1))
 
 

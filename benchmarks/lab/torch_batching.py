@@ -28,6 +28,7 @@ from c2llm_lite.text import DOCUMENT_PROMPT, TextTokenizer
 
 from ..bench.hardware import Stolen, stamp
 from ..bench.pairs import stdlib_pairs
+from ..bench.results_file import write_results
 from . import transformers_qwen2
 
 RESULTS = Path(__file__).parents[1] / "results" / "torch_batching.json"
@@ -82,7 +83,7 @@ def main(folder: str) -> None:
         "on": stamp(),
     }
     found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    RESULTS.write_text(json.dumps(found | {manifest.target: result}, indent=1) + "\n")
+    write_results(RESULTS, found | {manifest.target: result})
     print(json.dumps({"tokens_per_second": rates, "padding": padding}))
 
 

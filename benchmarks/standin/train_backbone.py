@@ -29,6 +29,7 @@ from c2llm_lite.text import prompts
 
 from ..bench.hardware import stamp
 from ..bench.pairs import DEVELOPMENT, HELDOUT, development_pairs, list_sha256
+from ..bench.results_file import write_results
 from ..bench.retrieval import per_query, ranked
 from .adapters import RANK, TRAINED_LAYERS, AdaptedBackbone
 from .other_languages import ARCHIVES
@@ -70,7 +71,7 @@ def main() -> None:
         "training": training,
         "on": stamp(),
     }
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, result)
     print(json.dumps(result["scores"], indent=1))
 
 

@@ -15,10 +15,11 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
-from c2llm_lite.durable import durable
 from c2llm_lite.pma import Array
 from c2llm_lite.vectors import normalize
 from c2llm_lite.verify import fidelity
+
+from ...bench.results_file import write_results
 
 FULL, HERE = "full", "here"
 
@@ -75,8 +76,7 @@ def main(
     if saturation:
         named = (argument.split("=", 1) for argument in saturation)
         found["largest_products"] = {machine: json.loads(Path(path).read_text()) for machine, path in named}
-    with durable(results) as file:
-        file.write(f"{json.dumps(found, indent=1)}\n".encode())
+    write_results(results, found)
     for bundle, rows in bundles.items():
         for machine, row in rows.items():
             if machine != "target":

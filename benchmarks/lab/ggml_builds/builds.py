@@ -25,6 +25,7 @@ from c2llm_lite.durable import staged
 from c2llm_lite.progress import bar
 
 from ...bench.hardware import Stolen, stamp
+from ...bench.results_file import write_results
 from ..interleaved import spread
 from ..random_checkpoint import C2LLM_05B, write_checkpoint
 from .kinds import REPACKED
@@ -57,7 +58,7 @@ def main(builds: Annotated[list[Path] | None, typer.Argument()] = None) -> None:
     for told in found.values():
         told["tokens_per_second"] = {kind: spread(rates) for kind, rates in told["tokens_per_second"].items()}
     result = {"layers": LAYERS, "builds": found, "stolen": stolen.share(), "on": stamp()}
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, result)
     for name, told in found.items():
         print(name, {kind: spread["median"] for kind, spread in told["tokens_per_second"].items()})
 

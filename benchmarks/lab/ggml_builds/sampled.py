@@ -21,6 +21,7 @@ from c2llm_lite import child_process
 from c2llm_lite.progress import bar
 
 from ...bench.hardware import stamp
+from ...bench.results_file import write_results
 from .builds import BUILD, RESULTS, environment
 
 KINDS = ("bf16", "q8_0", "q6_k", "q4_k", "q4_0", "iq4_nl")
@@ -38,7 +39,7 @@ def main(build: Path) -> None:
             found[kind] = _sampled(place, kind)
             advance(1)
     result = {"build": build.name, "types": found, "on": stamp()}
-    RESULTS.with_name("ggml_profile.json").write_text(json.dumps(result, indent=1) + "\n")
+    write_results(RESULTS.with_name("ggml_profile.json"), result)
     print(json.dumps(found, indent=1))
 
 

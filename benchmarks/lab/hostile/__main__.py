@@ -24,6 +24,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ...bench.hardware import stamp
+from ...bench.results_file import write_results
 from .outcome import EXPLAINED, KINDS, OK, Outcome
 
 AREAS = (
@@ -115,7 +116,7 @@ def _keep(label: str, area: str, outcomes: list[Outcome], seconds: int) -> None:
     }
     run["counts"] = {kind: sum(found["counts"][kind] for found in run["areas"].values()) for kind in KINDS}
     run["on"] = stamp()
-    RESULTS.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, results)
 
 
 if __name__ == "__main__":

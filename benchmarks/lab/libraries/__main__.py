@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+from ...bench.results_file import write_results
 from .plan import REPOSITORY, Environment, lower_bounds, sets
 from .pythons import Python, find
 from .table import RESULTS, write_table
@@ -214,7 +215,7 @@ def main() -> None:
             if left_out:
                 row["left out"] = left_out
             rows = json.loads(RESULTS.read_text(encoding="utf-8")) if RESULTS.exists() else {}
-            RESULTS.write_text(json.dumps(rows | {environment.name: row}, indent=1) + "\n", encoding="utf-8")
+            write_results(RESULTS, rows | {environment.name: row})
             write_table()
             print(environment.name, row["outcome"], row.get("reason", ""), flush=True)
             failed |= row["outcome"] == "failed"

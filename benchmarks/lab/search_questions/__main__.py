@@ -22,6 +22,7 @@ from c2llm_lite.search import Index, ranking
 from c2llm_lite.search.nearest import highest
 
 from ...bench.hardware import stamp
+from ...bench.results_file import write_results
 from ...bench.retrieval import paired_difference
 from . import ripgrep
 from .packages import BUILD, PACKAGES, fetched
@@ -55,7 +56,7 @@ def main(bundle: str, *, held_out: Annotated[bool, typer.Option("--held-out")] =
             result[HELD_OUT] = _modes(index, tree, questions(HELD_OUT))
         elif HELD_OUT in kept:
             result[HELD_OUT] = kept[HELD_OUT]
-    RESULTS.write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
+    write_results(RESULTS, result)
     print(json.dumps(result, indent=1))
 
 
