@@ -85,6 +85,10 @@ def main(
         chosen = {int(count) for count in depths.split(",") if count} or {layers, *tried(layers)}
     except ValueError:
         raise typer.BadParameter(f"--depths is {depths!r}; pass numbers of layers, such as 20,15") from None
+    for count in chosen:  # before any text is embedded
+        checkpoint.first_layers(count)
+    for target in targets.split(","):
+        parse(target)
     in_turn = sorted({layers, *chosen}, reverse=True)
     asked = [(FULL_PRECISION, layers), *((target, count) for target in targets.split(",") for count in in_turn)]
     results.parent.mkdir(parents=True, exist_ok=True)

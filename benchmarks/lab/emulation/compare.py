@@ -15,6 +15,7 @@ from typing import Annotated, Any
 import numpy as np
 import typer
 
+from c2llm_lite.errors import ArgumentError
 from c2llm_lite.pma import Array
 from c2llm_lite.vectors import normalize
 from c2llm_lite.verify import fidelity
@@ -28,6 +29,8 @@ def compare(folder: Path) -> dict[str, Any]:
     """By bundle and machine: cosines to full precision and to this machine, seconds, and the probes that pass."""
     found = {tuple(path.stem.split(".", 1)): json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))}
     vectors = {key: np.asarray(run["vectors"], np.float32) for key, run in found.items()}
+    if (FULL, HERE) not in vectors:
+        raise ArgumentError(f"{folder} has no {FULL}.{HERE}.json; run vectors.py with a bundle at full precision first")
     full = vectors[FULL, HERE]
     results: dict[str, Any] = {}
     for (bundle, machine), run in found.items():
